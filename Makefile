@@ -1,0 +1,88 @@
+# make crops DATA=photos     make train DATA=photos RUN=first     (no DATA: the drawn demo set)
+PYTHON ?= python3
+DATA ?=
+RUN ?=
+MODEL ?=
+WEIGHTS ?=
+ARGS ?=
+# What the demo set is drawn with, and what it is trained with in a few minutes on a laptop.
+DEMO_ARGS ?=
+DEMO_TRAIN_ARGS ?=
+
+BIN := .venv/bin
+STAGES := roi cache data classifier
+DEMO := artifacts/demo
+# Recipes read these as "$$DATA": a path with spaces or quotes stays one word.
+export PYTHON DATA RUN MODEL WEIGHTS
+
+.DELETE_ON_ERROR:
+.PHONY: help setup demo crops train test check lint types links clean
+
+help:  ## list the targets
+	@echo "make TARGET [DATA=FOLDER] [RUN=NAME] [MODEL=NAME] [WEIGHTS=hub|none|PATH] [ARGS='--option …']"
+	@sed -n 's/^\([a-z][a-z]*\):[^#]*## /  \1	/p' $(firstword $(MAKEFILE_LIST))
+
+setup: .venv/.checked  ## install everything into .venv, once
+	@echo "Ready: $(BIN)/roi-cls --help"
+
+demo: .venv/.checked  ## draw the demo set (artifacts/demo)
+	@$(BIN)/roi-cls data demo $(DEMO) $(DEMO_ARGS)
+
+crops: .venv/.checked $(if $(DATA),,demo)  ## find and cut the faces of DATA
+	@$(BIN)/roi-cls crops "$${DATA:-$(DEMO)}" $(ARGS)
+
+train: .venv/.checked $(if $(DATA),,demo)  ## train on DATA, then open its test set
+	@$(BIN)/roi-cls train "$${DATA:-$(DEMO)}" $${RUN:+--run "$$RUN"} $${MODEL:+--model "$$MODEL"} \
+	  $${WEIGHTS:+--weights "$$WEIGHTS"} $(if $(DATA),,$(DEMO_TRAIN_ARGS)) $(ARGS)
+	@$(BIN)/roi-cls evaluate "$${DATA:-$(DEMO)}" $${RUN:+--run "$$RUN"}
+
+test: .venv/.installed  ## run the tests, with coverage
+	@$(BIN)/pytest -q --cov=roi_cls $(addprefix --cov=roi_cls.,$(STAGES)) --cov-branch --cov-report=term:skip-covered $(ARGS)
+
+check: lint types  ## check style and types (`make test` runs the tests)
+
+lint: .venv/.installed  ## check style
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: .venv/.installed links  ## check types
+	@$(BIN)/mypy && $(BIN)/mypy --explicit-package-bases tests
+
+# Type checkers cannot follow the folder mapping in pyproject.toml; these links show it to them.
+# Whatever is right stays in place: two processes may do this at once, a third may be reading.
+links:
+	@mkdir -p .links/roi_cls
+	@for file in $(STAGES) roi_cls/*.py roi_cls/py.typed; do \
+	  link=".links/roi_cls/$${file##*/}"; \
+	  [ "$$link" -ef "$$file" ] || ln -sfn "../../$$file" "$$link" 2>/dev/null || \
+	  [ "$$link" -ef "$$file" ] || { echo "Cannot make the link $$link" >&2; exit 1; }; \
+	done
+	@for link in .links/roi_cls/*; do [ -e "$$link" ] || rm -f "$$link"; done
+
+clean:  ## remove what the tools made; .venv and artifacts stay
+	@rm -rf .links build dist .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# A Python given as PYTHON=… is taken or refused; the default may be replaced by a newer one.
+.venv/.installed: pyproject.toml constraints.txt
+	@new_enough() { "$$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }; \
+	chosen=; \
+	for python in "$$PYTHON" $(if $(filter file default,$(origin PYTHON)),python3.13 python3.12 python3.11); do \
+	  if new_enough "$$python"; then chosen="$$python"; break; fi; \
+	done; \
+	if [ -z "$$chosen" ]; then \
+	  echo "Cannot install: $$PYTHON is not Python 3.11 or newer ($$("$$PYTHON" --version 2>&1 | head -n 1))." \
+	    "Install one, or name it: make setup PYTHON=/path/to/python3.12" >&2; \
+	  exit 1; \
+	fi; \
+	if ! new_enough $(BIN)/python; then \
+	  "$$chosen" -m venv --clear .venv || { \
+	    echo "Cannot make .venv. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }; \
+	fi
+	@echo "Installing (once, a few minutes)…"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  -c constraints.txt --editable '.[dev]'
+	@touch $@
+
+# Faults are shown and do not stop the work: a machine offline can still train on whole pictures.
+.venv/.checked: .venv/.installed
+	@echo "Checking this machine, fetching the face detector (once)…"
+	@if $(BIN)/roi-cls doctor --fetch >.venv/doctor.txt 2>&1; then touch $@; else cat .venv/doctor.txt >&2; fi

@@ -1,0 +1,73 @@
+"""Errors a user can act on: what, why, what to do. Printed without a traceback."""
+
+from pathlib import Path
+
+
+class RoiClsError(Exception):
+    """Base of every expected failure."""
+
+
+class ImageReadError(RoiClsError):
+    """A file or a buffer is not a picture this project can decode."""
+
+    def __init__(self, path: Path | str, reason: str, remedy: str) -> None:
+        super().__init__(f"Cannot read {str(path)!r}: {reason}. {remedy}")
+        self.path = path
+        self.reason = reason
+        self.remedy = remedy
+
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        """Pickle by the constructor's arguments: worker processes send errors home."""
+        return type(self), (self.path, self.reason, self.remedy)
+
+
+class NoFaceError(RoiClsError):
+    """No acceptable face was found and the recipe forbids a substitute (``fallback="error"``)."""
+
+
+class DetectorModelError(RoiClsError):
+    """A face detector's model file is missing, damaged, or cannot be fetched."""
+
+
+class StorageError(RoiClsError):
+    """A file cannot be written: full disk, no permission."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        super().__init__(
+            f"Cannot write {str(path)!r}: {reason}. Free space or give another folder (for crops "
+            "with --cache DIR), then run the same command again: what is finished is kept."
+        )
+        self.path = path
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        """Pickle by the constructor's arguments: worker processes send errors home."""
+        return type(self), (self.path, self.reason)
+
+
+class CacheError(RoiClsError):
+    """The crop cache cannot be read, or a picture changed under it."""
+
+
+class DataError(RoiClsError):
+    """A data set cannot be used as it is: no pictures, no labels, one class, a bad CSV."""
+
+
+class WeightsError(RoiClsError):
+    """Pretrained weights cannot be had, or do not fit the model."""
+
+
+class ModelNameError(RoiClsError):
+    """timm knows no model of this name."""
+
+
+class BundleError(RoiClsError):
+    """A run folder is missing, incomplete, tampered with, or of an unknown format."""
+
+
+class VerificationError(RoiClsError):
+    """Predictions from the raw files differ from the scores stored at evaluation."""
+
+
+class TrainingError(RoiClsError):
+    """Training cannot start or go on: bad settings, out of memory, nothing to resume."""
