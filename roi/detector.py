@@ -1,0 +1,32 @@
+"""What any face detector must do. Knows no implementation."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Protocol, Self
+
+from roi_cls.roi.face import Detection
+from roi_cls.roi.image import Image
+
+
+class FaceDetector(Protocol):
+    """Finds faces; owns native resources, so it is used as a context manager.
+
+    An implementation raises ``DetectorModelError`` on construction where its model cannot be
+    loaded, and nothing in ``detect``: every array that fits the description has an answer.
+    """
+
+    def detect(self, image: Image) -> Detection:
+        """Return the faces of an upright (height, width, 3) RGB uint8 picture, best first."""
+
+    def close(self) -> None:
+        """Free the native resources; calling it again does nothing."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...

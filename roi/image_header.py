@@ -1,0 +1,251 @@
+"""Headers of picture files, read from bytes. Knows formats; neither pixels nor file names.
+
+Every length comes from the file and none is trusted: what is read lies within the data.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from contextlib import suppress
+from dataclasses import dataclass
+
+EXPORT_AGAIN = "Remove it, or copy or export it again."
+CONVERT = "Convert it to PNG or JPEG."
+GIVE_PICTURES = "Give PNG, JPEG, WebP, BMP, TIFF or GIF files."
+_DOWNLOAD = "Download the picture itself."
+_KINDS = (
+    ("PNG", re.compile(rb"\x89PNG")),
+    ("JPEG", re.compile(rb"\xff\xd8(\xff|\Z)")),
+    ("GIF", re.compile(rb"GIF8[79]a")),
+    ("WebP", re.compile(rb"RIFF....WEBP", re.DOTALL)),
+    ("TIFF", re.compile(rb"II[*+]\0|MM\0[*+]")),
+    # Two letters are a word, so the header's size must be one that exists.
+    ("BMP", re.compile(rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL)),
+)
+_TEXT = rb"(\xef\xbb\xbf)?\s*"  # a byte order mark and blanks
+_FOREIGN = (
+    (rb"....ftyp(hei[cfmsx]|hev[cmsx]|mif1|msf1)", "a HEIC picture", CONVERT),
+    (rb"....ftypavi[fs]", "an AVIF picture", CONVERT),
+    (rb"....ftyp", "a video", GIVE_PICTURES),
+    (rb"\xff\x0a|\0\0\0\x0cJXL ", "a JPEG XL picture", CONVERT),
+    (rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "a JPEG 2000 picture", CONVERT),
+    (rb"8BPS", "a Photoshop file", CONVERT),
+    (rb"%PDF", "a PDF document", CONVERT),
+    (_TEXT + rb"(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*(<!doctype svg|<svg)", "an SVG drawing", CONVERT),
+    (_TEXT + rb"(<!--.*?-->\s*)*<(!doctype html|html|head|body)", "an HTML page", _DOWNLOAD),
+    (rb"version https://git-lfs", "a Git LFS pointer", "Run `git lfs pull` to fetch the picture."),
+    (rb"PK\x03\x04|\x1f\x8b|7z\xbc\xaf|Rar!", "an archive", "Unpack it first."),
+)  # fmt: skip
+_PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"eXIf", b"IEND")
+_JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # tables and reserved between them
+_MAX_SIDE = 1_000_000  # libpng's
+
+
+class UndecodableError(Exception):
+    """Carries reason and remedy to the one place that knows the picture's name."""
+
+    def __init__(self, reason: str, remedy: str = EXPORT_AGAIN) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.remedy = remedy
+
+
+@dataclass(frozen=True, slots=True)
+class PngParts:
+    """What a PNG's chunks say; every chunk it was taken from has a right checksum."""
+
+    height: int
+    width: int
+    depth: int
+    """Bits per sample."""
+    color: int
+    """PNG's colour type: 0 grey, 2 RGB, 3 palette, 4 grey and alpha, 6 RGB and alpha."""
+    transparent: bytes
+    """The tRNS chunk where one is allowed; empty: none."""
+    exif: bytes
+    pixels_only: bytes
+    """The file without its metadata, animation, and grey transparency."""
+
+
+@dataclass(frozen=True, slots=True)
+class JpegParts:
+    """What a JPEG's markers say before its first scan. Not turned by EXIF."""
+
+    height: int
+    width: int
+    components: int
+    """1: grey; 3: colour; 4: CMYK."""
+    exif: bytes
+
+
+def sniff_kind(data: bytes) -> str:
+    """Return the name of the format by its first bytes.
+
+    Raises:
+        UndecodableError: It is empty or of no format this project decodes; the reason names it.
+    """
+    if not data:
+        raise UndecodableError("it is empty (0 bytes)")
+    for kind, magic in _KINDS:
+        if magic.match(data):
+            return kind
+    for pattern, what, remedy in _FOREIGN:
+        if re.match(pattern, data[:4096], re.DOTALL | re.IGNORECASE):
+            raise UndecodableError(f"it is {what}", remedy)
+    raise UndecodableError(f"it is not a picture (it begins with {data[:16]!r})", GIVE_PICTURES)
+
+
+def check_size(height: int, width: int, max_pixels: int) -> None:
+    """Refuse sizes nobody can decode.
+
+    Raises:
+        UndecodableError: A side is below 1 or over what libpng takes, or the area over the limit.
+    """
+    if height < 1 or width < 1:
+        raise UndecodableError(f"its header claims {width} x {height} pixels")
+    if height * width > max_pixels:
+        reason = f"it has {width} x {height} pixels, over the limit of {max_pixels}"
+        remedy = "Shrink it, or raise the limit with --max-pixels or ROI_CLS_MAX_PIXELS."
+        raise UndecodableError(reason, remedy)
+    if max(height, width) > _MAX_SIDE:
+        reason = f"it has {width} x {height} pixels, a side over {_MAX_SIDE}"
+        raise UndecodableError(reason, "Cut it into smaller pictures.")
+
+
+def read_png(data: bytes) -> PngParts:
+    """Return what a PNG says of itself.
+
+    Raises:
+        UndecodableError: It is cut off, or damaged where the picture depends on it.
+    """
+    chunks = _walk_png(data)
+    header = b"".join(chunks[b"IHDR"])[8:-4]
+    if len(header) != 13:
+        raise UndecodableError("it is damaged (its PNG header has a wrong length)")
+    width, height, depth, color, *methods = struct.unpack(">IIBBBBB", header)
+    if depth not in _PNG_DEPTHS.get(color, ()) or methods not in ([0, 0, 0], [0, 0, 1]):
+        raise UndecodableError("it is damaged (its PNG header has unknown values)")
+    # The rest stays behind: OpenCV would decode every frame of an APNG, libpng would write to
+    # stderr about a bad colour profile. OpenCV overlooks tRNS in grey pictures: the caller's work.
+    kept = {0: (), 2: (b"tRNS",), 3: (b"PLTE", b"tRNS")}.get(color, ())
+    order = (b"IHDR", *kept, b"IDAT", b"IEND")
+    is_plain = chunks.keys() <= set(order)  # spares the copy
+    return PngParts(
+        height,
+        width,
+        depth,
+        color,
+        transparent=b"".join(chunks.get(b"tRNS", ()))[8:-4] if color in (0, 2, 3) else b"",
+        exif=b"".join(chunks.get(b"eXIf", ()))[8:-4],
+        pixels_only=data if is_plain else _join_png(chunks, order),
+    )
+
+
+def _join_png(chunks: dict[bytes, list[memoryview]], order: tuple[bytes, ...]) -> bytes:
+    parts = [chunk for kind in order for chunk in chunks.get(kind, ())]
+    return b"".join([_PNG_SIGNATURE, *parts])
+
+
+def _walk_png(data: bytes) -> dict[bytes, list[memoryview]]:
+    """Return whole chunks by name, in file order, up to the last."""
+    if not data.startswith(_PNG_SIGNATURE):
+        if _PNG_SIGNATURE.startswith(data):
+            raise UndecodableError(f"it is cut off after {len(data)} bytes")
+        raise UndecodableError("its PNG signature is damaged, as by a transfer in text mode")
+    view, offset = memoryview(data), len(_PNG_SIGNATURE)
+    chunks: dict[bytes, list[memoryview]] = {}
+    while b"IEND" not in chunks:
+        length, kind = struct.unpack(">I4s", data[offset : offset + 8].ljust(8, b"\xff"))
+        end = offset + 12 + length
+        if end > len(data):
+            raise UndecodableError(f"it is cut off after {len(data)} bytes")
+        if kind in _PNG_CHUNKS:
+            checksum = int.from_bytes(view[end - 4 : end], "big")
+            if zlib.crc32(view[offset + 4 : end - 4]) != checksum:
+                reason = f"it is damaged (wrong checksum in PNG chunk {kind.decode()})"
+                raise UndecodableError(reason)
+        elif kind[0] & 0x20 == 0:  # a capital letter: nothing may be shown without it
+            raise UndecodableError(f"it is damaged (unknown PNG chunk {kind!r})")
+        chunks.setdefault(kind, []).append(view[offset:end])
+        offset = end
+    if not chunks.keys() >= {b"IHDR", b"IDAT"}:
+        raise UndecodableError("it is damaged (a PNG without pixels)")
+    return chunks
+
+
+def read_jpeg(data: bytes) -> JpegParts:
+    """Return what a JPEG says of itself.
+
+    Raises:
+        UndecodableError: It is cut off, damaged before its first scan, or not of 8 bits.
+    """
+    try:
+        frame, exif, scan = _walk_jpeg(data)
+    except IndexError:
+        raise UndecodableError(f"it is cut off after {len(data)} bytes") from None
+    if len(frame) < 6:
+        raise UndecodableError("it is damaged (a JPEG scan without a frame)")
+    # A scan never holds this pair but at its end, and previews lie before it.
+    if data.rfind(b"\xff\xd9", scan) < 0:
+        raise UndecodableError(f"it is cut off after {len(data)} bytes")
+    depth, height, width, components = struct.unpack(">BHHB", frame[:6])
+    if depth != 8:
+        raise UndecodableError(f"it is a JPEG of {depth} bits", CONVERT)
+    return JpegParts(height, width, components, exif)
+
+
+def _walk_jpeg(data: bytes) -> tuple[bytes, bytes, int]:
+    """Return the frame header, EXIF, and where the scan starts; IndexError where data end."""
+    offset, frame, exif = 2, b"", b""
+    while (marker := data[offset + 1]) != 0xDA:  # start of scan
+        if data[offset] != 0xFF or marker == 0xD9:
+            raise UndecodableError(f"it is damaged (no JPEG segment at byte {offset})")
+        if marker == 0xFF:  # padding
+            offset += 1
+            continue
+        length = data[offset + 2] << 8 | data[offset + 3]
+        body = data[offset + 4 : offset + 2 + length]
+        if marker in _JPEG_FRAMES and not frame:
+            frame = body
+        elif marker == 0xE1 and body.startswith(b"Exif\0\0") and not exif:
+            exif = body
+        offset += 2 + length
+    return frame, exif, offset
+
+
+def check_webp(data: bytes, max_pixels: int) -> None:
+    """Refuse a WebP before Pillow opens it, which allocates its pixels.
+
+    Raises:
+        UndecodableError: It is shorter than it says, or ``check_size`` refuses it.
+    """
+    if len(data) < max(30, 8 + int.from_bytes(data[4:8], "little")):
+        raise UndecodableError(f"it is cut off after {len(data)} bytes")
+    if data[12:16] == b"VP8X":
+        width, height = (int.from_bytes(data[i : i + 3], "little") + 1 for i in (24, 27))
+    elif data[12:16] == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    else:
+        width, height = (int.from_bytes(data[i : i + 2], "little") & 0x3FFF for i in (26, 28))
+    check_size(height, width, max_pixels)
+
+
+def read_orientation(exif: bytes) -> int:
+    """Return EXIF's orientation, 1 to 8; 1 where it is missing or damaged."""
+    exif = exif.removeprefix(b"Exif\0\0")
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
+    if order is None:
+        return 1
+    with suppress(struct.error):  # damaged metadata around good pixels
+        (offset,) = struct.unpack_from(order + "I", exif, 4)
+        (count,) = struct.unpack_from(order + "H", exif, offset)
+        for entry in range(offset + 2, offset + 2 + 12 * count, 12):
+            tag, form, _, value = struct.unpack_from(order + "HHIH", exif, entry)
+            if tag == 0x0112:
+                return int(value) if form == 3 and 1 <= value <= 8 else 1
+    return 1

@@ -1,0 +1,148 @@
+"""The MediaPipe face detector. The only module of the project that imports mediapipe."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from roi_cls.errors import DetectorModelError
+from roi_cls.roi.box import Box
+from roi_cls.roi.face import Detection, Face
+from roi_cls.roi.image import Image
+from roi_cls.roi.models import DetectorModel
+from roi_cls.roi.params import CropParams
+
+if TYPE_CHECKING:
+    from mediapipe.tasks.python import vision
+
+SCORE_FLOOR = 0.2
+"""Faces from this confidence on are kept, so that ``low_score`` can be told from ``no_face``."""
+
+
+class MediapipeDetector:
+    """MediaPipe's BlazeFace networks asked in order; the first that finds an acceptable face wins.
+
+    Each network is loaded when it is first needed. Not for use from several threads: MediaPipe
+    serves one call at a time, and more throughput needs more processes. Those must be spawned: a
+    forked one hangs.
+    """
+
+    def __init__(self, models: Sequence[DetectorModel], params: CropParams) -> None:
+        self._models = tuple(models)
+        self._params = params
+        self._networks: dict[str, vision.FaceDetector] = {}
+
+    def detect(self, image: Image) -> Detection:
+        """Return every face from ``SCORE_FLOOR`` on, of the network that decided, best first.
+
+        Args:
+            image: (height, width, 3) RGB uint8, upright.
+        """
+        height, width = image.shape[:2]
+        faint: tuple[Face, ...] = ()
+        for model in self._models:
+            faces = self._faces(model, image)
+            if any(self._is_acceptable(face) for face in faces):
+                return Detection(height, width, faces)
+            faint += faces
+        return Detection(height, width, _best_first(faint))
+
+    def close(self) -> None:
+        """Free the networks."""
+        while self._networks:
+            network = self._networks.popitem()[1]
+            with _native_log():
+                network.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _is_acceptable(self, face: Face) -> bool:
+        return face.score >= self._params.min_score
+
+    def _faces(self, model: DetectorModel, image: Image) -> tuple[Face, ...]:
+        import mediapipe
+
+        picture = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=image)
+        if model.name in self._networks:
+            result = self._networks[model.name].detect(picture)
+        else:
+            with _native_log():  # the first call logs, too
+                self._networks[model.name] = _load_network(model)
+                result = self._networks[model.name].detect(picture)
+        height, width = image.shape[:2]
+        faces = []
+        for found in result.detections:
+            frame = found.bounding_box
+            if frame.width <= 0 or frame.height <= 0:
+                continue  # seen on pictures of a few pixels: no area, nothing to cut
+            left, top = float(frame.origin_x), float(frame.origin_y)
+            box = Box(left, top, left + frame.width, top + frame.height)
+            points = tuple((float(p.x) * width, float(p.y) * height) for p in found.keypoints)
+            faces.append(Face(box, float(found.categories[0].score), points, model.name))
+        return _best_first(tuple(faces))
+
+
+def _best_first(faces: tuple[Face, ...]) -> tuple[Face, ...]:
+    return tuple(sorted(faces, key=lambda face: (-face.score, face.box.xyxy)))
+
+
+def _load_network(model: DetectorModel) -> vision.FaceDetector:
+    try:
+        from mediapipe.tasks.python import BaseOptions, vision
+
+        # The bytes, not the path: MediaPipe cannot open some non-ASCII paths on Windows.
+        options = vision.FaceDetectorOptions(
+            base_options=BaseOptions(model_asset_buffer=model.path.read_bytes()),
+            min_detection_confidence=SCORE_FLOOR,
+        )
+        return vision.FaceDetector.create_from_options(options)
+    except ImportError as error:
+        raise DetectorModelError(
+            f"Cannot load MediaPipe: {error}. On Debian and Ubuntu: "
+            "apt-get install -y libgl1 libglib2.0-0 libegl1 libgles2"
+        ) from error
+    except OSError as error:
+        raise DetectorModelError(
+            f"Cannot load the face detector {str(model.path)!r}: {error}. If a library is missing, "
+            "on Debian and Ubuntu: apt-get install -y libgl1 libglib2.0-0 libegl1 libgles2"
+        ) from error
+    except (RuntimeError, ValueError) as error:
+        raise DetectorModelError(
+            f"Cannot load the face detector {str(model.path)!r}: {str(error).splitlines()[0]}. "
+            "Give a MediaPipe face detection model (.tflite) or leave --detector-model out."
+        ) from error
+
+
+@contextlib.contextmanager
+def _native_log() -> Iterator[None]:
+    """Keep MediaPipe's C++ log lines off stderr; show them only if the calls inside fail.
+
+    They go to the file descriptor itself, and no log level of the Python package stops them.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as log:
+        kept = os.dup(2)
+        os.dup2(log.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            log.seek(0)
+            os.write(kept, log.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

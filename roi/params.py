@@ -1,0 +1,130 @@
+"""The crop recipe as a value: every setting that changes a pixel of a crop, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
+
+from roi_cls.errors import BundleError
+
+RECIPE_VERSION = 1
+"""Raised whenever the code derives other pixels from the same parameters."""
+
+MAX_PIXELS = 100_000_000
+"""Pixels of the largest picture that is decoded, unless told otherwise; 300 MB as RGB.
+
+Not part of the recipe: a picture above the limit is refused, never cropped otherwise.
+"""
+
+CropKind = Literal["face", "full"]
+DetectorKind = Literal["short", "full", "auto"]
+FaceChoice = Literal["largest", "confident", "central"]
+Fallback = Literal["full", "center", "error"]
+FullFrame = Literal["pad", "crop", "squash"]
+Border = Literal["replicate", "constant", "shift"]
+Resampling = Literal["area", "lanczos"]
+_CHOICES = {
+    "crop": CropKind,
+    "detector": DetectorKind,
+    "face": FaceChoice,
+    "fallback": Fallback,
+    "full_frame": FullFrame,
+    "border": Border,
+    "resampling": Resampling,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CropParams:
+    """How a crop is cut. Its digest names it, in the cache and in a model's bundle."""
+
+    crop: CropKind = "face"
+    """``face``: the face where there is one; ``full``: always the whole picture, no detection."""
+    detector: DetectorKind = "auto"
+    """``short``: faces within about 2 m; ``full``: within about 5 m; ``auto``: short, then full."""
+    detector_sha256: tuple[str, ...] = ()
+    """SHA-256 of the detector's model files, in the order they are asked; empty: not resolved."""
+    min_score: float = 0.5
+    """Detector confidence from which a face counts, 0 to 1."""
+    min_face_px: int = 24
+    """Shorter side of the face box from which a face counts, in pixels of the picture."""
+    face: FaceChoice = "largest"
+    """Which face is cut when several count."""
+    margin: float = 0.3
+    """Share of the face box added on every side, before it is made square."""
+    align: bool = False
+    """Rotate so that the line through the eyes is level."""
+    size_px: int = 224
+    """Side of the square crop, in pixels."""
+    fallback: Fallback = "full"
+    """In place of a face: the ``full`` frame, its ``center`` square, or an ``error`` row."""
+    full_frame: FullFrame = "pad"
+    """How a whole picture is made square: ``pad`` it, ``crop`` its centre, or ``squash`` it."""
+    border: Border = "replicate"
+    """Where the square leaves the picture: repeat the edge, fill with grey, or shift it inside."""
+    resampling: Resampling = "area"
+    """``area``: mean when shrinking, cubic when enlarging; ``lanczos``: slower, sharper."""
+
+    def __post_init__(self) -> None:
+        for name, choices in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in get_args(choices):
+                raise ValueError(f"{name} must be one of {get_args(choices)}, got {value!r}")
+        if not 0 <= self.min_score <= 1:
+            raise ValueError(f"min_score must be between 0 and 1, got {self.min_score}")
+        if self.min_face_px < 0:
+            raise ValueError(f"min_face_px must not be negative, got {self.min_face_px}")
+        if not 0 <= self.margin <= 5:
+            raise ValueError(f"margin must be between 0 and 5, got {self.margin}")
+        if not 8 <= self.size_px <= 4096:
+            raise ValueError(f"size_px must be between 8 and 4096, got {self.size_px}")
+
+    @property
+    def digest(self) -> str:
+        """Hex name of the recipe: equal for equal pixels, on every machine."""
+        return _digest({"version": RECIPE_VERSION, **asdict(self)})
+
+    @property
+    def detector_digest(self) -> str:
+        """Hex name of what decides a detection: two recipes that share it share detections."""
+        if self.crop == "full":
+            return _digest({"version": RECIPE_VERSION, "crop": "full"})
+        names = ("detector", "detector_sha256", "min_score")
+        return _digest({"version": RECIPE_VERSION, **{n: getattr(self, n) for n in names}})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values; ``from_dict`` reads them back."""
+        return {"version": RECIPE_VERSION, **json.loads(json.dumps(asdict(self)))}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> CropParams:
+        """Return the recipe that ``to_dict`` wrote.
+
+        Raises:
+            BundleError: Unknown version, a missing or unknown field, or a value out of range.
+        """
+        if values.get("version") != RECIPE_VERSION:
+            raise BundleError(
+                f"Cannot use the crop recipe: it has version {values.get('version')!r}, this "
+                f"program cuts version {RECIPE_VERSION}. Install the roi-cls that wrote it."
+            )
+        known = {field.name for field in fields(cls)}
+        given = {name: value for name, value in values.items() if name != "version"}
+        if given.keys() != known:
+            odd = ", ".join(sorted(given.keys() ^ known))
+            raise BundleError(
+                f"Cannot use the crop recipe: its fields differ in {odd}. "
+                "Install the roi-cls that wrote it."
+            )
+        try:
+            return cls(**{**given, "detector_sha256": tuple(given["detector_sha256"])})
+        except (TypeError, ValueError) as error:
+            raise BundleError(
+                f"Cannot use the crop recipe: {error}. The file was changed by hand; train again."
+            ) from error
+
+
+def _digest(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
