@@ -1,0 +1,149 @@
+"""Worker processes that survive each other: results in order of input, a dead worker is replaced.
+
+Knows nothing of pictures; the work is a picklable function that makes a worker's state and one
+that is called with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from multiprocessing import connection, get_context
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+State = AbstractContextManager[Callable[[Item], Result]]
+"""A worker's resources: entered once in the worker, gives the function that does the work."""
+
+CHUNK = 8
+"""Items sent to a worker at once: few enough to share the work evenly, more than one in flight."""
+WINDOW = 64
+"""Items per worker that may be done ahead of the one that is due: bounds the memory."""
+
+
+@dataclass(slots=True)
+class _Worker(Generic[Item]):
+    process: BaseProcess
+    pipe: Connection
+    todo: deque[tuple[int, Item]] = field(default_factory=deque)
+    """Sent and not yet answered, in order."""
+
+
+class WorkerPool(Generic[Item, Result]):
+    """Spawned processes that each enter ``make_state()`` and map items to results.
+
+    Spawned, because MediaPipe hangs in forked ones. An expected error that is raised in a worker
+    ends the run and is raised here.
+    """
+
+    def __init__(
+        self,
+        workers: int,
+        make_state: Callable[[], State[Item, Result]],
+        on_death: Callable[[Item, int | None], Result],
+    ) -> None:
+        """Start nothing yet.
+
+        Args:
+            workers: Number of processes.
+            make_state: Called in each worker; picklable.
+            on_death: Makes the result of an item during which a worker died, from its exit code.
+        """
+        self._count = workers
+        self._make_state = make_state
+        self._on_death = on_death
+        self._context = get_context("spawn")
+        self._workers: list[_Worker[Item]] = []
+
+    def map(self, items: Sequence[Item]) -> Iterator[Result]:
+        """Yield the result of each item, in order."""
+        waiting = deque(enumerate(items))
+        done: dict[int, Result] = {}
+        due = 0
+        while len(self._workers) < min(self._count, len(items)):
+            self._workers.append(self._start())
+        while due < len(items):
+            for worker in self._workers:
+                if not worker.todo and waiting and waiting[0][0] < due + WINDOW * self._count:
+                    self._send(worker, waiting)
+            self._receive(done, waiting)
+            while due in done:
+                yield done.pop(due)
+                due += 1
+
+    def close(self) -> None:
+        """End the workers; those in the middle of an item are stopped."""
+        for worker in self._workers:
+            if worker.todo:
+                worker.process.terminate()
+            worker.pipe.close()  # an idle worker reads the end of its input and leaves
+        for worker in self._workers:
+            worker.process.join()
+        self._workers.clear()
+
+    def _start(self) -> _Worker[Item]:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(
+            target=_serve, args=(theirs, self._make_state), name="roi-cls-worker", daemon=True
+        )
+        process.start()
+        theirs.close()
+        return _Worker(process, ours)
+
+    def _send(self, worker: _Worker[Item], waiting: deque[tuple[int, Item]]) -> None:
+        while waiting and len(worker.todo) < CHUNK:
+            worker.todo.append(waiting.popleft())
+        # A worker that died in the meantime is seen by the next receive.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            worker.pipe.send([item for _, item in worker.todo])
+
+    def _receive(self, done: dict[int, Result], waiting: deque[tuple[int, Item]]) -> None:
+        busy = {worker.pipe: i for i, worker in enumerate(self._workers) if worker.todo}
+        for pipe in connection.wait(list(busy)):
+            place = busy[pipe]  # type: ignore[index]  # wait() is typed for handles of any kind
+            worker = self._workers[place]
+            try:
+                answer = worker.pipe.recv()
+            except (EOFError, ConnectionResetError):
+                self._workers[place] = self._replace(worker, done, waiting)
+                continue
+            if isinstance(answer, BaseException):
+                raise answer
+            done[worker.todo.popleft()[0]] = answer
+
+    def _replace(
+        self,
+        dead: _Worker[Item],
+        done: dict[int, Result],
+        waiting: deque[tuple[int, Item]],
+    ) -> _Worker[Item]:
+        """Give the item that killed the worker its result, its other items back to the queue."""
+        dead.process.join()
+        dead.pipe.close()
+        index, item = dead.todo.popleft()
+        done[index] = self._on_death(item, dead.process.exitcode)
+        waiting.extendleft(reversed(dead.todo))
+        return self._start()
+
+
+def _serve(pipe: Connection, make_state: Callable[[], State[Item, Result]]) -> None:
+    """Run in a worker: answer each item until the parent closes the pipe or is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    from roi_cls.errors import RoiClsError
+
+    try:
+        with make_state() as work:
+            while True:
+                for item in pipe.recv():
+                    pipe.send(work(item))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return
+    except RoiClsError as error:
+        pipe.send(error)
