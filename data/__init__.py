@@ -1,0 +1,1 @@
+"""Samples, labels, splits, tensors: the first stage that sees a label."""

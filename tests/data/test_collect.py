@@ -1,0 +1,329 @@
+"""Pictures to samples: every layout, every refusal, and nothing that vanishes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roi_cls.data.collect import collect_samples
+from roi_cls.data.sample import Sample
+from roi_cls.errors import DataError
+
+KNOWN = ".png, .jpg, .jpeg, .webp, .bmp, .tif, .tiff, .gif".replace(".", "")
+Found = list[tuple[str, str | None, str | None]]
+
+
+def make(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def found(root: Path, names: Mapping[str, str] | None = None, *, labelled: bool = True) -> Found:
+    samples = collect_samples(root, names, labelled=labelled)
+    return [(s.path.relative_to(root).as_posix(), s.label, s.split) for s in samples]
+
+
+def refusal(root: Path, names: Mapping[str, str] | None = None, *, labelled: bool = True) -> str:
+    with pytest.raises(DataError) as caught:
+        collect_samples(root, names, labelled=labelled)
+    return str(caught.value).replace(str(root), "ROOT")
+
+
+def test_origin_names_in_parts(tmp_path: Path) -> None:
+    make(tmp_path, "train/image_10_1.png", "train/image_2_0.png", "test/image_1_1.PNG")
+    assert found(tmp_path) == [
+        ("test/image_1_1.PNG", "artefactless", "test"),
+        ("train/image_10_1.png", "artefactless", "train"),
+        ("train/image_2_0.png", "artefact", "train"),
+    ]
+
+
+@pytest.mark.parametrize("part", ["validation", "val", "valid", "Val"])
+def test_names_of_the_validation_part(tmp_path: Path, part: str) -> None:
+    make(tmp_path, f"{part}/image_1_0.png")
+    assert found(tmp_path) == [(f"{part}/image_1_0.png", "artefact", "validation")]
+
+
+def test_flat_origin_names_leave_the_split_open(tmp_path: Path) -> None:
+    make(tmp_path, "image_1_0.jpeg", "image_2_1.webp", "readme.txt")
+    assert found(tmp_path) == [
+        ("image_1_0.jpeg", "artefact", None),
+        ("image_2_1.webp", "artefactless", None),
+    ]
+
+
+def test_given_names_replace_the_default_ones(tmp_path: Path) -> None:
+    make(tmp_path, "image_1_live.png", "image_2_0.png")
+    names = {"live": "real", "0": "spoof"}
+    assert [label for _, label, _ in found(tmp_path, names)] == ["real", "spoof"]
+
+
+def test_class_folders_with_folders_below(tmp_path: Path) -> None:
+    make(tmp_path, "real/a.png", "real/2024/b.jpg", "fake one/c.tiff")
+    assert found(tmp_path) == [
+        ("fake one/c.tiff", "fake one", None),
+        ("real/2024/b.jpg", "real", None),
+        ("real/a.png", "real", None),
+    ]
+
+
+def test_class_folders_in_parts_are_renamed(tmp_path: Path) -> None:
+    make(tmp_path, "train/0/a.png", "train/1/b.png", "test/1/c/d.png")
+    assert found(tmp_path, {"0": "real", "1": "fake"}) == [
+        ("test/1/c/d.png", "fake", "test"),
+        ("train/0/a.png", "real", "train"),
+        ("train/1/b.png", "fake", "train"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("files", "names"),
+    [
+        (("artefact/image_1_0.png", "artefactless/image_2_1.png"), None),
+        (("bad/image_1_0.png", "good/image_2_1.png"), {"bad": "artefact", "good": "artefactless"}),
+        (("artefact/image_1_0.png", "artefactless/other.png"), None),
+    ],
+)
+def test_class_folders_of_origin_names_that_agree(
+    tmp_path: Path, files: tuple[str, ...], names: Mapping[str, str] | None
+) -> None:
+    labels = [label for _, label, _ in found(make(tmp_path, *files), names)]
+    assert labels == ["artefact", "artefactless"]
+
+
+def test_class_folders_that_contradict_the_names_are_refused(tmp_path: Path) -> None:
+    make(tmp_path, "batch1/image_1_0.png", "batch2/image_2_1.png")
+    assert refusal(tmp_path) == (
+        "Cannot tell the labels in 'ROOT': the folder of 'batch1/image_1_0.png' says 'batch1', "
+        "its name says 'artefact'. To go by the folders, name them with --labels FOLDER=NAME; "
+        "to go by the names, put the pictures into one folder."
+    )
+
+
+def test_csv_is_read_with_its_label_names(tmp_path: Path) -> None:
+    make(tmp_path, "x/1.png", "x/2.png")
+    table = tmp_path / "data.CSV"
+    table.write_text("path,label\nx/2.png,0\nx/1.png,1\n")
+    assert collect_samples(table, {"0": "a", "1": "b"}) == (
+        Sample(tmp_path / "x/2.png", "a"),
+        Sample(tmp_path / "x/1.png", "b"),
+    )
+    assert refusal(table, {"2": "a"}) == (
+        "Cannot use the given --labels in 'ROOT': they name '2', the data have '0', '1'. "
+        "Write the data's labels before each '=', or leave --labels out."
+    )
+
+
+def test_label_names_that_name_no_folder_are_refused(tmp_path: Path) -> None:
+    make(tmp_path, "real/a.png", "fake/b.png")
+    assert refusal(tmp_path, {"0": "a", "1": "b"}) == (
+        "Cannot use the given --labels in 'ROOT': they name '0', '1', the data have 'fake', "
+        "'real'. Write the data's labels before each '=', or leave --labels out."
+    )
+
+
+def test_missing_labels_are_counted_and_five_are_named(tmp_path: Path) -> None:
+    make(tmp_path, *(f"train/image_{i}_0.png" for i in range(9)))
+    make(tmp_path, *(f"train/image_{i}.png" for i in range(7)))
+    assert refusal(tmp_path) == (
+        "Cannot read labels in 'ROOT': a label is missing in the name of 7 of 16 pictures: "
+        "'train/image_0.png', 'train/image_1.png', 'train/image_2.png', 'train/image_3.png', "
+        "'train/image_4.png' and 2 more. Rename them like image_<index>_<label>.png, move them "
+        "away, or give a CSV with path,label."
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["a.png", "image_1.png", "image_x_0.png", "image_1_0_0.png", "image_1_.png"]
+)
+def test_flat_pictures_without_labels_are_explained(tmp_path: Path, name: str) -> None:
+    assert refusal(make(tmp_path, name)) == (
+        f"Cannot read labels in 'ROOT': no name has one: {name!r}. Name them "
+        "image_<index>_<label>.png, put each class into a folder of its own, or list them in a "
+        "CSV with path,label."
+    )
+
+
+def test_label_that_is_not_named_is_explained(tmp_path: Path) -> None:
+    make(tmp_path, "train/image_1_0.png", "train/image_2_2.png", "train/image_3_x.png")
+    assert refusal(tmp_path) == (
+        "Cannot read labels in 'ROOT': the label '2' of 'train/image_2_2.png' is not named; named "
+        "are 0=artefact,1=artefactless. Name every label, e.g. --labels "
+        "0=artefact,1=artefactless,2=NAME,x=NAME."
+    )
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (
+            ("a.png", "real/b.png"),
+            "Cannot tell the labels in 'ROOT': pictures lie beside folders of pictures, like "
+            "'a.png' and 'real/b.png'. Give a folder that holds only one of the two, or a CSV "
+            "with path,label.",
+        ),
+        (
+            ("train/real/b.png", "test/1.png"),
+            "Cannot tell the labels in 'ROOT': pictures lie beside folders of pictures, like "
+            "'test/1.png' and 'train/real/b.png'. Give a folder that holds only one of the two, "
+            "or a CSV with path,label.",
+        ),
+        (
+            ("train/image_1_0.png", "extra/image_2_0.png", "image_3_0.png"),
+            "Cannot tell the parts in 'ROOT': beside 'train' there are pictures in no part: "
+            "'extra/image_2_0.png', 'image_3_0.png'. Move them into a part or away, or give a "
+            "CSV with path,label,split.",
+        ),
+        (
+            ("set/train/image_1_0.png", "set/test/image_2_0.png"),
+            "Cannot read labels in 'ROOT': its parts lie one folder deeper. Give 'ROOT/set'.",
+        ),
+    ],
+)
+def test_ambiguous_folders_are_refused(
+    tmp_path: Path, files: tuple[str, ...], message: str
+) -> None:
+    assert refusal(make(tmp_path, *files)) == message
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_folder_without_pictures_says_what_it_holds(tmp_path: Path, labelled: bool) -> None:
+    assert refusal(tmp_path, labelled=labelled) == (
+        "Cannot find pictures in 'ROOT' or below: it holds no files. "
+        f"Give a folder with files that end in {KNOWN}."
+    )
+    make(tmp_path, "a/1.heic", "2.HEIC", "README", ".hidden.png", ".cache/1.png", "__MACOSX/1.png")
+    assert refusal(tmp_path, labelled=labelled) == (
+        f"Cannot find pictures in 'ROOT' or below: no file ends in {KNOWN}; it holds 2 .heic, "
+        f"1 without suffix. Give a folder with files that end in {KNOWN}."
+    )
+
+
+def test_missing_and_unfit_sources_are_explained(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "none") == (
+        "Cannot find pictures in 'ROOT': it does not exist. Give a folder of pictures or a CSV."
+    )
+    assert refusal(make(tmp_path, "a.png") / "a.png") == (
+        "Cannot find pictures in 'ROOT': it is neither a folder nor a CSV. "
+        "Give a folder of pictures or a CSV."
+    )
+
+
+def test_unlabelled_takes_every_picture_and_labels_where_they_can_be_read(tmp_path: Path) -> None:
+    make(tmp_path, "a.png", "image_1_0.png", "b/c/d.gif", "b/image_2_7.bmp", ".x/e.png", "f.txt")
+    assert found(tmp_path, labelled=False) == [
+        ("a.png", None, None),
+        ("b/c/d.gif", None, None),
+        ("b/image_2_7.bmp", None, None),
+        ("image_1_0.png", "artefact", None),
+    ]
+
+
+def test_unlabelled_reads_a_labelled_folder_as_training_does(tmp_path: Path) -> None:
+    make(tmp_path, "train/image_1_0.png", "test/image_2_1.png")
+    assert found(tmp_path, labelled=False) == found(tmp_path)
+
+
+def test_unlabelled_takes_one_picture_or_a_csv_without_labels(tmp_path: Path) -> None:
+    make(tmp_path, "a.JPG", "b.jpg")
+    (tmp_path / "list.csv").write_text("path\nb.jpg\na.JPG\n")
+    one, two = Sample(tmp_path / "a.JPG"), Sample(tmp_path / "b.jpg")
+    assert collect_samples(tmp_path / "a.JPG", labelled=False) == (one,)
+    assert collect_samples(tmp_path / "list.csv", {"0": "x"}, labelled=False) == (two, one)
+
+
+def test_broken_links_and_folders_named_like_pictures_are_kept(tmp_path: Path) -> None:
+    make(tmp_path, "real/a.png", "real/folder.png/inside.png", "real/empty.png/note.txt")
+    (tmp_path / "real/broken.png").symlink_to(tmp_path / "gone.png")
+    (tmp_path / "real/self.png").symlink_to(tmp_path / "real/self.png")
+    (tmp_path / "real/self").symlink_to(tmp_path / "real/self")
+    assert [path for path, _, _ in found(tmp_path)] == [
+        "real/a.png",
+        "real/broken.png",
+        "real/empty.png",
+        "real/folder.png",
+        "real/folder.png/inside.png",
+        "real/self.png",
+    ]
+
+
+def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
+    make(tmp_path, "store/1.png", "data/real/2.png")
+    (tmp_path / "data/real/loop").symlink_to(tmp_path / "data", target_is_directory=True)
+    (tmp_path / "data/fake").symlink_to(tmp_path / "store", target_is_directory=True)
+    (tmp_path / "data/real/3.png").symlink_to(tmp_path / "store/1.png")
+    assert found(tmp_path / "data") == [
+        ("fake/1.png", "fake", None),
+        ("real/2.png", "real", None),
+        ("real/3.png", "real", None),
+    ]
+
+
+def test_folder_that_cannot_be_listed_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path, "real/a.png", "fake/b.png")
+    scandir = os.scandir
+
+    def refuse(folder: str) -> object:
+        if folder.endswith("fake"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert refusal(tmp_path) == (
+        "Cannot list the folder 'ROOT/fake': Permission denied. Make it readable or move it away."
+    )
+
+
+def test_link_that_cannot_be_followed_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Entry:
+        name, path = "fake", "fake"
+
+        def is_dir(self) -> bool:
+            raise PermissionError(13, "Permission denied")
+
+    class Entries(list[Entry]):
+        def __enter__(self) -> Entries:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            return None
+
+    monkeypatch.setattr(os, "scandir", lambda folder: Entries([Entry()]))
+    assert refusal(tmp_path).startswith("Cannot list the folder 'ROOT': Permission denied.")
+
+
+def test_names_with_newlines_and_bytes_that_are_not_utf8(tmp_path: Path) -> None:
+    names = ["a\nb.png", "日本 ö.png"]
+    if sys.platform == "linux":  # other file systems take no such name
+        names.append(os.fsdecode(b"\xff.png"))
+    make(tmp_path, *(f"真\n/{name}" for name in names))
+    assert found(tmp_path) == [(f"真\n/{name}", "真\n", None) for name in sorted(names)]
+    assert "\n" not in refusal(make(tmp_path, "c\nd.png"))
+
+
+NAMES = st.text(st.sampled_from("ab01_. é-"), min_size=1, max_size=6).filter(
+    lambda name: not name.startswith(".")
+)
+
+
+@given(st.lists(st.tuples(NAMES, NAMES), min_size=1, max_size=8))
+def test_every_picture_is_one_sample(
+    tmp_path_factory: pytest.TempPathFactory, names: list[tuple[str, str]]
+) -> None:
+    root = tmp_path_factory.mktemp("data")
+    files = {f"{folder}/{name}.png" for folder, name in names}
+    make(root, *files)
+    assert [path for path, _, _ in found(root)] == sorted(files)
+    assert all(label == path.split("/")[0] for path, label, _ in found(root))
