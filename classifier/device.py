@@ -1,0 +1,79 @@
+"""Choose the device and the number format that computes fastest on it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from roi_cls.classifier.config import Device, Precision
+from roi_cls.errors import TrainingError
+
+_FORMATS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A device and the number format of its matrix products."""
+
+    device: torch.device
+    format: torch.dtype
+
+    @property
+    def name(self) -> str:
+        """Device and format in words, e.g. ``cpu (bf16)``."""
+        short = next(name for name, dtype in _FORMATS.items() if dtype == self.format)
+        chip = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
+        return f"{chip if self.device.type != 'mps' else 'mps'} ({short})"
+
+    @contextlib.contextmanager
+    def autocast(self) -> Iterator[None]:
+        """Compute in the backend's format inside; a no-op for fp32."""
+        enabled = self.format != torch.float32
+        with torch.autocast(self.device.type, dtype=self.format, enabled=enabled):
+            yield
+
+
+def choose_backend(device: Device = "auto", precision: Precision = "auto") -> Backend:
+    """Return the backend asked for, or the best there is.
+
+    Raises:
+        TrainingError: The device or the format asked for is not there.
+    """
+    kind = _choose_device(device)
+    if precision == "auto":
+        return Backend(kind, _fastest_format(kind))
+    if precision == "fp16" and kind.type == "cpu":
+        raise TrainingError(
+            "Cannot compute in fp16 on the CPU: torch has no fast fp16 there. "
+            "Use --precision bf16, fp32 or auto."
+        )
+    return Backend(kind, _FORMATS[precision])
+
+
+def _choose_device(device: Device) -> torch.device:
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if device == "auto":
+        return torch.device(next(name for name, is_there in available.items() if is_there))
+    if not available[device]:
+        raise TrainingError(
+            f"Cannot use the device {device!r}: torch {torch.__version__} sees none. "
+            "Use --device auto, or install the torch built for it; `roi-cls doctor` tells more."
+        )
+    return torch.device(device)
+
+
+def _fastest_format(device: torch.device) -> torch.dtype:
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    if device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        # Emulated bf16 (AVX-512 without its BF16 part, or AVX2) is slower than fp32.
+        is_native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        return torch.bfloat16 if is_native else torch.float32
+    return torch.float32

@@ -1,0 +1,137 @@
+"""Evaluate a run on the test part of a data set: the one place where test pictures are scored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from roi_cls.atomic import write_atomically
+from roi_cls.cache import CropRecord, CropResult
+from roi_cls.cache.build import BuildOptions
+from roi_cls.classifier.bundle import load_bundle, load_model
+from roi_cls.classifier.config import Device
+from roi_cls.classifier.device import choose_backend
+from roi_cls.classifier.evaluation import Evaluation, evaluate_scores
+from roi_cls.classifier.predict import open_bundle_detector
+from roi_cls.classifier.run_folder import RunFolder
+from roi_cls.classifier.score import compute_logits, to_probabilities
+from roi_cls.classifier.scores import write_scores
+from roi_cls.classifier.train_run import data_root, relative_path, score_table
+from roi_cls.data.collect import collect_samples
+from roi_cls.data.crops import crop_samples, load_crops
+from roi_cls.data.labels import check_same_labels
+from roi_cls.data.sample import Sample
+from roi_cls.data.table import first_five, read_split
+from roi_cls.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateJob:
+    """What to evaluate on what."""
+
+    source: Path
+    """Folder or CSV of labelled pictures."""
+    run: RunFolder
+    options: BuildOptions
+    device: Device = "auto"
+    detector_model: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateOutcome:
+    """An evaluation, and what was not part of it."""
+
+    evaluation: Evaluation
+    errors: tuple[CropRecord, ...]
+    """Test pictures that could not be cropped."""
+    unseen: int
+    """Pictures of the data set that are in no part, because they came after the split."""
+
+
+def evaluate_run(
+    job: EvaluateJob, on_crop: Callable[[CropResult, int], None] = lambda result, total: None
+) -> EvaluateOutcome:
+    """Score the test part, write ``evaluation.json`` and the scores, and return them.
+
+    The test part is what the data call test; else what the run's own split set aside; else, for
+    another data set without parts, all of it.
+
+    Raises:
+        DataError: There is no test part, or a test picture was trained on.
+        RoiClsError: The run or the pictures cannot be used.
+    """
+    bundle = load_bundle(job.run.path)
+    samples, unseen = _test_samples(job, bundle.training.get("label_names"))
+    check_same_labels(bundle.labels, samples)
+    open_detector = open_bundle_detector(bundle, job.run, job.detector_model)
+    records = crop_samples(
+        samples,
+        bundle.crop,
+        open_detector,
+        job.options,
+        lambda result: on_crop(result, len(samples)),
+    )
+    _check_untrained(job.run, samples, records)
+    crops = load_crops(samples, records, bundle.labels, bundle.crop, open_detector, job.options)
+    backend = choose_backend(job.device, "fp32")
+    model = load_model(job.run.path).to(backend.device)
+    logits = compute_logits(model, crops.pixels, bundle.normalisation, backend)
+    probabilities = to_probabilities(logits, bundle.temperature)
+    errors = tuple(record for record in records if record.status == "error")
+    evaluation = evaluate_scores(
+        crops.labels,
+        probabilities,
+        bundle.labels.names,
+        bundle.labels.target,
+        0.5 if bundle.threshold is None else bundle.threshold,
+        ["face" if record.source == "face" else "full_frame" for record in crops.records],
+        errors=len(errors),
+        majority_label=bundle.training.get("majority_label"),
+    )
+    table = score_table(crops, bundle.labels, probabilities, data_root(job.source))
+    write_scores(job.run.test_scores, table, bundle.labels.names)
+    text = json.dumps(evaluation.to_dict(), indent=2, allow_nan=False) + "\n"
+    write_atomically(job.run.evaluation, text.encode())
+    return EvaluateOutcome(evaluation, errors, unseen)
+
+
+def _test_samples(
+    job: EvaluateJob, label_names: dict[str, str] | None
+) -> tuple[tuple[Sample, ...], int]:
+    """Return the test part, and how many pictures of the data set are in no part."""
+    samples = collect_samples(job.source, label_names)
+    root = data_root(job.source)
+    # By content it could not be told which of two equal files is meant; by path it can.
+    kept, _ = read_split(job.run.split, root)
+    parts = {relative_path(sample.path, root): sample.split for sample in kept}
+    own = [parts.get(relative_path(sample.path, root)) for sample in samples]
+    given = [sample for sample in samples if sample.split == "test"]
+    if given:
+        return tuple(given), 0
+    if any(own):
+        test = tuple(s for s, part in zip(samples, own, strict=True) if part == "test")
+        if test:
+            return test, sum(part is None for part in own)
+    elif not any(sample.split for sample in samples):
+        return samples, 0
+    raise DataError(
+        f"Cannot evaluate on {str(job.source)!r}: it has no test part, and the run's split set "
+        "none aside. Put pictures into a test/ folder, or give another labelled folder."
+    )
+
+
+def _check_untrained(
+    run: RunFolder, samples: Sequence[Sample], records: Sequence[CropRecord]
+) -> None:
+    """Refuse pictures whose very bytes the run has learned from or was chosen by."""
+    kept, digests = read_split(run.split)
+    known = {d for s, d in zip(kept, digests, strict=True) if d and s.split != "test"}
+    seen = [str(s.path) for s, r in zip(samples, records, strict=True) if r.sha256 in known]
+    if seen:
+        raise DataError(
+            f"Cannot evaluate: {len(seen)} of {len(samples)} pictures were used in training "
+            f"(the same bytes): {first_five(seen)}. Take them out of the test part; scores on "
+            "them would flatter the model."
+        )

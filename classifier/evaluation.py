@@ -1,0 +1,218 @@
+"""Evaluation of a model on labelled pictures: the value that `evaluation.json` holds.
+
+Knows labels, scores and which pictures fell back to the full frame; no picture, no model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from roi_cls.classifier.interval import CONFIDENCE, Estimate, Floats, Labels, format_number
+from roi_cls.classifier.metrics import Metrics, measure_scores
+from roi_cls.errors import BundleError, DataError
+
+EVALUATION_VERSION = 1
+"""Raised when the written form changes."""
+
+Source = Literal["face", "full_frame"]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How a model fared on labelled pictures, all of them and by the source of the crop."""
+
+    overall: Metrics
+    """All pictures that were scored."""
+    slices: tuple[tuple[Source, Metrics], ...]
+    """The same for ``face`` and ``full_frame``, each only where it has pictures."""
+    target: str
+    """Class looked for."""
+    threshold: float
+    """Probability of the target from which two classes are decided for it; unused with more."""
+    majority_label: str
+    """Class that the baseline always answers."""
+    errors: int = 0
+    """Pictures that could not be read: counted here, and in no metric."""
+    confidence: float = CONFIDENCE
+    """Of every interval."""
+
+    def __post_init__(self) -> None:
+        for name in (self.target, self.majority_label):
+            _check_name(name, [one.label for one in self.overall.classes])
+        if not math.isfinite(self.threshold):
+            raise ValueError(f"threshold must be a finite number, got {self.threshold}")
+
+    @property
+    def verdict(self) -> str:
+        """What the numbers say, in one sentence."""
+        accuracy, baseline = self.overall.accuracy, self.overall.majority_accuracy.value
+        parts = [
+            f"Accuracy {format_number(accuracy.value)} against {format_number(baseline)} for "
+            f"always answering {self.majority_label!r}{_compare(accuracy, baseline)}",
+            _judge_ranking(self.overall.roc_auc, self.target),
+        ]
+        if self.errors:
+            noun = "picture was" if self.errors == 1 else "pictures were"
+            parts.append(f"{self.errors} unreadable {noun} not scored")
+        return "; ".join(parts) + "."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return strict JSON values; ``from_dict`` reads them back."""
+        return {
+            "version": EVALUATION_VERSION,
+            "verdict": self.verdict,
+            "target": self.target,
+            "threshold": self.threshold,
+            "majority_label": self.majority_label,
+            "confidence": self.confidence,
+            "errors": self.errors,
+            **self.overall.to_dict(),
+            "slices": {source: metrics.to_dict() for source, metrics in self.slices},
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Evaluation:
+        """Return the evaluation that ``to_dict`` wrote.
+
+        Raises:
+            BundleError: Another version, or values that are not of that form.
+        """
+        if values.get("version") != EVALUATION_VERSION:
+            raise BundleError(
+                f"Cannot read the evaluation: it has version {values.get('version')!r}, this "
+                f"program reads version {EVALUATION_VERSION}. Run `roi-cls evaluate` again."
+            )
+        try:
+            slices = values["slices"]
+            return cls(
+                overall=Metrics.from_dict(values),
+                slices=tuple(
+                    (source, Metrics.from_dict(slices[source]))
+                    for source in get_args(Source)
+                    if source in slices
+                ),
+                target=str(values["target"]),
+                threshold=float(values["threshold"]),
+                majority_label=str(values["majority_label"]),
+                errors=int(values["errors"]),
+                confidence=float(values["confidence"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BundleError(
+                f"Cannot read the evaluation: {type(error).__name__}: {error}. The file is "
+                "incomplete or was changed by hand; run `roi-cls evaluate` again."
+            ) from error
+
+
+def evaluate_scores(
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    label_names: Sequence[str],
+    target: str,
+    threshold: float,
+    sources: Sequence[Source],
+    errors: int = 0,
+    majority_label: str | None = None,
+    seed: int = 0,
+) -> Evaluation:
+    """Return the evaluation of scores against labels, whole and by slice.
+
+    labels: (N,) true class indices.  probabilities: (N, K), rows sum to 1.  sources: (N,).
+    threshold: of the target's probability, chosen on validation data; unused with K > 2.
+    errors: pictures that could not be read and are in none of the arrays.
+    majority_label: most frequent class in training; None: here, the lower index at a tie.
+
+    Raises:
+        DataError: No picture was scored, or a score is not a finite number.
+        ValueError: The arrays do not fit each other, or a name is not in ``label_names``.
+    """
+    truth, scores = _check_scores(labels, probabilities, len(label_names), errors)
+    origin = _check_sources(sources, len(truth))
+    _check_name(target, label_names)
+    majority = majority_label or label_names[int(np.bincount(truth).argmax())]
+    _check_name(majority, label_names)
+    measure = partial(
+        measure_scores,
+        label_names=label_names,
+        target=label_names.index(target),
+        threshold=threshold,
+        majority=label_names.index(majority),
+        seed=seed,
+    )
+    members = {source: origin == source for source in get_args(Source)}
+    slices = ((name, measure(truth[at], scores[at])) for name, at in members.items() if at.any())
+    return Evaluation(measure(truth, scores), tuple(slices), target, threshold, majority, errors)
+
+
+def _check_scores(
+    labels: ArrayLike, probabilities: ArrayLike, count: int, errors: int
+) -> tuple[Labels, Floats]:
+    truth = np.asarray(labels, dtype=np.int64)
+    scores = np.asarray(probabilities, dtype=np.float64)
+    if truth.size == 0:
+        why = f"none of {errors} could be read" if errors else "there are none"
+        raise DataError(
+            f"Cannot evaluate: no picture was scored, {why}. Give labelled pictures that open."
+        )
+    if count < 2 or truth.ndim != 1 or scores.shape != (len(truth), count):
+        raise ValueError(
+            f"labels must be (N,) and probabilities (N, {count}), 2 classes or more; "
+            f"got {truth.shape} and {scores.shape}"
+        )
+    if truth.min() < 0 or truth.max() >= count:
+        raise ValueError(f"labels must be 0 to {count - 1}, got {truth.min()} to {truth.max()}")
+    broken = int((~np.isfinite(scores)).any(axis=1).sum())
+    if broken:
+        raise DataError(
+            f"Cannot evaluate: {broken} of {len(truth)} pictures have a score that is not a "
+            "finite number. The model's weights diverged; train again with a lower learning rate."
+        )
+    sums = scores.sum(axis=1)
+    if scores.min() < 0 or np.abs(sums - 1).max() > 1e-3:
+        raise ValueError(
+            "probabilities must be 0 to 1 and sum to 1 in each row, "
+            f"got {scores.min():g} as the least and sums from {sums.min():g} to {sums.max():g}"
+        )
+    # Not normalised: one rounding more, and a score equal to the threshold would fall below it.
+    return truth, scores
+
+
+def _check_sources(sources: Sequence[Source], count: int) -> NDArray[np.str_]:
+    if len(sources) != count:
+        raise ValueError(f"sources must be one per label, got {len(sources)} for {count}")
+    odd = sorted(set(sources) - set(get_args(Source)))
+    if odd:
+        raise ValueError(f"a source is one of {get_args(Source)}, got {odd[0]!r}")
+    return np.asarray(sources, dtype=np.str_)
+
+
+def _check_name(name: str, label_names: Sequence[str]) -> None:
+    if name not in label_names:
+        raise ValueError(f"{name!r} is not one of the classes {tuple(label_names)}")
+
+
+def _compare(accuracy: Estimate, baseline: float) -> str:
+    if accuracy.value == baseline:
+        return ", no difference"
+    if accuracy.holds(baseline):
+        return ", a difference within its interval"
+    return ", clearly better" if accuracy.low > baseline else ", clearly worse"
+
+
+def _judge_ranking(roc_auc: Estimate, target: str) -> str:
+    if not roc_auc.is_defined:
+        return f"ROC-AUC is undefined without both {target!r} and other pictures"
+    low, high = (format_number(end, (0.0, 0.5, 1.0)) for end in (roc_auc.low, roc_auc.high))
+    ends = f"the interval of ROC-AUC {low}-{high}"
+    if roc_auc.holds(0.5):
+        return f"{ends} includes 0.5, so the ranking may be chance"
+    if roc_auc.high < 0.5:
+        return f"{ends} lies below 0.5, so the scores rank the wrong way round"
+    return f"{ends} excludes 0.5"

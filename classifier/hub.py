@@ -1,0 +1,49 @@
+"""Whether the model hub answers, told within seconds: its own client can hang for minutes."""
+
+from __future__ import annotations
+
+import os
+import threading
+import urllib.error
+import urllib.request
+
+DEFAULT_ENDPOINT = "https://huggingface.co"
+REMEDIES = (
+    "--weights none (random weights; needs no network)",
+    "--weights PATH (a .safetensors or .pth file of this model)",
+    "HF_ENDPOINT=URL (a mirror of the hub), or run once where the hub can be reached: "
+    "weights are kept in its cache",
+)
+"""What to do without the hub."""
+
+
+def hub_endpoint() -> str:
+    """Return the hub's address: ``HF_ENDPOINT`` or the public one."""
+    return os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT
+
+
+def hub_failure(timeout: float = 6.0) -> str | None:
+    """Return why the hub cannot be reached, or None where it answers.
+
+    Args:
+        timeout: Seconds to wait in all; name resolution alone can hang longer than any socket's
+            own limit, so the request runs in a thread that is left behind.
+    """
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
+        return "HF_HUB_OFFLINE is set"
+    failure: list[str | None] = [f"no answer from {hub_endpoint()} within {timeout:g} s"]
+
+    def ask() -> None:
+        request = urllib.request.Request(hub_endpoint(), method="HEAD")
+        try:
+            with urllib.request.urlopen(request, timeout=timeout):
+                failure[0] = None
+        except urllib.error.HTTPError:
+            failure[0] = None  # it answers, whatever it says of this page
+        except (OSError, ValueError) as error:
+            failure[0] = f"{hub_endpoint()}: {getattr(error, 'reason', error)}"
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(timeout)
+    return failure[0]

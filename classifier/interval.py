@@ -1,0 +1,217 @@
+"""How far a measured number can be trusted. Knows counts and resampling, no metric and no file.
+
+The bootstrap gives a standard error, not percentiles: those are too narrow for a rare class. With
+20 pictures of 200 and a true ROC-AUC of 0.96, percentiles held it in 85 % of 300 simulated tests
+and this interval in 90 % of 400; with 5 of 100, in 78 % and 90 %. Metrics of decisions: 94 to 97 %.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+CONFIDENCE = 0.95
+"""Share of repeated experiments whose interval would hold the true value."""
+RESAMPLES = 2000
+"""Bootstrap repetitions: another seed then changes an interval's width by about 1.6 %."""
+_CHUNK = 2_000_000  # weights held at once: 16 MB
+
+Floats = NDArray[np.float64]
+Labels = NDArray[np.int64]
+WeightedStatistic = Callable[[Labels, Floats, Floats], Floats]
+"""(labels (N,), probabilities (N, K), weights (B, N)) -> (B,): the metric of B resamples."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A measured value and its 95 % interval; ``value`` is NaN where the metric is undefined."""
+
+    value: float
+    """What was measured; NaN: the data do not define it."""
+    low: float
+    """Lower end of the interval."""
+    high: float
+    """Upper end of the interval."""
+
+    def __post_init__(self) -> None:
+        if self.low > self.high or self.value < self.low or self.value > self.high:
+            raise ValueError(
+                f"An interval must hold its value, got {self.value} in [{self.low}, {self.high}]"
+            )
+
+    @property
+    def is_defined(self) -> bool:
+        """Whether the data gave a value at all."""
+        return not math.isnan(self.value)
+
+    def holds(self, value: float) -> bool:
+        """Return whether ``value`` lies within the interval, its ends included."""
+        return self.low <= value <= self.high
+
+    def to_dict(self) -> dict[str, float | None]:
+        """Return strict JSON values: a number that is not finite becomes null."""
+        numbers = {"value": self.value, "low": self.low, "high": self.high}
+        return {key: n if math.isfinite(n) else None for key, n in numbers.items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, float | None]) -> Estimate:
+        """Return the estimate that ``to_dict`` wrote, null read as NaN.
+
+        Raises:
+            KeyError, TypeError, ValueError: The values are not of that form.
+        """
+        found = (values[key] for key in ("value", "low", "high"))
+        return cls(*(math.nan if number is None else float(number) for number in found))
+
+    def __str__(self) -> str:
+        if not self.is_defined:
+            return "undefined"
+        value, low, high = map(format_number, (self.value, self.low, self.high))
+        return f"{value} [{low}, {high}]"
+
+
+def format_number(value: float, landmarks: tuple[float, ...] = (0.0, 1.0)) -> str:
+    """Return two decimals, or more where two would claim a landmark (0.998, not 1.00)."""
+    for digits in (2, 3, 4):
+        text = f"{value:.{digits}f}"
+        if abs(float(text)) not in landmarks or abs(float(text) - value) < 1e-9:
+            break
+    return text.removeprefix("-") if float(text) == 0 else text
+
+
+def wilson(successes: float, total: float, confidence: float = CONFIDENCE) -> Estimate:
+    """Return ``successes / total`` with Wilson's score interval.
+
+    Unlike the textbook interval it stays inside 0 to 1 and does not shrink to a point at 0 of n
+    or n of n. Source: E. B. Wilson, "Probable Inference, the Law of Succession, and Statistical
+    Inference", Journal of the American Statistical Association 22 (1927), 209-212.
+
+    No trial at all gives the value NaN and the interval 0 to 1: nothing is known.
+
+    Raises:
+        ValueError: Not 0 <= successes <= total, or a confidence outside 0 to 1 (exclusive).
+    """
+    if not 0 <= successes <= total:
+        raise ValueError(f"successes must be between 0 and {total}, got {successes}")
+    z = _z_score(confidence)
+    if total == 0:
+        return Estimate(math.nan, 0.0, 1.0)
+    share = successes / total
+    scale = 1 + z * z / total
+    center = (share + z * z / (2 * total)) / scale
+    half = z / scale * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
+    # The interval holds the share by construction; rounding may miss it by 1e-17 at 0 and 1.
+    low = 0.0 if successes == 0 else min(max(0.0, center - half), share)
+    high = 1.0 if successes == total else max(min(1.0, center + half), share)
+    return Estimate(share, low, high)
+
+
+def resample(labels: Labels, *, resamples: int = RESAMPLES, seed: int) -> Iterator[Floats]:
+    """Yield bootstrap weights (B, N): how often each picture counts in each of B resamples.
+
+    Every class is drawn with replacement from itself alone, so each keeps its size and stays
+    present. The chunks together have ``resamples`` rows and depend on nothing but the arguments.
+    """
+    generator = np.random.default_rng(seed)
+    members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    step = max(1, _CHUNK // max(1, len(labels)))
+    for start in range(0, resamples, step):
+        rows = min(step, resamples - start)
+        weights = np.zeros((rows, len(labels)))
+        for pictures in members:
+            size = len(pictures)
+            drawn = generator.integers(size, size=(rows, size))
+            drawn += np.arange(rows)[:, None] * size  # one bincount for all the rows
+            counts = np.bincount(drawn.ravel(), minlength=rows * size)
+            weights[:, pictures] = counts.reshape(rows, size)
+        yield weights
+
+
+def resampled_interval(
+    value: float,
+    draws: Floats,
+    *,
+    trials: int,
+    bounds: tuple[float, float] = (0.0, 1.0),
+    confidence: float = CONFIDENCE,
+) -> Estimate:
+    """Return ``value`` with an interval from the spread of its resampled ``draws`` (R,).
+
+    The bootstrap's standard error is taken on the logit scale of ``bounds`` and corrected by
+    n / (n - 1), so the interval never leaves the bounds and holds its value.
+
+    A perfect score resampled stays perfect, and one picture resampled is itself: a spread of 0
+    that claims certainty. There it is Wilson's for ``trials``, stretched over ``bounds``: for
+    ROC-AUC the smaller class gives that many disjoint pairs; elsewhere it is of that order.
+
+    Args:
+        value: The metric of the data themselves; NaN gives NaN and the whole of ``bounds``.
+        draws: The metric of each resample; NaN where a resample does not define it.
+        trials: Size of the smallest class the metric depends on.
+        bounds: Least and greatest value the metric can have.
+        confidence: As ``CONFIDENCE``.
+    """
+    least, greatest = bounds
+    draws = draws[~np.isnan(draws)]
+    if math.isnan(value) or draws.size == 0:
+        return Estimate(math.nan, least, greatest)
+    span, value = greatest - least, min(max(value, least), greatest)  # MCC may be 1 + 1e-16
+    share, error = (value - least) / span, float(draws.std()) / span
+    if trials <= 1 or error < 1e-12 or share in (0.0, 1.0):
+        found = wilson(share * trials, trials, confidence)
+        low, high = found.low, found.high
+    else:
+        error *= math.sqrt(trials / (trials - 1))
+        half = _z_score(confidence) * error / (share * (1 - share))
+        center = math.log(share / (1 - share))
+        low, high = _logistic(center - half), _logistic(center + half)
+    return Estimate(value, min(least + span * low, value), max(least + span * high, value))
+
+
+def bootstrap(
+    statistic: WeightedStatistic,
+    labels: Labels,
+    probabilities: Floats,
+    *,
+    seed: int,
+    resamples: int = RESAMPLES,
+    confidence: float = CONFIDENCE,
+    bounds: tuple[float, float] = (0.0, 1.0),
+) -> Estimate:
+    """Return a metric with its bootstrap interval, resampled class by class.
+
+    Args:
+        statistic: The metric, computed for many resamples at once from their weights.
+        labels: (N,) class indices, at least one.
+        probabilities: (N, K), handed to ``statistic`` as they are.
+        seed: Of the resampling; the same seed gives the same interval.
+        resamples: How many times the data are drawn again.
+        confidence: Share of repeated experiments whose interval would hold the true value.
+        bounds: Least and greatest value the metric can have.
+
+    Raises:
+        ValueError: There is no label.
+    """
+    if len(labels) == 0:
+        raise ValueError("bootstrap needs at least one label, got none")
+    value = float(statistic(labels, probabilities, np.ones((1, len(labels))))[0])
+    chunks = resample(labels, resamples=resamples, seed=seed)
+    draws = np.concatenate([statistic(labels, probabilities, weights) for weights in chunks])
+    trials = int(np.unique(labels, return_counts=True)[1].min())
+    return resampled_interval(value, draws, trials=trials, bounds=bounds, confidence=confidence)
+
+
+def _z_score(confidence: float) -> float:
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must be between 0 and 1, got {confidence}")
+    return NormalDist().inv_cdf((1 + confidence) / 2)
+
+
+def _logistic(x: float) -> float:
+    # Of the two forms, the one whose exponential cannot overflow
+    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))

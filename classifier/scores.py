@@ -1,0 +1,64 @@
+"""The scores of labelled pictures as a CSV: path, digest, label and a probability per class."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roi_cls.atomic import write_atomically
+from roi_cls.errors import BundleError
+
+_FIXED = ("path", "sha256", "label", "source")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoreTable:
+    """Scores of N pictures; row i is the same picture everywhere."""
+
+    paths: tuple[str, ...]
+    sha256: tuple[str, ...]
+    """Of each picture's bytes."""
+    labels: tuple[str, ...]
+    """True class names."""
+    sources: tuple[str, ...]
+    """What was looked at: ``face`` or ``full_frame``."""
+    probabilities: NDArray[np.float64]
+    """(N, K), in the order of the run's labels."""
+
+
+def write_scores(path: Path, table: ScoreTable, names: Sequence[str]) -> None:
+    """Write the table; probabilities are kept to the last bit. Raises ``StorageError``."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([*_FIXED, *(f"p_{name}" for name in names)])
+    columns = (table.paths, table.sha256, table.labels, table.sources)
+    for i, row in enumerate(zip(*columns, strict=True)):
+        writer.writerow([*row, *(repr(float(p)) for p in table.probabilities[i])])
+    write_atomically(path, buffer.getvalue().encode("utf-8", "surrogateescape"))
+
+
+def read_scores(path: Path, names: Sequence[str]) -> ScoreTable:
+    """Return the table that ``write_scores`` wrote for these classes.
+
+    Raises:
+        BundleError: It is missing or not such a table.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8", "surrogateescape")
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+        scores = [[float(row[f"p_{name}"]) for name in names] for row in rows]
+        columns = {name: tuple(row[name] for row in rows) for name in _FIXED}
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise BundleError(
+            f"Cannot read the stored scores {str(path)!r}: {error}. Train the run again."
+        ) from error
+    values = np.array(scores, np.float64).reshape(len(rows), len(names))
+    return ScoreTable(
+        columns["path"], columns["sha256"], columns["label"], columns["source"], values
+    )

@@ -1,0 +1,288 @@
+"""A whole training run: samples, crops, split, training, bundle. Resumes, and repeats nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roi_cls.atomic import write_atomically
+from roi_cls.cache import CropRecord, CropResult
+from roi_cls.cache.build import BuildOptions
+from roi_cls.cache.builder import DetectorOpener
+from roi_cls.cache.manifest import write_manifest
+from roi_cls.classifier.batch import Normalisation
+from roi_cls.classifier.bundle import ModelBundle, save_bundle
+from roi_cls.classifier.config import TrainConfig
+from roi_cls.classifier.decision import choose_threshold
+from roi_cls.classifier.device import Backend, choose_backend
+from roi_cls.classifier.model import create_model, normalisation
+from roi_cls.classifier.run_folder import RunFolder
+from roi_cls.classifier.score import compute_logits, to_probabilities
+from roi_cls.classifier.scores import ScoreTable, write_scores
+from roi_cls.classifier.train import EpochReport, Observer, Trainer, TrainFiles
+from roi_cls.data.collect import collect_samples
+from roi_cls.data.crops import CropArray, crop_samples, load_crops
+from roi_cls.data.labels import LabelSet, choose_labels
+from roi_cls.data.split import Split, SplitParams, split_samples
+from roi_cls.data.table import write_split
+from roi_cls.errors import TrainingError
+from roi_cls.roi import CropParams
+from roi_cls.roi.mediapipe_detector import MediapipeDetector
+from roi_cls.roi.models import DetectorModel, resolve_models
+
+
+@dataclass(frozen=True, slots=True)
+class TrainJob:
+    """What to train, on what, and where to."""
+
+    source: Path
+    """Folder or CSV of labelled pictures."""
+    run: RunFolder
+    config: TrainConfig
+    crop: CropParams
+    split: SplitParams
+    options: BuildOptions
+    label_names: dict[str, str] | None = None
+    """Label token to class name."""
+    target: str | None = None
+    """The class that is looked for; None: the rarer one."""
+    detector_model: Path | None = None
+    resume: bool = False
+    """Go on with a run of this name that was interrupted; a finished one is left as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """Crops and labels of a run's training and validation pictures."""
+
+    labels: LabelSet
+    train: CropArray
+    validation: CropArray
+    split: Split
+    digest: str
+    """Of the split."""
+    errors: tuple[CropRecord, ...]
+    """Pictures without a crop; they are in no part."""
+
+
+@dataclass(slots=True)
+class Observers:
+    """Who is told of what, while a run goes on."""
+
+    on_crop: Callable[[CropResult, int], None] = lambda result, total: None
+    on_data: Callable[[TrainingData], None] = lambda data: None
+    on_start: Callable[[Backend, int], None] = lambda backend, parameters: None
+    on_step: Observer = lambda done, total: None
+    on_epoch: Callable[[EpochReport], None] = lambda report: None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOutcome:
+    """How a call of ``train_run`` ended."""
+
+    errors: int
+    """Pictures that could not be cropped."""
+    trained: bool
+    """False: the run was finished already, with the same settings and data."""
+
+
+def train_run(job: TrainJob, observers: Observers) -> TrainOutcome:
+    """Train, unless this very run is finished; leave a complete run folder.
+
+    Raises:
+        RoiClsError: Anything that keeps the run from its end, in words for its user.
+    """
+    _check_free(job)
+    crop, open_detector, models = _open_recipe(job)
+    data = _load_data(job, crop, open_detector, observers)
+    settings = _settings(job, crop, data)
+    if _is_done(job, settings):
+        return TrainOutcome(len(data.errors), trained=False)
+    _begin(job.run, settings, models)
+    model = create_model(
+        job.config.model,
+        job.config.weights,
+        len(data.labels.names),
+        crop.size_px,
+        job.config.drop_rate,
+    )
+    mean, std = normalisation(model)
+    backend = choose_backend(job.config.device, job.config.precision)
+    observers.on_start(backend, sum(p.numel() for p in model.parameters()))
+    files = TrainFiles(job.run.metrics, job.run.checkpoint, job.run.best)
+    trainer = Trainer(job.config, model, Normalisation(mean, std), backend, files)
+    trainer.run(
+        data.train, data.validation, data.labels.target_index, observers.on_step, observers.on_epoch
+    )
+    bundle = ModelBundle(
+        model=job.config.model,
+        crop=crop,
+        labels=data.labels,
+        normalisation=Normalisation(mean, std),
+        temperature=1.0,
+        threshold=None,
+        data_digest=data.digest,
+        training=settings,
+    )
+    _finish(job.run, trainer, data, bundle, backend)
+    return TrainOutcome(len(data.errors), trained=True)
+
+
+def _check_free(job: TrainJob) -> None:
+    """Refuse to write over another run before any work is done."""
+    if job.run.path.exists() and not job.resume and any(job.run.path.iterdir()):
+        raise TrainingError(
+            f"Cannot train as run {job.run.path.name!r}: {str(job.run.path)!r} is there already. "
+            "Choose another --run NAME, go on with it by --resume, or delete the folder."
+        )
+
+
+def _open_recipe(job: TrainJob) -> tuple[CropParams, DetectorOpener, tuple[DetectorModel, ...]]:
+    """Return the recipe with its detector's weights, and how to open that detector."""
+    models: tuple[DetectorModel, ...] = ()
+    if job.crop.crop == "face":
+        models = resolve_models(job.crop.detector, given=job.detector_model)
+    crop = replace(job.crop, detector_sha256=tuple(model.sha256 for model in models))
+    return crop, partial(MediapipeDetector, models, crop), models
+
+
+def _load_data(
+    job: TrainJob, crop: CropParams, open_detector: DetectorOpener, observers: Observers
+) -> TrainingData:
+    samples = collect_samples(job.source, job.label_names)
+    labels = choose_labels(samples, job.target)
+    records = crop_samples(
+        samples,
+        crop,
+        open_detector,
+        job.options,
+        lambda result: observers.on_crop(result, len(samples)),
+    )
+    write_manifest(job.run.crops, records)
+    usable = [i for i, record in enumerate(records) if record.status == "ok"]
+    split = split_samples(
+        [samples[i] for i in usable], job.split, [records[i].sha256 or "" for i in usable]
+    )
+    rows = [(split.samples[place], records[i]) for place, i in enumerate(usable)]
+    digest = write_split(
+        job.run.split, split.samples, data_root(job.source), [r.sha256 or "" for _, r in rows]
+    )
+
+    def load(part: str) -> CropArray:
+        chosen = [(sample, record) for sample, record in rows if sample.split == part]
+        return load_crops(
+            [s for s, _ in chosen], [r for _, r in chosen], labels, crop, open_detector, job.options
+        )
+
+    errors = tuple(record for record in records if record.status == "error")
+    data = TrainingData(labels, load("train"), load("validation"), split, digest, errors)
+    observers.on_data(data)
+    return data
+
+
+def data_root(source: Path) -> Path:
+    """Return the folder that the paths of a data set are relative to."""
+    return source if source.is_dir() else source.parent
+
+
+def _settings(job: TrainJob, crop: CropParams, data: TrainingData) -> dict[str, Any]:
+    """Return everything that decides the result; equal settings, equal run."""
+    weights = job.config.weights
+    is_file = weights not in ("hub", "none") and Path(weights).is_file()
+    return {
+        "source": str(job.source.absolute()),
+        "config": job.config.to_dict(),
+        "crop": crop.to_dict(),
+        "labels": list(data.labels.names),
+        "target": data.labels.target,
+        "label_names": job.label_names,
+        "data_digest": data.digest,
+        "weights_sha256": _file_digest(Path(weights)) if is_file else None,
+        "errors": len(data.errors),
+        "train_images": len(data.train),
+        "validation_images": len(data.validation),
+        "majority_label": data.labels.names[int(np.bincount(data.train.labels).argmax())],
+    }
+
+
+def _is_done(job: TrainJob, settings: dict[str, Any]) -> bool:
+    """Whether the run is finished with these settings; refuses to resume one with others."""
+    if not job.run.settings.exists():
+        return False
+    kept = json.loads(job.run.settings.read_text(encoding="utf-8"))
+    moves = ("source", "errors")  # data may move, and unreadable pictures are in no part
+    odd = [name for name in settings if name not in moves and kept.get(name) != settings[name]]
+    if odd:
+        details = "; ".join(_difference(name, kept.get(name), settings[name]) for name in odd)
+        raise TrainingError(
+            f"Cannot go on with run {job.run.path.name!r}: it was started with other settings "
+            f"({details}). Choose another --run NAME or delete {str(job.run.path)!r}."
+        )
+    return job.run.is_finished
+
+
+def _difference(name: str, kept: object, given: object) -> str:
+    if isinstance(kept, dict) and isinstance(given, dict):
+        keys = [key for key in given if kept.get(key) != given[key]]
+        return ", ".join(f"{key} {kept.get(key)} then, {given[key]} now" for key in keys)
+    return f"{name} differs"
+
+
+def _begin(run: RunFolder, settings: dict[str, Any], models: Sequence[DetectorModel]) -> None:
+    write_atomically(run.settings, (json.dumps(settings, indent=2) + "\n").encode())
+    for model in models:
+        write_atomically(run.detector / f"{model.sha256}.tflite", model.path.read_bytes())
+
+
+def _finish(
+    run: RunFolder, trainer: Trainer, data: TrainingData, bundle: ModelBundle, backend: Backend
+) -> None:
+    """Score validation as prediction will, choose the threshold, write the bundle last."""
+    model = trainer.model
+    # In fp32, like every score that is stored or shown.
+    exact = Backend(backend.device, choose_backend("cpu", "fp32").format)
+    logits = compute_logits(model, data.validation.pixels, bundle.normalisation, exact)
+    probabilities = to_probabilities(logits, bundle.temperature)
+    target = data.labels.target_index
+    if len(data.labels.names) == 2:
+        is_target = data.validation.labels == target
+        bundle = replace(bundle, threshold=choose_threshold(probabilities[:, target], is_target))
+    table = score_table(
+        data.validation, data.labels, probabilities, data_root(Path(bundle.training["source"]))
+    )
+    write_scores(run.validation_scores, table, data.labels.names)
+    save_bundle(run.path, model, bundle)
+    run.checkpoint.unlink(missing_ok=True)
+    run.best.unlink(missing_ok=True)
+
+
+def score_table(
+    crops: CropArray, labels: LabelSet, probabilities: NDArray[np.float64], root: Path
+) -> ScoreTable:
+    """Return the scores of crops with their paths below ``root``."""
+    return ScoreTable(
+        paths=tuple(relative_path(record.path, root) for record in crops.records),
+        sha256=tuple(record.sha256 or "" for record in crops.records),
+        labels=tuple(labels.names[i] for i in crops.labels),
+        sources=tuple(record.source or "" for record in crops.records),
+        probabilities=probabilities,
+    )
+
+
+def relative_path(path: Path, root: Path) -> str:
+    """Return ``path`` below ``root`` with / between its parts, or whole where it lies elsewhere."""
+    absolute, base = path.absolute(), root.absolute()
+    return absolute.relative_to(base).as_posix() if absolute.is_relative_to(base) else str(absolute)
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

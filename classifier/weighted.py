@@ -1,0 +1,81 @@
+"""Metrics of many bootstrap resamples at once. Knows arrays and weights, no interval and no file.
+
+scikit-learn computes one set at a time: 2,000 resamples of 1,000 pictures take it 25 s, and
+these 0.2 s. The numbers are the same; a test holds them to it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from roi_cls.classifier.interval import Floats, Labels
+
+
+def weighted_ranking(positive: Floats, scores: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """Return ROC-AUC and average precision of each resample, each (B,).
+
+    positive: (N,) 1 where the picture is of the target, else 0.  scores: (N,).  weights: (B, N).
+    Equal scores are one threshold, as in scikit-learn. NaN where a resample has only one side.
+    """
+    order = np.argsort(-scores, kind="stable")
+    starts = np.flatnonzero(np.diff(scores[order], prepend=np.inf))
+    sorted_weights, sorted_positive = weights[:, order], positive[order]
+    # (B, N) -> (B, distinct scores), the highest score first
+    right = np.add.reduceat(sorted_weights * sorted_positive, starts, axis=1)
+    wrong = np.add.reduceat(sorted_weights * (1 - sorted_positive), starts, axis=1)
+    rights, wrongs = np.cumsum(right, axis=1), np.cumsum(wrong, axis=1)
+    # A target beats every other picture below it, and half of those that tie with it.
+    beaten = (right * (wrongs[:, -1:] - wrongs + wrong / 2)).sum(axis=1)
+    precise = (right * rights / np.maximum(rights + wrongs, 1)).sum(axis=1)
+    pairs = rights[:, -1] * wrongs[:, -1]
+    return _ratio(beaten, pairs), _ratio(precise, np.where(pairs > 0, rights[:, -1], 0))
+
+
+def weighted_decisions(
+    labels: Labels, predicted: Labels, count: int, weights: Floats
+) -> dict[str, Floats]:
+    """Return the metrics that see decisions only, of each resample, each (B,), by name.
+
+    labels, predicted: (N,) class indices below ``count``.  weights: (B, N). The names are those
+    of ``Metrics``, and ``f1_<index>`` for each class.
+    """
+    every = np.arange(count)
+    is_label = (labels[:, None] == every).astype(np.float64)  # (N, K)
+    is_predicted = (predicted[:, None] == every).astype(np.float64)
+    hit = weights @ (is_label * is_predicted)  # (B, K)
+    actual, called = weights @ is_label, weights @ is_predicted
+    f1 = _ratio(2 * hit, actual + called)
+    total = actual.sum(axis=1)
+    # Gorodkin's form for K classes (2004); a constant answer has correlation 0, as in scikit-learn
+    shared = hit.sum(axis=1) * total - (actual * called).sum(axis=1)
+    spread = (total**2 - (actual**2).sum(axis=1)) * (total**2 - (called**2).sum(axis=1))
+    found = {
+        "macro_f1": _mean_defined(f1),
+        "balanced_accuracy": _mean_defined(_ratio(hit, actual)),
+        "mcc": np.where(spread > 0, shared / np.sqrt(np.where(spread > 0, spread, 1)), 0.0),
+    }
+    return found | {f"f1_{i}": f1[:, i] for i in range(count)}
+
+
+def _ratio(above: Floats, below: Floats) -> Floats:
+    return np.where(below > 0, above / np.where(below > 0, below, 1), np.nan)
+
+
+def _mean_defined(values: Floats) -> Floats:
+    """Return the mean of each row of (B, K) over what is not NaN; a row has at least one."""
+    means: Floats = np.nanmean(values, axis=1)
+    return means
+
+
+def weighted_losses(
+    labels: Labels, probabilities: Floats, target: int, weights: Floats
+) -> dict[str, Floats]:
+    """Return ``brier`` (of the target) and ``log_loss`` (of the true class) of each resample.
+
+    labels: (N,).  probabilities: (N, K), rows sum to about 1.  weights: (B, N).
+    """
+    squares = ((labels == target) - np.clip(probabilities[:, target], 0, 1)) ** 2
+    own = probabilities[np.arange(len(labels)), labels] / probabilities.sum(axis=1)
+    nats = -np.log(np.clip(own, np.finfo(np.float64).eps, None))  # clipped as in scikit-learn
+    total = weights.sum(axis=1)
+    return {"brier": weights @ squares / total, "log_loss": weights @ nats / total}
