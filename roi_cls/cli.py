@@ -1,0 +1,282 @@
+"""Command line: parse, call one function, print. No logic lives here."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from roi_cls.classifier.config import Device, TrainConfig
+from roi_cls.console import note
+from roi_cls.data.split import SplitParams
+from roi_cls.errors import RoiClsError
+from roi_cls.options import settings_options
+from roi_cls.roi import CropParams
+from roi_cls.roi.params import MAX_PIXELS
+
+if TYPE_CHECKING:
+    from roi_cls.classifier.run_folder import RunFolder
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+data_app = typer.Typer(no_args_is_help=True)
+app.add_typer(data_app, name="data", help="Make and inspect data sets.")
+
+Data = Annotated[Path, typer.Argument(help="Folder or CSV of labelled pictures.")]
+Inputs = Annotated[
+    list[str], typer.Argument(help="Pictures: files, folders, patterns; predict also takes '-'.")
+]
+Cache = Annotated[Path, typer.Option(envvar="ROI_CLS_CACHE", help="Folder of the crop cache.")]
+Runs = Annotated[Path, typer.Option(envvar="ROI_CLS_RUNS", help="Folder of the runs.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        envvar="ROI_CLS_WORKERS",
+        help="Processes that decode and detect; 0: this one; unset: one per core if worth it.",
+    ),
+]
+MaxPixels = Annotated[
+    int,
+    typer.Option(min=1, envvar="ROI_CLS_MAX_PIXELS", help="Larger pictures are refused, unread."),
+]
+DetectorModel = Annotated[
+    Path | None,
+    typer.Option(envvar="ROI_CLS_DETECTOR_MODEL", help="Face detector: a .tflite file or folder."),
+]
+RunName = Annotated[
+    str | None, typer.Option("--run", help="Name or folder of a run; unset: the newest.")
+]
+DeviceName = Annotated[Device, typer.Option(envvar="ROI_CLS_DEVICE", help="Where to compute.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+CACHE = Path("artifacts/crops")
+RUNS = Path("artifacts/runs")
+
+
+@app.callback()
+def roi_cls() -> None:
+    """The face first, then the frame: crop faces with MediaPipe, classify the crops with timm."""
+
+
+@app.command()
+@settings_options
+def crops(
+    inputs: Inputs,
+    params: CropParams,
+    cache: Cache = CACHE,
+    manifest: Annotated[
+        Path | None, typer.Option(help="Also write all rows: .jsonl or .csv.")
+    ] = None,
+    detector_model: DetectorModel = None,
+    workers: Workers = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
+    as_json: Json = False,
+) -> None:
+    """Find and cut the faces of pictures, and keep the crops.
+
+    Example: roi-cls crops photos --margin 0.5 --manifest rows.csv
+    """
+    from roi_cls.cache.build import BuildOptions
+    from roi_cls.cropping import crop_inputs, summary_text
+
+    options = BuildOptions(cache, workers, max_pixels)
+    summary = crop_inputs(inputs, params, options, detector_model, manifest).to_dict()
+    typer.echo(json.dumps(summary) if as_json else summary_text(summary))
+    _exit_with(summary["errors"])
+
+
+@app.command()
+@settings_options
+def train(
+    source: Data,
+    config: TrainConfig,
+    params: CropParams,
+    split: SplitParams,
+    run: Annotated[str | None, typer.Option(help="Name of the new run; unset: the time.")] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Names of the classes, like 0=artefact,1=artefactless.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="The class that is looked for; unset: the rarest.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with this run, or leave it if finished.")
+    ] = False,
+    cache: Cache = CACHE,
+    runs: Runs = RUNS,
+    detector_model: DetectorModel = None,
+    workers: Workers = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
+) -> None:
+    """Crop, split and train; leave a run that predicts as it was trained.
+
+    Example: roi-cls train photos --run first --target artefact
+    """
+    from roi_cls.cache.build import BuildOptions
+    from roi_cls.classifier.run_folder import RunFolder
+    from roi_cls.classifier.train_run import TrainJob
+    from roi_cls.data.labels import parse_label_names
+    from roi_cls.training import train_and_tell
+
+    folder = RunFolder(runs / (run or f"{datetime.now():%Y%m%d-%H%M%S}-{config.model}"))
+    options = BuildOptions(cache, workers, max_pixels)
+    names = parse_label_names(labels) if labels else None
+    job = TrainJob(
+        source, folder, config, params, split, options, names, target, detector_model, resume
+    )
+    outcome = train_and_tell(job)
+    typer.echo(f"Run {folder.path.name!r} is ready in {folder.path}")
+    _tell_next("evaluate", str(source), *_run_arguments(folder.path, runs))
+    _exit_with(outcome.errors)
+
+
+@app.command()
+def evaluate(
+    source: Data,
+    run: RunName = None,
+    as_json: Json = False,
+    cache: Cache = CACHE,
+    runs: Runs = RUNS,
+    device: DeviceName = "auto",
+    detector_model: DetectorModel = None,
+    workers: Workers = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
+) -> None:
+    """Score the test part and print what the numbers say.
+
+    Example: roi-cls evaluate photos --run first --json
+    """
+    from roi_cls.cache.build import BuildOptions
+    from roi_cls.classifier.evaluate_run import EvaluateJob
+    from roi_cls.training import evaluate_and_tell
+
+    folder = _find_run(run, runs)
+    options = BuildOptions(cache, workers, max_pixels)
+    job = EvaluateJob(source, folder, options, device, detector_model)
+    text, errors = evaluate_and_tell(job, as_json)
+    typer.echo(text)
+    _tell_next("predict", "PICTURE", *_run_arguments(folder.path, runs))
+    _exit_with(errors)
+
+
+@app.command()
+def predict(
+    inputs: Inputs,
+    run: RunName = None,
+    as_json: Json = False,
+    jsonl: Annotated[bool, typer.Option("--jsonl", help="Print a JSON object per line.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print a table.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write there, not to stdout.")
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option("--batch", min=1, help="Pictures scored at once.")
+    ] = 32,
+    runs: Runs = RUNS,
+    device: DeviceName = "auto",
+    detector_model: DetectorModel = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
+) -> None:
+    """Print label, probability and what was looked at, for each picture in order.
+
+    Example: cat img.png | roi-cls predict - --json
+    """
+    from roi_cls.predicting import Form, PredictJob, predict_and_print
+
+    form: Form = "json" if as_json else "jsonl" if jsonl else "csv" if as_csv else "text"
+    folder = _find_run(run, runs)
+    job = PredictJob(inputs, folder, form, output, batch_size, device, detector_model, max_pixels)
+    _exit_with(predict_and_print(job))
+
+
+@app.command()
+def verify(
+    run: Annotated[str | None, typer.Argument(help="Name or folder; unset: the newest.")] = None,
+    source: Annotated[
+        Path | None, typer.Option("--data", help="Where the data set lies now, if it moved.")
+    ] = None,
+    runs: Runs = RUNS,
+    device: DeviceName = "auto",
+    detector_model: DetectorModel = None,
+) -> None:
+    """Prove that a run predicts, from the raw files, the scores it was trained to.
+
+    Example: roi-cls verify first
+    """
+    from roi_cls.classifier.verify import verify_run
+
+    folder = _find_run(run, runs)
+    result = verify_run(folder, source=source, device=device, detector_model=detector_model)
+    typer.echo(
+        f"Run {folder.path.name!r} predicts as it was trained: {result.images} validation "
+        f"pictures, max |Δp| = {result.largest_difference:.1e}"
+    )
+
+
+@app.command()
+def doctor(
+    fetch: Annotated[bool, typer.Option("--fetch", help="Fetch missing detector models.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Check this machine: versions, conflicts, devices, models, folders; name the remedies."""
+    from roi_cls.doctor import checks_to_json, exit_code, render_checks, run_checks
+
+    checks = run_checks(fetch)
+    typer.echo(checks_to_json(checks) if as_json else render_checks(checks))
+    raise typer.Exit(exit_code(checks))
+
+
+@data_app.command("demo")
+def data_demo(
+    folder: Annotated[Path, typer.Argument(help="Folder to draw into.")],
+    images: Annotated[int | None, typer.Option(min=1, help="Pictures; unset: 1000.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed draws other people.")] = 0,
+) -> None:
+    """Draw the demo set: labelled pictures of drawn people, one in ten with an artefact.
+
+    Example: roi-cls data demo artifacts/demo --images 200
+    """
+    from roi_cls.drawing import draw_and_tell
+
+    typer.echo(draw_and_tell(folder, images, seed))
+
+
+def _find_run(name: str | None, runs: Path) -> RunFolder:
+    from roi_cls.classifier.run_folder import find_run
+
+    run = find_run(name, runs)
+    if name is None:
+        note(f"Using run {run.path.name!r}, the newest in {runs}.")
+    return run
+
+
+def _run_arguments(run: Path, runs: Path) -> list[str]:
+    return ["--run", run.name, *([] if runs == RUNS else ["--runs", str(runs)])]
+
+
+def _tell_next(*arguments: str) -> None:
+    program = os.path.relpath(sys.argv[0])
+    if program.startswith(os.pardir) or shutil.which("roi-cls"):
+        program = "roi-cls" if shutil.which("roi-cls") else sys.argv[0]
+    note("Next: " + shlex.join([program, *arguments]))
+
+
+def _exit_with(errors: int) -> None:
+    if errors:
+        raise typer.Exit(3)
+
+
+def main() -> None:
+    """Run the app; show expected errors as one line and exit with 1."""
+    try:
+        app()
+    except RoiClsError as error:
+        note(f"error: {error}")
+        raise SystemExit(1) from None

@@ -1,0 +1,106 @@
+"""Command-line options read off the settings' dataclasses: one name, one default, one help text.
+
+A command that takes a parameter annotated with a settings class gets one option per field and
+receives the class's value. The help is the string under each field.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import itertools
+import textwrap
+import typing
+from collections.abc import Callable
+from dataclasses import MISSING, Field, fields, is_dataclass
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+Command = TypeVar("Command", bound=Callable[..., None])
+_UNITS = ("_px",)  # a field says its unit, an option says it in its help
+_NOT_OPTIONS = frozenset({"detector_sha256", "cache", "max_pixels"})
+"""Fields that are found out, or that an option with an environment variable sets."""
+_PANELS = {"CropParams": "Crop", "TrainConfig": "Training", "SplitParams": "Split"}
+
+
+def settings_options(command: Command) -> Command:
+    """Return the command with each settings parameter spread out into options.
+
+    A value that the settings refuse is a usage error (exit code 2).
+    """
+    hints = typing.get_type_hints(command, include_extras=True)
+    signature = inspect.signature(command)
+    groups = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in signature.parameters.items():
+        if name in groups:
+            parameters += _spread(typing.cast(type, groups[name]))
+        else:
+            keyword = inspect.Parameter.KEYWORD_ONLY
+            parameters.append(parameter.replace(annotation=hints[name], kind=keyword))
+
+    @functools.wraps(command)
+    def run(**values: Any) -> None:
+        for name, settings in groups.items():
+            chosen = {
+                field.name: values.pop(field.name)
+                for field in _option_fields(typing.cast(type, settings))
+            }
+            try:
+                values[name] = typing.cast(Callable[..., Any], settings)(**chosen)
+            except ValueError as error:
+                raise typer.BadParameter(str(error)) from error
+        command(**values)
+
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # what typer reads
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
+    del run.__wrapped__  # typer would look through to the settings parameters
+    return typing.cast(Command, run)
+
+
+def _spread(settings: type) -> list[inspect.Parameter]:
+    hints = typing.get_type_hints(settings)
+    helps = field_docs(settings)
+    return [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default,
+            annotation=Annotated[
+                hints[field.name],
+                typer.Option(
+                    *_option_names(field, hints[field.name]),
+                    help=helps[field.name],
+                    rich_help_panel=_PANELS[settings.__name__],
+                ),
+            ],
+        )
+        for field in _option_fields(settings)
+    ]
+
+
+def _option_fields(settings: type) -> list[Field[Any]]:
+    return [f for f in fields(settings) if f.name not in _NOT_OPTIONS and f.default is not MISSING]
+
+
+def _option_names(field: Field[Any], hint: object) -> list[str]:
+    name = field.name
+    for unit in _UNITS:
+        name = name.removesuffix(unit)
+    option = "--" + name.replace("_", "-")
+    return [f"{option}/--no-{option[2:]}"] if hint is bool else [option]
+
+
+def field_docs(settings: type) -> dict[str, str]:
+    """Return the string under each field of a dataclass, on one line."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(settings)))
+    body = typing.cast(ast.ClassDef, tree.body[0]).body
+    docs = {}
+    for field, text in itertools.pairwise(body):
+        is_text = isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and is_text:
+            value = typing.cast(ast.Constant, typing.cast(ast.Expr, text).value).value
+            docs[field.target.id] = " ".join(str(value).split()).replace("``", "'")
+    return docs

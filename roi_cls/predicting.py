@@ -1,0 +1,154 @@
+"""The work behind ``roi-cls predict``: pictures in, rows out, in one of four forms."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import glob
+import io
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TextIO
+
+from roi_cls.classifier.config import Device
+from roi_cls.classifier.predict import Picture, Prediction, Predictor
+from roi_cls.classifier.run_folder import RunFolder
+from roi_cls.errors import StorageError
+from roi_cls.inputs import STDIN, expand_paths, read_stdin
+from roi_cls.roi import REASON_TEXT
+
+Form = Literal["text", "json", "jsonl", "csv"]
+
+
+@dataclass(frozen=True, slots=True)
+class PredictJob:
+    """What to predict, with what, and in which form to tell it."""
+
+    inputs: Sequence[str]
+    run: RunFolder
+    form: Form
+    output: Path | None
+    """Where the rows go; None: stdout."""
+    batch_size: int
+    device: Device
+    detector_model: Path | None
+    max_pixels: int
+
+
+def predict_and_print(job: PredictJob) -> int:
+    """Predict, print the rows, return how many are in error.
+
+    Raises:
+        RoiClsError: The run cannot be used, or an input names no picture.
+    """
+    errors = 0
+
+    def count(predictions: Iterable[Prediction]) -> Iterator[Prediction]:
+        nonlocal errors
+        for prediction in predictions:
+            errors += prediction.status == "error"
+            yield prediction
+
+    predictor = Predictor(
+        job.run,
+        device=job.device,
+        detector_model=job.detector_model,
+        max_pixels=job.max_pixels,
+    )
+    single = len(job.inputs) == 1 and _is_one_picture(job.inputs[0])
+    with predictor, _open_output(job.output) as file:
+        predictions = count(predictor.predict(named_pictures(job.inputs), job.batch_size))
+        for line in format_predictions(predictions, job.form, single=single):
+            print(line, file=file, flush=True)
+    return errors
+
+
+def _is_one_picture(text: str) -> bool:
+    return text == STDIN or not (Path(text).is_dir() or glob.has_magic(text))
+
+
+@contextlib.contextmanager
+def _open_output(path: Path | None) -> Iterator[TextIO]:
+    if path is None:
+        yield sys.stdout
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", encoding="utf-8", errors="surrogateescape") as file:
+            yield file
+    except OSError as error:
+        raise StorageError(path, error.strerror or str(error)) from error
+
+
+def named_pictures(inputs: Sequence[str]) -> Iterator[Picture]:
+    """Yield the pictures that the inputs name, in order; ``-`` is standard input."""
+    for text in inputs:
+        if text == STDIN:
+            yield Picture(STDIN, read_stdin())
+        else:
+            yield from (Picture(str(path)) for path in expand_paths([text]))
+
+
+def format_predictions(
+    predictions: Iterable[Prediction], form: Form, *, single: bool
+) -> Iterator[str]:
+    """Yield lines as the predictions come; ``json`` alone waits for all of them.
+
+    Args:
+        predictions: Rows in input order.
+        form: ``text`` for people, ``json``, ``jsonl`` or ``csv``.
+        single: One picture was named by itself: JSON is then an object, not a list.
+    """
+    if form == "json":
+        rows = [prediction.to_dict() for prediction in predictions]
+        yield json.dumps(rows[0] if single else rows, indent=2, ensure_ascii=False)
+    elif form == "jsonl":
+        for prediction in predictions:
+            yield json.dumps(prediction.to_dict(), ensure_ascii=False)
+    elif form == "csv":
+        yield from _csv_lines(predictions)
+    else:
+        yield from map(prediction_line, predictions)
+
+
+def prediction_line(prediction: Prediction) -> str:
+    """Return the answer for people: label, probability, and what was looked at."""
+    path = prediction.path if prediction.path.isprintable() else repr(prediction.path)
+    if prediction.status == "error":
+        return f"{path}: error: {prediction.error}"
+    return (
+        f"{path}: {prediction.label} {prediction.score:.3f}"
+        f"{' (unsure)' if prediction.unsure else ''} ({_looked_at(prediction)})"
+    )
+
+
+def _looked_at(prediction: Prediction) -> str:
+    if prediction.box is None:
+        reason = prediction.reason
+        why = f": {REASON_TEXT[reason]}" if reason else ""  # type: ignore[index]  # a reason's name
+        return f"full frame{why}"
+    left, top, right, bottom = (round(value) for value in prediction.box)
+    others = f", {prediction.faces} faces seen" if prediction.faces > 1 else ""
+    return f"face at {left},{top}-{right},{bottom}, found with {prediction.face_score:.2f}{others}"
+
+
+def _csv_lines(predictions: Iterable[Prediction]) -> Iterator[str]:
+    header: list[str] = []
+    for prediction in predictions:
+        row = {
+            name: json.dumps(value) if isinstance(value, dict | tuple) else value
+            for name, value in prediction.to_dict().items()
+        }
+        if not header:
+            header = list(row)
+            yield _csv_line(header)
+        yield _csv_line([row[name] for name in header])
+
+
+def _csv_line(values: Sequence[object]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="").writerow(values)
+    return buffer.getvalue()
