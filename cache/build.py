@@ -34,6 +34,12 @@ class BuildOptions:
     max_pixels: int = MAX_PIXELS
     """Pictures with more pixels are refused before they are decoded."""
 
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 0:
+            raise ValueError(f"workers must not be negative, got {self.workers}")
+        if self.max_pixels < 1:
+            raise ValueError(f"max_pixels must be at least 1, got {self.max_pixels}")
+
     def worker_count(self, pictures: int) -> int:
         """Return how many processes to use for so many pictures that are not in the cache."""
         if self.workers is not None:
@@ -56,7 +62,7 @@ def build_crops(
         options: Cache folder, processes, limits.
 
     Raises:
-        CacheError, DetectorModelError: The run cannot go on; finished crops are kept.
+        CacheError, StorageError, DetectorModelError: The run cannot go on; finished crops are kept.
     """
     with open_builder(params, open_detector, options) as builder:
         known = {i: found for i, path in enumerate(paths) if (found := builder.find(path))}
@@ -111,9 +117,12 @@ def _open_work(
 
 
 def _died(recipe: str, path: Path, exit_code: int | None) -> CropResult:
+    remedy = "The picture may be made to crash decoders; remove it or convert it to PNG."
+    if exit_code == -9:  # SIGKILL, which no decoder sends
+        remedy = "Memory may have run out: run again with fewer --workers."
     error = (
         f"Cannot crop {str(path)!r}: the process that decoded it died (exit code {exit_code}). "
-        "The picture may be made to crash decoders; remove it or convert it to PNG."
+        f"{remedy}"
     )
     return CropResult(CropRecord(path, "error", error, recipe=recipe))
 

@@ -12,7 +12,7 @@ from typing import Self
 from roi_cls.cache.record import CropRecord, CropResult, ok_record
 from roi_cls.cache.store import CropCache
 from roi_cls.errors import CacheError, ImageReadError, NoFaceError
-from roi_cls.roi import CropParams, Detection, plan_crop
+from roi_cls.roi import CropParams, CropPlan, Detection, plan_crop
 from roi_cls.roi.crop import cut_crop, detect_faces
 from roi_cls.roi.detector import FaceDetector
 from roi_cls.roi.image import Image, decode_image, read_bytes
@@ -41,7 +41,7 @@ class CropBuilder:
         """Return the row of an unchanged file whose crop is kept, without reading the file."""
         try:
             sha256 = self._cache.index.find(path, os.stat(path))
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a null character in the path
             return None
         if sha256 is None or not self._cache.has_crop(self._params, sha256):
             return None
@@ -66,12 +66,10 @@ class CropBuilder:
         try:
             data, status = _read_settled(path)
             sha256 = hashlib.sha256(data).hexdigest()
-            result, _ = self._build(path, sha256, data)
-        except (ImageReadError, NoFaceError) as error:
-            record = CropRecord(path, "error", str(error), sha256, recipe=self._params.digest)
-            return CropResult(record)
-        self._cache.index.remember(path, status, sha256)
-        return result
+            self._cache.index.remember(path, status, sha256)
+            return self._build(path, sha256, data)
+        except ImageReadError as error:
+            return CropResult(self._error_record(path, str(error), sha256))
 
     def load(self, record: CropRecord) -> Image:
         """Return the crop of an ok row, (size_px, size_px, 3) RGB uint8.
@@ -80,6 +78,7 @@ class CropBuilder:
 
         Raises:
             CacheError: The crop is gone and the picture is no longer what it was.
+            ImageReadError: The crop is gone and the picture cannot be read.
         """
         if record.sha256 is None:
             raise ValueError(f"there is no crop of {record.path}: {record.error}")
@@ -92,7 +91,10 @@ class CropBuilder:
                 f"Cannot make the crop of {str(record.path)!r} again: the file has changed "
                 "meanwhile. Run the command once more."
             )
-        return self._build(record.path, record.sha256, data)[1]
+        image, detection, _ = self._find_faces(record.path, record.sha256, data)
+        return self._cut(
+            record.path, record.sha256, data, image, plan_crop(detection, self._params)
+        )
 
     def close(self) -> None:
         """Close the detector, not the cache."""
@@ -111,25 +113,42 @@ class CropBuilder:
     ) -> None:
         self.close()
 
-    def _build(self, path: Path, sha256: str, data: bytes) -> tuple[CropResult, Image]:
+    def _build(self, path: Path, sha256: str, data: bytes) -> CropResult:
         params = self._params
-        image: Image | None = None
-        detection = self._cache.read_detection(params, sha256)
-        detected = detection is None and params.crop == "face"
-        if detection is None:
+        image, detection, detected = self._find_faces(path, sha256, data)
+        try:
+            plan = plan_crop(detection, params)
+        except NoFaceError as error:
+            message = f"Cannot crop {str(path)!r}: {error}"
+            return CropResult(self._error_record(path, message, sha256), detected)
+        cropped = self._cache.read_crop(params, sha256) is None
+        if cropped:
+            self._cut(path, sha256, data, image, plan)
+        return CropResult(ok_record(path, sha256, detection, plan, params), detected, cropped)
+
+    def _find_faces(
+        self, path: Path, sha256: str, data: bytes
+    ) -> tuple[Image | None, Detection, bool]:
+        """Return the picture if it had to be decoded, its faces, and whether a detector ran."""
+        detection = self._cache.read_detection(self._params, sha256)
+        if detection is not None:
+            return None, detection, False
+        image = decode_image(data, path, max_pixels=self._max_pixels)
+        detection = self._detect(image)
+        self._cache.write_detection(self._params, sha256, detection)
+        return image, detection, self._params.crop == "face"
+
+    def _cut(
+        self, path: Path, sha256: str, data: bytes, image: Image | None, plan: CropPlan
+    ) -> Image:
+        if image is None:
             image = decode_image(data, path, max_pixels=self._max_pixels)
-            detection = self._detect(image)
-            self._cache.write_detection(params, sha256, detection)
-        plan = plan_crop(detection, params)
-        pixels = self._cache.read_crop(params, sha256)
-        cropped = pixels is None
-        if pixels is None:
-            if image is None:
-                image = decode_image(data, path, max_pixels=self._max_pixels)
-            pixels = cut_crop(image, plan, params)
-            self._cache.write_crop(params, sha256, pixels)
-        record = ok_record(path, sha256, detection, plan, params)
-        return CropResult(record, detected, cropped), pixels
+        pixels = cut_crop(image, plan, self._params)
+        self._cache.write_crop(self._params, sha256, pixels)
+        return pixels
+
+    def _error_record(self, path: Path, message: str, sha256: str | None) -> CropRecord:
+        return CropRecord(path, "error", message, sha256, recipe=self._params.digest)
 
     def _detect(self, image: Image) -> Detection:
         if self._detector is None and self._params.crop == "face":
@@ -148,7 +167,7 @@ def _read_settled(path: Path) -> tuple[bytes, os.stat_result]:
             before = os.stat(path)
             data = read_bytes(path)
             after = os.stat(path)
-        except OSError:
+        except (OSError, ValueError):
             read_bytes(path)  # raises what is wrong, in our words
             continue
         same = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)

@@ -15,16 +15,16 @@ _MARK = b"\nsha256:"
 _TRAILER_LENGTH = len(_MARK) + 64 + 1  # 73: mark, hex digest, newline
 
 
-def write_entry(path: Path, payload: bytes) -> None:
+def write_entry(path: Path, payload: bytes, drafts: Path | None = None) -> None:
     """Write ``payload`` and its checksum under ``path``, atomically.
 
     Not fsynced: after a power cut a torn entry fails its checksum and is made again, which costs
-    less than a flush for each of thousands of crops.
+    less than a flush for each of thousands of crops. ``drafts``: see ``write_atomically``.
 
     Raises:
         StorageError: The disk is full or the folder cannot be written.
     """
-    write_atomically(path, payload + _trailer(payload))
+    write_atomically(path, payload + _trailer(payload), drafts=drafts)
 
 
 def read_entry(path: Path) -> bytes | None:

@@ -13,12 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 SETTLED_NS = 2_000_000_000
-"""A file changed less than 2 s ago may change again within the same time stamp: not remembered."""
+"""A file changed less than 2 s ago may change again within the same time stamp: not trusted."""
 _BATCH = 512
 
 
 class FileIndex:
-    """SQLite table from (path, size, mtime_ns) to the SHA-256 of the file's bytes.
+    """SQLite table from (path, size, mtime_ns, ctime_ns) to the SHA-256 of the file's bytes.
+
+    ctime_ns, because a file may be replaced by one of the same size and age: unpacked archives
+    often give all their files one time.
 
     Safe for several processes. A damaged index is thrown away and started anew; one that cannot be
     written is read only.
@@ -26,24 +29,30 @@ class FileIndex:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._pending: list[tuple[bytes, int, int, str]] = []
+        self._pending: list[tuple[bytes, int, int, int, str]] = []
         self._connection = self._open()
 
     def find(self, path: Path, status: os.stat_result) -> str | None:
         """Return the digest remembered for the file as ``status`` describes it, else None."""
+        if not _is_settled(status):
+            return None
         with self._forgiving():
             row = self._connection.execute(
-                "SELECT sha256 FROM files WHERE path = ? AND size = ? AND mtime_ns = ?",
-                (_key(path), status.st_size, status.st_mtime_ns),
+                "SELECT sha256 FROM contents "
+                "WHERE path = ? AND size = ? AND mtime_ns = ? AND ctime_ns = ?",
+                _key(path, status),
             ).fetchone()
             return str(row[0]) if row else None
         return None
 
     def remember(self, path: Path, status: os.stat_result, sha256: str) -> None:
-        """Keep the digest, unless the file's time is too new (or in the future) to be trusted."""
-        if status.st_mtime_ns > time.time_ns() - SETTLED_NS:
+        """Keep the digest, unless the file's time is too new (or in the future) to be trusted.
+
+        To be called right after the file was read: later, it would look older than it was then.
+        """
+        if not _is_settled(status):
             return
-        self._pending.append((_key(path), status.st_size, status.st_mtime_ns, sha256))
+        self._pending.append((*_key(path, status), sha256))
         if len(self._pending) >= _BATCH:
             self.flush()
 
@@ -51,7 +60,7 @@ class FileIndex:
         """Write what was remembered since the last flush."""
         rows, self._pending = self._pending, []
         with self._forgiving(), self._connection:
-            self._connection.executemany("REPLACE INTO files VALUES (?, ?, ?, ?)", rows)
+            self._connection.executemany("REPLACE INTO contents VALUES (?, ?, ?, ?, ?)", rows)
 
     def close(self) -> None:
         """Flush and close."""
@@ -94,8 +103,8 @@ def _connect(path: Path | str) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute(
-            "CREATE TABLE IF NOT EXISTS files "
-            "(path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, sha256 TEXT) WITHOUT ROWID"
+            "CREATE TABLE IF NOT EXISTS contents (path BLOB PRIMARY KEY, size INTEGER, "
+            "mtime_ns INTEGER, ctime_ns INTEGER, sha256 TEXT) WITHOUT ROWID"
         )
         connection.commit()
     except sqlite3.Error:
@@ -104,5 +113,11 @@ def _connect(path: Path | str) -> sqlite3.Connection:
     return connection
 
 
-def _key(path: Path) -> bytes:
-    return os.fsencode(os.path.abspath(path))
+def _is_settled(status: os.stat_result) -> bool:
+    # SQLite's integers have 64 bits; file systems know times before and after those.
+    return -(2**63) <= status.st_mtime_ns <= time.time_ns() - SETTLED_NS
+
+
+def _key(path: Path, status: os.stat_result) -> tuple[bytes, int, int, int]:
+    name = os.fsencode(os.path.abspath(path))
+    return name, status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from multiprocessing import connection, get_context
+from multiprocessing import connection, get_context, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -40,7 +41,7 @@ class WorkerPool(Generic[Item, Result]):
     """Spawned processes that each enter ``make_state()`` and map items to results.
 
     Spawned, because MediaPipe hangs in forked ones. An expected error that is raised in a worker
-    ends the run and is raised here.
+    ends the run and is raised here; so does any other exception, as a ``RuntimeError``.
     """
 
     def __init__(
@@ -56,6 +57,8 @@ class WorkerPool(Generic[Item, Result]):
             make_state: Called in each worker; picklable.
             on_death: Makes the result of an item during which a worker died, from its exit code.
         """
+        if workers < 1:
+            raise ValueError(f"workers must be at least 1, got {workers}")
         self._count = workers
         self._make_state = make_state
         self._on_death = on_death
@@ -70,9 +73,9 @@ class WorkerPool(Generic[Item, Result]):
         while len(self._workers) < min(self._count, len(items)):
             self._workers.append(self._start())
         while due < len(items):
-            for worker in self._workers:
+            for place, worker in enumerate(self._workers):
                 if not worker.todo and waiting and waiting[0][0] < due + WINDOW * self._count:
-                    self._send(worker, waiting)
+                    self._send(place, waiting)
             self._receive(done, waiting)
             while due in done:
                 yield done.pop(due)
@@ -93,44 +96,59 @@ class WorkerPool(Generic[Item, Result]):
         process = self._context.Process(
             target=_serve, args=(theirs, self._make_state), name="roi-cls-worker", daemon=True
         )
-        process.start()
+        with _interrupts_held():
+            process.start()
         theirs.close()
         return _Worker(process, ours)
 
-    def _send(self, worker: _Worker[Item], waiting: deque[tuple[int, Item]]) -> None:
+    def _send(self, place: int, waiting: deque[tuple[int, Item]]) -> None:
+        worker = self._workers[place]
         while waiting and len(worker.todo) < CHUNK:
             worker.todo.append(waiting.popleft())
-        # A worker that died in the meantime is seen by the next receive.
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        try:
             worker.pipe.send([item for _, item in worker.todo])
+        except (BrokenPipeError, ConnectionResetError):  # it died idle: no item is to blame
+            self._workers[place] = self._replace(worker, waiting)
 
     def _receive(self, done: dict[int, Result], waiting: deque[tuple[int, Item]]) -> None:
         busy = {worker.pipe: i for i, worker in enumerate(self._workers) if worker.todo}
+        if not busy:  # every worker was just replaced; wait() for nothing would not return
+            return
         for pipe in connection.wait(list(busy)):
             place = busy[pipe]  # type: ignore[index]  # wait() is typed for handles of any kind
             worker = self._workers[place]
             try:
                 answer = worker.pipe.recv()
             except (EOFError, ConnectionResetError):
-                self._workers[place] = self._replace(worker, done, waiting)
+                index, item = worker.todo.popleft()
+                worker.process.join()
+                done[index] = self._on_death(item, worker.process.exitcode)
+                self._workers[place] = self._replace(worker, waiting)
                 continue
             if isinstance(answer, BaseException):
                 raise answer
             done[worker.todo.popleft()[0]] = answer
 
-    def _replace(
-        self,
-        dead: _Worker[Item],
-        done: dict[int, Result],
-        waiting: deque[tuple[int, Item]],
-    ) -> _Worker[Item]:
-        """Give the item that killed the worker its result, its other items back to the queue."""
+    def _replace(self, dead: _Worker[Item], waiting: deque[tuple[int, Item]]) -> _Worker[Item]:
+        """Give the items that the worker has not begun back to the queue."""
         dead.process.join()
         dead.pipe.close()
-        index, item = dead.todo.popleft()
-        done[index] = self._on_death(item, dead.process.exitcode)
         waiting.extendleft(reversed(dead.todo))
         return self._start()
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Start processes deaf to Ctrl-C: until they could ignore it, they would print a traceback."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # its own start, inside the first process's, unblocks SIGINT
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _serve(pipe: Connection, make_state: Callable[[], State[Item, Result]]) -> None:
@@ -140,10 +158,30 @@ def _serve(pipe: Connection, make_state: Callable[[], State[Item, Result]]) -> N
 
     try:
         with make_state() as work:
-            while True:
-                for item in pipe.recv():
-                    pipe.send(work(item))
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        return
+            while items := _receive_items(pipe):
+                for item in items:
+                    if not _answer(pipe, work(item)):
+                        return
     except RoiClsError as error:
-        pipe.send(error)
+        _answer(pipe, error)
+    except Exception as error:
+        # As text: an exception may not survive pickling, and the traceback would not.
+        _answer(pipe, RuntimeError(f"A worker process failed.\n{traceback.format_exc()}"))
+        raise SystemExit(1) from error
+
+
+def _receive_items(pipe: Connection) -> Any:
+    """Return the next items to do; empty: the parent has closed the pipe or is gone."""
+    try:
+        return pipe.recv()
+    except (EOFError, ConnectionResetError):
+        return []
+
+
+def _answer(pipe: Connection, answer: object) -> bool:
+    """Send an answer; return False where the parent is gone."""
+    try:
+        pipe.send(answer)
+    except (BrokenPipeError, ConnectionResetError):
+        return False
+    return True

@@ -10,7 +10,7 @@ from typing import Self
 
 import numpy as np
 
-from roi_cls.atomic import write_atomically
+from roi_cls.atomic import remove_stale, write_atomically
 from roi_cls.cache.entry import read_entry, write_entry
 from roi_cls.cache.index import FileIndex
 from roi_cls.roi import CropParams, Detection
@@ -31,6 +31,8 @@ class CropCache:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._root = folder / FORMAT
+        self._drafts = self._root / "drafts"
+        remove_stale(self._drafts)
         self.index = FileIndex(self._root / "index.sqlite")
 
     def read_detection(self, params: CropParams, sha256: str) -> Detection | None:
@@ -43,7 +45,7 @@ class CropCache:
     def write_detection(self, params: CropParams, sha256: str, detection: Detection) -> None:
         """Keep a detection. Raises ``StorageError`` where it cannot be written."""
         payload = json.dumps(detection.to_dict(), separators=(",", ":")).encode()
-        write_entry(self._detection_path(params, sha256), payload)
+        write_entry(self._detection_path(params, sha256), payload, self._drafts)
 
     def has_crop(self, params: CropParams, sha256: str) -> bool:
         """Whether a crop was written; it is not read, so it may turn out to be damaged."""
@@ -65,7 +67,7 @@ class CropCache:
         np.save(buffer, pixels, allow_pickle=False)
         path = self._crop_path(params, sha256)
         self._describe_recipe(path.parent.parent, params)
-        write_entry(path, buffer.getvalue())
+        write_entry(path, buffer.getvalue(), self._drafts)
 
     def close(self) -> None:
         """Flush and close the index."""
@@ -86,7 +88,7 @@ class CropCache:
         path = folder / "recipe.json"
         if not path.exists():
             text = json.dumps(params.to_dict(), indent=2, sort_keys=True) + "\n"
-            write_atomically(path, text.encode())
+            write_atomically(path, text.encode(), drafts=self._drafts)
 
     def _detection_path(self, params: CropParams, sha256: str) -> Path:
         return self._entry_path("detections", params.detector_digest, sha256, "json")

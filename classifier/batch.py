@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -23,6 +24,12 @@ class Normalisation:
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != 3 or len(self.std) != 3:
+            raise ValueError(f"mean and std must be per RGB channel, got {self.mean}, {self.std}")
+        if not (all(map(math.isfinite, self.mean)) and all(0 < s < math.inf for s in self.std)):
+            raise ValueError(f"mean must be finite and std above 0, got {self.mean}, {self.std}")
 
     def apply(self, pixels: Tensor, device: torch.device) -> Tensor:
         """Return (B, 3, H, W) uint8 as normalised float32 on ``device``, channels last."""

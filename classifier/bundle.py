@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from roi_cls.atomic import write_atomically
 from roi_cls.classifier.batch import Normalisation
 from roi_cls.classifier.checkpoint import save_weights
 from roi_cls.data.labels import LabelSet
-from roi_cls.errors import BundleError
+from roi_cls.errors import BundleError, StorageError
 from roi_cls.roi import CropParams
 
 FORMAT = 1
@@ -55,6 +56,12 @@ class ModelBundle:
     weights_sha256: str = ""
     """Of the weights file."""
 
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.temperature) and self.temperature > 0):
+            raise ValueError(f"temperature must be above 0 and finite, got {self.temperature}")
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise ValueError(f"threshold must be between 0 and 1, got {self.threshold}")
+
 
 def package_versions() -> dict[str, str]:
     """Return the versions of what decides pixels and scores on this machine."""
@@ -67,8 +74,6 @@ def save_bundle(folder: Path, model: nn.Module, bundle: ModelBundle) -> None:
     Raises:
         StorageError: The disk is full or the folder cannot be written.
     """
-    from timm.models._hub import save_config_for_hf
-
     save_weights(folder / WEIGHTS_NAME, model)
     side = bundle.crop.size_px
     facts = {
@@ -84,21 +89,30 @@ def save_bundle(folder: Path, model: nn.Module, bundle: ModelBundle) -> None:
         "versions": package_versions(),
         "weights_sha256": _digest(folder / WEIGHTS_NAME),
     }
+    data_config = {
+        "input_size": (3, side, side),
+        "crop_pct": 1.0,
+        "crop_mode": "squash",
+        "mean": bundle.normalisation.mean,
+        "std": bundle.normalisation.std,
+    }
+    model_config = {"label_names": list(bundle.labels.names), "roi_cls": facts}
+    _write_config(folder, model, model_config, data_config)
+
+
+def _write_config(
+    folder: Path, model: nn.Module, model_config: dict[str, Any], data_config: dict[str, Any]
+) -> None:
+    from timm.models._hub import save_config_for_hf
+
     draft = folder / f".tmp-{CONFIG_NAME}"
-    save_config_for_hf(
-        model,
-        str(draft),
-        model_config={"label_names": list(bundle.labels.names), "roi_cls": facts},
-        data_config={
-            "input_size": (3, side, side),
-            "crop_pct": 1.0,
-            "crop_mode": "squash",
-            "mean": bundle.normalisation.mean,
-            "std": bundle.normalisation.std,
-        },
-    )
-    write_atomically(folder / CONFIG_NAME, draft.read_bytes())
-    draft.unlink()
+    try:
+        save_config_for_hf(model, str(draft), model_config=model_config, data_config=data_config)
+        text = draft.read_bytes()
+        draft.unlink()
+    except OSError as error:
+        raise StorageError(draft, error.strerror or str(error)) from error
+    write_atomically(folder / CONFIG_NAME, text)
 
 
 def load_bundle(folder: Path) -> ModelBundle:
@@ -121,12 +135,18 @@ def load_bundle(folder: Path) -> ModelBundle:
             f"Cannot use the model in {str(folder)!r}: {WEIGHTS_NAME} is missing. "
             "Copy the whole folder again."
         )
-    if _digest(weights) != facts["weights_sha256"]:
+    if _digest(weights) != facts.get("weights_sha256"):
         raise BundleError(
             f"Cannot use the model in {str(folder)!r}: {WEIGHTS_NAME} is not the file its "
             f"{CONFIG_NAME} describes (its SHA-256 differs). Copy the whole folder again."
         )
-    return _bundle_from(folder, str(config["architecture"]), facts)
+    bundle = _bundle_from(folder, str(config["architecture"]), facts)
+    if config.get("num_classes") != len(bundle.labels.names):
+        raise BundleError(
+            f"Cannot use the model in {str(folder)!r}: it has {config.get('num_classes')} outputs "
+            f"for {len(bundle.labels.names)} classes. Copy the whole folder again."
+        )
+    return bundle
 
 
 def load_model(folder: Path) -> nn.Module:
@@ -151,7 +171,7 @@ def _bundle_from(folder: Path, architecture: str, facts: dict[str, Any]) -> Mode
             versions=facts["versions"],
             weights_sha256=facts["weights_sha256"],
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BundleError(
             f"Cannot use the model in {str(folder)!r}: its {CONFIG_NAME} is damaged "
             f"({type(error).__name__}: {error}). Copy the whole folder again."

@@ -59,21 +59,31 @@ def load_checkpoint(path: Path) -> tuple[Progress, dict[str, torch.Tensor]]:
     """
     try:
         with safe_open(str(path), framework="pt") as file:
-            facts = json.loads(file.metadata()["progress"])
+            progress = Progress(**json.loads(file.metadata()["progress"]))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise TrainingError(
             f"Cannot resume from {str(path)!r}: the file is damaged. "
             "Delete the run's folder, or train under another --run NAME."
         ) from error
-    return Progress(**facts), tensors
+    return progress, tensors
 
 
 def restore_model(model: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
-    """Load the model's part of a checkpoint."""
+    """Load the model's part of a checkpoint.
+
+    Raises:
+        TrainingError: It belongs to another model.
+    """
     prefix = "model."
     state = {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)}
-    model.load_state_dict(state)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise TrainingError(
+            "Cannot resume: the checkpoint belongs to another model. "
+            "Delete the run's folder, or train under another --run NAME."
+        ) from error
 
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:

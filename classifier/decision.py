@@ -38,4 +38,6 @@ def choose_threshold(scores: NDArray[np.float64], is_target: NDArray[np.bool_]) 
     f1 = 2 * hits[cuts] / (cuts + 1 + hits[-1])
     cut = int(cuts[int(np.argmax(f1))])
     below = float(ranked[cut + 1]) if cut + 1 < len(ranked) else 0.0
-    return (float(ranked[cut]) + below) / 2
+    middle = (float(ranked[cut]) + below) / 2
+    # Between two neighbouring floats there is none: the middle is rounded to one of them.
+    return middle if middle > below else float(ranked[cut])

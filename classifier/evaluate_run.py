@@ -10,21 +10,21 @@ from pathlib import Path
 from roi_cls.atomic import write_atomically
 from roi_cls.cache import CropRecord, CropResult
 from roi_cls.cache.build import BuildOptions
-from roi_cls.classifier.bundle import load_bundle, load_model
+from roi_cls.classifier.bundle import ModelBundle, load_bundle, load_model
 from roi_cls.classifier.config import Device
 from roi_cls.classifier.device import choose_backend
 from roi_cls.classifier.evaluation import Evaluation, evaluate_scores
 from roi_cls.classifier.predict import open_bundle_detector
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.classifier.score import compute_logits, to_probabilities
-from roi_cls.classifier.scores import write_scores
-from roi_cls.classifier.train_run import data_root, relative_path, score_table
+from roi_cls.classifier.scores import data_root, relative_path, score_table, write_scores
 from roi_cls.data.collect import collect_samples
 from roi_cls.data.crops import crop_samples, load_crops
 from roi_cls.data.labels import check_same_labels
 from roi_cls.data.sample import Sample
 from roi_cls.data.table import first_five, read_split
 from roi_cls.errors import DataError
+from roi_cls.roi.models import hash_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def evaluate_run(
         RoiClsError: The run or the pictures cannot be used.
     """
     bundle = load_bundle(job.run.path)
-    samples, unseen = _test_samples(job, bundle.training.get("label_names"))
+    samples, unseen = _test_samples(job, bundle)
     check_same_labels(bundle.labels, samples)
     open_detector = open_bundle_detector(bundle, job.run, job.detector_model)
     records = crop_samples(
@@ -97,15 +97,14 @@ def evaluate_run(
     return EvaluateOutcome(evaluation, errors, unseen)
 
 
-def _test_samples(
-    job: EvaluateJob, label_names: dict[str, str] | None
-) -> tuple[tuple[Sample, ...], int]:
+def _test_samples(job: EvaluateJob, bundle: ModelBundle) -> tuple[tuple[Sample, ...], int]:
     """Return the test part, and how many pictures of the data set are in no part."""
-    samples = collect_samples(job.source, label_names)
-    root = data_root(job.source)
+    samples = collect_samples(job.source, bundle.training.get("label_names"))
+    root, source = data_root(job.source), data_root(Path(bundle.training["source"]))
     # By content it could not be told which of two equal files is meant; by path it can.
-    kept, _ = read_split(job.run.split, root)
-    parts = {relative_path(sample.path, root): sample.split for sample in kept}
+    kept, digests = read_split(job.run.split, root)
+    is_own = source == root.absolute() or _holds_any(kept, digests)
+    parts = {relative_path(s.path, root): s.split for s in kept} if is_own else {}
     own = [parts.get(relative_path(sample.path, root)) for sample in samples]
     given = [sample for sample in samples if sample.split == "test"]
     if given:
@@ -120,6 +119,15 @@ def _test_samples(
         f"Cannot evaluate on {str(job.source)!r}: it has no test part, and the run's split set "
         "none aside. Put pictures into a test/ folder, or give another labelled folder."
     )
+
+
+def _holds_any(kept: Sequence[Sample], digests: Sequence[str]) -> bool:
+    """Whether a picture of the split lies at its place: equal names alone prove nothing.
+
+    ``image_1_0.png`` is in many data sets, and in another one it is in no part of this split.
+    """
+    pairs = zip(kept, digests, strict=True)
+    return any(d and s.path.is_file() and hash_file(s.path) == d for s, d in pairs)
 
 
 def _check_untrained(

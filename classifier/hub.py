@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import threading
 import urllib.error
@@ -22,25 +23,28 @@ def hub_endpoint() -> str:
     return os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT
 
 
-def hub_failure(timeout: float = 6.0) -> str | None:
+def hub_failure(path: str = "", timeout: float = 6.0) -> str | None:
     """Return why the hub cannot be reached, or None where it answers.
 
     Args:
+        path: What to ask for, below the hub's address; that it is not there is an answer, too.
         timeout: Seconds to wait in all; name resolution alone can hang longer than any socket's
             own limit, so the request runs in a thread that is left behind.
     """
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
         return "HF_HUB_OFFLINE is set"
     failure: list[str | None] = [f"no answer from {hub_endpoint()} within {timeout:g} s"]
+    address = f"{hub_endpoint().rstrip('/')}/{path}"
 
     def ask() -> None:
-        request = urllib.request.Request(hub_endpoint(), method="HEAD")
         try:
+            request = urllib.request.Request(address, method="HEAD")
             with urllib.request.urlopen(request, timeout=timeout):
                 failure[0] = None
-        except urllib.error.HTTPError:
-            failure[0] = None  # it answers, whatever it says of this page
-        except (OSError, ValueError) as error:
+        except urllib.error.HTTPError as error:
+            # It answers, whatever it says of this page; at 5xx its client would retry for 46 s.
+            failure[0] = None if error.code < 500 else f"{hub_endpoint()} answers {error.code}"
+        except (OSError, ValueError, http.client.HTTPException) as error:
             failure[0] = f"{hub_endpoint()}: {getattr(error, 'reason', error)}"
 
     thread = threading.Thread(target=ask, daemon=True)

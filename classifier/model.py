@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import difflib
-import os
 import pickle
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from roi_cls.classifier._torchvision import ensure_torchvision
 from roi_cls.classifier.hub import REMEDIES, hub_failure
-from roi_cls.errors import ModelNameError, WeightsError
+from roi_cls.errors import ModelNameError, TrainingError, WeightsError
+
+_UNREADABLE = (
+    *(OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError),
+    SafetensorError,  # derives from Exception alone
+    *(AttributeError, TypeError),  # it holds something else than a state dict
+)
 
 ensure_torchvision()
 import timm  # noqa: E402  (timm imports torchvision)
@@ -35,16 +41,34 @@ def create_model(
     Raises:
         ModelNameError: timm knows no such model.
         WeightsError: The weights cannot be had or do not fit.
+        TrainingError: The model cannot see crops of this size.
     """
     check_model_name(name)
     arguments: dict[str, Any] = {"num_classes": classes, "drop_rate": drop_rate}
     if _published(name).fixed_input_size:
         arguments["img_size"] = size_px
+    try:
+        model = _build(name, weights, arguments)
+        # Most models tell only when they are run that a size does not suit them.
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, 3, size_px, size_px))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise TrainingError(
+            f"Cannot use the model {name!r} on crops of {size_px} px: "
+            f"{_first_line(error)}. Use another --size, like 224, or another --model."
+        ) from error
+    return model.train()
+
+
+def _build(name: str, weights: str, arguments: dict[str, Any]) -> nn.Module:
     if weights == "none":
-        return timm.create_model(name, **arguments)
-    if weights == "hub":
-        return _from_hub(name, arguments)
-    return _from_file(name, Path(weights), arguments)
+        model = timm.create_model(name, **arguments)
+    elif weights == "hub":
+        model = _from_hub(name, arguments)
+    else:
+        model = _from_file(name, Path(weights), arguments)
+    _quiet_head(model)
+    return model
 
 
 def load_local_model(folder: Path) -> nn.Module:
@@ -55,7 +79,7 @@ def load_local_model(folder: Path) -> nn.Module:
     """
     try:
         model = timm.create_model(f"local-dir:{folder}", pretrained=True)
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
+    except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
         raise WeightsError(
             f"Cannot load the model in {str(folder)!r}: {error}. Copy the whole folder again."
         ) from error
@@ -83,25 +107,52 @@ def normalisation(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...
     return tuple(config["mean"]), tuple(config["std"])
 
 
+def heads(model: nn.Module) -> list[nn.Module]:
+    """Return the layers that answer: one, or several in a distilled model."""
+    found = cast(Any, model).get_classifier()
+    return [found] if isinstance(found, nn.Module) else list(found)
+
+
+def _quiet_head(model: nn.Module) -> None:
+    """Let the new head begin near zero: no class is favoured before anything is learned.
+
+    Some of timm's own start values grow as the classes get fewer; an EfficientNet with two begins
+    at a loss of 2 to 4 instead of 0.7.
+    """
+    for module in (module for head in heads(model) for module in head.modules()):
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            nn.init.trunc_normal_(module.weight, std=0.01)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
 def _from_hub(name: str, arguments: dict[str, Any]) -> nn.Module:
+    # Of the client below the hub's own, httpx or requests: a broken transfer is not an OSError.
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # not re-exported
+
     config = _published(name)
     if not config.has_weights:
         raise WeightsError(
             f"Cannot get pretrained weights for {name!r}: none were published. "
             "Use --weights none or --weights PATH."
         )
-    failure = None if _is_cached(config.hf_hub_id) else hub_failure()
+    repository = config.hf_hub_id
+    path = f"{repository}/resolve/main/model.safetensors" if repository else ""
+    failure = None if _is_cached(repository) else hub_failure(path)
     if failure is None:
-        os.environ.setdefault("HF_HUB_DOWNLOAD_TIMEOUT", "10")  # s without a byte, read on import
         try:
             return timm.create_model(name, pretrained=True, **arguments)
-        except (OSError, RuntimeError) as error:
-            failure = str(error).splitlines()[0] if str(error) else type(error).__name__
+        except (OSError, RuntimeError, HTTPError) as error:
+            failure = _first_line(error)
     remedies = "; ".join(f"({i}) {text}" for i, text in enumerate(REMEDIES, 1))
     raise WeightsError(
         f"Cannot get the pretrained weights of {name!r} from the hub: {failure}. "
         f"Choose: {remedies}."
     )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
 
 
 def _published(name: str) -> PretrainedCfg:
@@ -137,7 +188,8 @@ def _from_file(name: str, path: Path, arguments: dict[str, Any]) -> nn.Module:
     except RuntimeError as error:
         raise WeightsError(
             f"Cannot load the weights {str(path)!r} into {name!r}: "
-            f"{str(error).splitlines()[-1].strip()} Give the file that belongs to --model."
+            f"{str(error).splitlines()[-1].strip()} Give the file that belongs to --model; where "
+            "only the position embeddings differ, use the --size it was trained with."
         ) from error
     return model
 
@@ -150,7 +202,7 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
             dict[str, torch.Tensor],
             load_state_dict(str(path), use_ema=True, weights_only=True),
         )
-    except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
+    except _UNREADABLE as error:
         raise WeightsError(
             f"Cannot load the weights {str(path)!r}: they are neither safetensors nor a plain "
             f"torch state dict ({type(error).__name__}). Files that hold code are refused."
@@ -159,7 +211,7 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
 
 def _head_names(model: nn.Module) -> tuple[str, ...]:
     names = cast(dict[str, Any], model.pretrained_cfg)["classifier"]
-    return (names,) if isinstance(names, str) else tuple(names)
+    return (names,) if isinstance(names, str) else tuple(names or ())
 
 
 def _does_not_fit(name: str, path: Path, missing: list[str], extra: list[str]) -> WeightsError:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from roi_cls.classifier.config import TrainConfig
+from roi_cls.classifier.model import heads
 
 
 def freeze_for(model: nn.Module, blocks: int | None) -> None:
@@ -30,9 +31,9 @@ def set_train_mode(model: nn.Module) -> None:
     """
     model.train()
     for module in model.modules():
-        own = list(module.parameters(recurse=False))
-        if own and not any(parameter.requires_grad for parameter in own):
-            module.eval()
+        parameters = list(module.parameters())
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
+            module.eval()  # with all below it: also a batch norm without weights of its own
 
 
 def make_optimiser(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.AdamW:
@@ -72,11 +73,13 @@ def _learning_names(model: nn.Module, blocks: int | None) -> set[str] | None:
     matcher = cast(Any, model).group_matcher(coarse=False)
     groups = cast(dict[int, list[str]], group_parameters(model, matcher))
     classifier = {name for name, _ in _head_parameters(model)}
-    ordered = [set(groups[key]) - classifier for key in sorted(groups)]
-    last = [names for names in ordered if names][-blocks:] if blocks else []
-    return classifier.union(*last)
+    ordered = [set(groups[key]) for key in sorted(groups)]
+    body = [names for names in ordered if not names & classifier]
+    # What shares the head's group, like the norm before it in a ConvNeXt, is not a block.
+    beside = [names for names in ordered if names & classifier]
+    return classifier.union(*body[-blocks:], *beside) if blocks else classifier
 
 
 def _head_parameters(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
-    head = {id(p) for p in cast(Any, model).get_classifier().parameters()}
+    head = {id(p) for part in heads(model) for p in part.parameters()}
     return [(name, p) for name, p in model.named_parameters() if id(p) in head]

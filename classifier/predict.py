@@ -120,6 +120,8 @@ class Predictor:
             pictures: Files or bytes.
             batch_size: Pictures scored at once; also how many are held in memory.
         """
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         waiting = iter(pictures)
         while batch := tuple(itertools.islice(waiting, batch_size)):  # itertools.batched is 3.12's
             yield from self._predict_batch(batch)

@@ -84,7 +84,8 @@ def find_run(name: str | None, root: Path) -> RunFolder:
         if run.is_finished:
             return run
     names = ", ".join(run.path.name for run in _finished_runs(root)) or "none"
-    what = "it is not finished; go on with --resume" if (root / name).is_dir() else "there is none"
+    is_there = (root / name).is_dir() or Path(name).is_dir()
+    what = "it is not finished; go on with --resume" if is_there else "there is none"
     raise BundleError(
         f"Cannot use the run {name!r}: {what}. Finished runs in {str(root)!r}: {names}."
     )

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roi_cls.atomic import write_atomically
+from roi_cls.data.crops import CropArray
+from roi_cls.data.labels import LabelSet
 from roi_cls.errors import BundleError
 
 _FIXED = ("path", "sha256", "label", "source")
@@ -32,10 +34,36 @@ class ScoreTable:
     """(N, K), in the order of the run's labels."""
 
 
+def score_table(
+    crops: CropArray, labels: LabelSet, probabilities: NDArray[np.float64], root: Path
+) -> ScoreTable:
+    """Return the scores of crops with their paths below ``root``."""
+    return ScoreTable(
+        paths=tuple(relative_path(record.path, root) for record in crops.records),
+        sha256=tuple(record.sha256 or "" for record in crops.records),
+        labels=tuple(labels.names[i] for i in crops.labels),
+        sources=tuple(record.source or "" for record in crops.records),
+        probabilities=probabilities,
+    )
+
+
+def relative_path(path: Path, root: Path) -> str:
+    """Return ``path`` below ``root`` with / between its parts, or whole where it lies elsewhere."""
+    absolute, base = path.absolute(), root.absolute()
+    return absolute.relative_to(base).as_posix() if absolute.is_relative_to(base) else str(absolute)
+
+
+def data_root(source: Path) -> Path:
+    """Return the folder that the paths of a data set are relative to, also where it is gone."""
+    is_table = source.suffix.lower() in (".csv", ".tsv") and not source.is_dir()
+    return source.parent if is_table else source
+
+
 def write_scores(path: Path, table: ScoreTable, names: Sequence[str]) -> None:
     """Write the table; probabilities are kept to the last bit. Raises ``StorageError``."""
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
+    # The default line end (\r\n) makes the writer quote a lone \r, which a reader would drop.
+    writer = csv.writer(buffer)
     writer.writerow([*_FIXED, *(f"p_{name}" for name in names)])
     columns = (table.paths, table.sha256, table.labels, table.sources)
     for i, row in enumerate(zip(*columns, strict=True)):
@@ -54,6 +82,8 @@ def read_scores(path: Path, names: Sequence[str]) -> ScoreTable:
         rows = list(csv.DictReader(io.StringIO(text, newline="")))
         scores = [[float(row[f"p_{name}"]) for name in names] for row in rows]
         columns = {name: tuple(row[name] for row in rows) for name in _FIXED}
+        if not rows:
+            raise ValueError("it has no row")
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise BundleError(
             f"Cannot read the stored scores {str(path)!r}: {error}. Train the run again."

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 from torch import nn
@@ -115,7 +116,6 @@ class Trainer:
             TrainingError: The loss stopped being a number, the memory is too small, or the
                 checkpoint is damaged.
         """
-        weights = self._class_weights(train.labels)
         self._resume()
         while not self._is_finished():
             epoch = self._progress.epoch
@@ -124,7 +124,7 @@ class Trainer:
             # Seeded by the epoch, so that a resumed run draws what an uninterrupted one draws.
             torch.manual_seed(self._config.seed * 100_003 + epoch)
             started = time.monotonic()
-            train_loss, lr = self._learn(train, weights, on_step)
+            train_loss, lr = self._learn(train, on_step)
             learned = time.monotonic()
             scores = self._validate(validation, target_index)
             report = EpochReport(
@@ -157,8 +157,9 @@ class Trainer:
         self._optimiser = self._phase_optimiser(self._progress.epoch - 1)
         restore_optimiser(self._optimiser, tensors)
         # A line may have been written without its checkpoint, whole or in part.
-        lines = self._files.metrics.read_text(encoding="utf-8").splitlines(keepends=True)
-        write_atomically(self._files.metrics, "".join(lines[: self._progress.epoch]).encode())
+        kept = self._files.metrics.read_bytes() if self._files.metrics.exists() else b""
+        lines = kept.splitlines(keepends=True)
+        write_atomically(self._files.metrics, b"".join(lines[: self._progress.epoch]))
 
     def _phase_optimiser(self, epoch: int) -> torch.optim.AdamW:
         """Freeze what does not learn in the phase of ``epoch``; return an optimiser of the rest."""
@@ -167,12 +168,11 @@ class Trainer:
         lr = self._config.head_lr if is_head else self._config.lr
         return make_optimiser(self.model, lr, self._config.weight_decay)
 
-    def _learn(
-        self, train: CropArray, weights: torch.Tensor | None, on_step: Observer
-    ) -> tuple[float, float]:
+    def _learn(self, train: CropArray, on_step: Observer) -> tuple[float, float]:
         """Train for one epoch; return the mean loss and the last learning rate."""
         config = self._config
         epoch = self._progress.epoch
+        weights = self._class_weights(train.labels)
         criterion = nn.CrossEntropyLoss(weights, label_smoothing=config.label_smoothing)
         order = torch.Generator().manual_seed(config.seed * 100_003 + epoch)
         batches = list(shuffled_batches(len(train), config.batch_size, order))
@@ -211,15 +211,19 @@ class Trainer:
                 f"Use --batch-size {max(1, len(rows) // 2)}, smaller crops or a smaller model."
             ) from error
         value = float(loss.detach())
+        self._check_finite(value, "loss")
+        return value
+
+    def _check_finite(self, value: float, what: str) -> None:
         if not math.isfinite(value):
             raise TrainingError(
-                f"Cannot go on: the loss is {value} in epoch {self._progress.epoch + 1}. "
+                f"Cannot go on: the {what} is {value} in epoch {self._progress.epoch + 1}. "
                 "Lower --lr or use --precision fp32."
             )
-        return value
 
     def _validate(self, validation: CropArray, target_index: int) -> dict[str, float]:
         logits = compute_logits(self.model, validation.pixels, self._normalisation, self._backend)
+        self._check_finite(float(np.abs(logits).max()), "largest validation logit")
         probabilities = to_probabilities(logits, 1.0)
         is_target = validation.labels == target_index
         scores = probabilities[:, target_index]
@@ -252,10 +256,15 @@ class Trainer:
         """Return weights inverse to the classes' frequencies, of mean 1 over the pictures."""
         if self._config.class_weights == "none":
             return None
-        counts = np.bincount(labels)
+        counts = np.bincount(labels)  # train_run has made sure that no class is absent
         weights = len(labels) / (len(counts) * np.maximum(counts, 1))
         return torch.tensor(weights, dtype=torch.float32, device=self._backend.device)
 
     def _load_best(self) -> None:
-        state = load_file(str(self._files.best))
-        self.model.load_state_dict(state)
+        try:
+            self.model.load_state_dict(load_file(str(self._files.best)))
+        except (OSError, RuntimeError, SafetensorError) as error:
+            raise TrainingError(
+                f"Cannot finish: the weights of the best epoch, {str(self._files.best)!r}, are "
+                "missing or damaged. Delete the run's folder and train again."
+            ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
 
 from roi_cls.atomic import write_atomically
 from roi_cls.cache import CropRecord, CropResult
@@ -23,20 +22,20 @@ from roi_cls.classifier.bundle import ModelBundle, save_bundle
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.decision import choose_threshold
 from roi_cls.classifier.device import Backend, choose_backend
-from roi_cls.classifier.model import create_model, normalisation
+from roi_cls.classifier.model import check_model_name, create_model, normalisation
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.classifier.score import compute_logits, to_probabilities
-from roi_cls.classifier.scores import ScoreTable, write_scores
+from roi_cls.classifier.scores import data_root, score_table, write_scores
 from roi_cls.classifier.train import EpochReport, Observer, Trainer, TrainFiles
 from roi_cls.data.collect import collect_samples
-from roi_cls.data.crops import CropArray, crop_samples, load_crops
+from roi_cls.data.crops import CropArray, check_cropped, crop_samples, load_crops
 from roi_cls.data.labels import LabelSet, choose_labels
 from roi_cls.data.split import Split, SplitParams, split_samples
-from roi_cls.data.table import write_split
-from roi_cls.errors import TrainingError
+from roi_cls.data.table import split_digest, write_split
+from roi_cls.errors import DataError, TrainingError
 from roi_cls.roi import CropParams
 from roi_cls.roi.mediapipe_detector import MediapipeDetector
-from roi_cls.roi.models import DetectorModel, resolve_models
+from roi_cls.roi.models import DetectorModel, hash_file, resolve_models
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +68,13 @@ class TrainingData:
     split: Split
     digest: str
     """Of the split."""
-    errors: tuple[CropRecord, ...]
-    """Pictures without a crop; they are in no part."""
+    records: tuple[CropRecord, ...]
+    """A row for each picture, also for those in error, which are in no part."""
+
+    @property
+    def errors(self) -> tuple[CropRecord, ...]:
+        """Rows of the pictures without a crop."""
+        return tuple(record for record in self.records if record.status == "error")
 
 
 @dataclass(slots=True)
@@ -101,12 +105,14 @@ def train_run(job: TrainJob, observers: Observers) -> TrainOutcome:
         RoiClsError: Anything that keeps the run from its end, in words for its user.
     """
     _check_free(job)
+    check_model_name(job.config.model)  # before the pictures are cropped, which takes long
+    backend = choose_backend(job.config.device, job.config.precision)
     crop, open_detector, models = _open_recipe(job)
     data = _load_data(job, crop, open_detector, observers)
     settings = _settings(job, crop, data)
     if _is_done(job, settings):
         return TrainOutcome(len(data.errors), trained=False)
-    _begin(job.run, settings, models)
+    torch.manual_seed(job.config.seed)
     model = create_model(
         job.config.model,
         job.config.weights,
@@ -114,8 +120,8 @@ def train_run(job: TrainJob, observers: Observers) -> TrainOutcome:
         crop.size_px,
         job.config.drop_rate,
     )
+    _begin(job, settings, models, data)
     mean, std = normalisation(model)
-    backend = choose_backend(job.config.device, job.config.precision)
     observers.on_start(backend, sum(p.numel() for p in model.parameters()))
     files = TrainFiles(job.run.metrics, job.run.checkpoint, job.run.best)
     trainer = Trainer(job.config, model, Normalisation(mean, std), backend, files)
@@ -138,7 +144,8 @@ def train_run(job: TrainJob, observers: Observers) -> TrainOutcome:
 
 def _check_free(job: TrainJob) -> None:
     """Refuse to write over another run before any work is done."""
-    if job.run.path.exists() and not job.resume and any(job.run.path.iterdir()):
+    path = job.run.path
+    if path.exists() and not job.resume and not (path.is_dir() and not any(path.iterdir())):
         raise TrainingError(
             f"Cannot train as run {job.run.path.name!r}: {str(job.run.path)!r} is there already. "
             "Choose another --run NAME, go on with it by --resume, or delete the folder."
@@ -166,15 +173,13 @@ def _load_data(
         job.options,
         lambda result: observers.on_crop(result, len(samples)),
     )
-    write_manifest(job.run.crops, records)
+    check_cropped(records)
     usable = [i for i, record in enumerate(records) if record.status == "ok"]
     split = split_samples(
         [samples[i] for i in usable], job.split, [records[i].sha256 or "" for i in usable]
     )
     rows = [(split.samples[place], records[i]) for place, i in enumerate(usable)]
-    digest = write_split(
-        job.run.split, split.samples, data_root(job.source), [r.sha256 or "" for _, r in rows]
-    )
+    digest = split_digest(split.samples, data_root(job.source), [r.sha256 or "" for _, r in rows])
 
     def load(part: str) -> CropArray:
         chosen = [(sample, record) for sample, record in rows if sample.split == part]
@@ -182,15 +187,30 @@ def _load_data(
             [s for s, _ in chosen], [r for _, r in chosen], labels, crop, open_detector, job.options
         )
 
-    errors = tuple(record for record in records if record.status == "error")
-    data = TrainingData(labels, load("train"), load("validation"), split, digest, errors)
+    train, validation = load("train"), load("validation")
+    _check_classes(labels, train, validation)
+    data = TrainingData(labels, train, validation, split, digest, records)
     observers.on_data(data)
     return data
 
 
-def data_root(source: Path) -> Path:
-    """Return the folder that the paths of a data set are relative to."""
-    return source if source.is_dir() else source.parent
+def _check_classes(labels: LabelSet, train: CropArray, validation: CropArray) -> None:
+    """Refuse parts that a class cannot be learned from, or the best epoch be chosen by."""
+    learned = np.bincount(train.labels, minlength=len(labels.names))
+    absent = [repr(name) for name, n in zip(labels.names, learned, strict=True) if not n]
+    if absent:
+        raise DataError(
+            f"Cannot learn {', '.join(absent)}: no training picture of it could be cropped. "
+            "`roi-cls crops PATH --manifest rows.csv` lists why; give pictures that open."
+        )
+    targets = int((validation.labels == labels.target_index).sum())
+    if targets in (0, len(validation)):
+        what = "no picture" if targets == 0 else "only pictures"
+        raise DataError(
+            f"Cannot choose the best epoch: the validation part has {what} of {labels.target!r}. "
+            "Give it pictures of the target and others, or leave its folder out: it is then "
+            "drawn from the training part."
+        )
 
 
 def _settings(job: TrainJob, crop: CropParams, data: TrainingData) -> dict[str, Any]:
@@ -205,7 +225,7 @@ def _settings(job: TrainJob, crop: CropParams, data: TrainingData) -> dict[str, 
         "target": data.labels.target,
         "label_names": job.label_names,
         "data_digest": data.digest,
-        "weights_sha256": _file_digest(Path(weights)) if is_file else None,
+        "weights_sha256": hash_file(Path(weights)) if is_file else None,
         "errors": len(data.errors),
         "train_images": len(data.train),
         "validation_images": len(data.validation),
@@ -217,7 +237,13 @@ def _is_done(job: TrainJob, settings: dict[str, Any]) -> bool:
     """Whether the run is finished with these settings; refuses to resume one with others."""
     if not job.run.settings.exists():
         return False
-    kept = json.loads(job.run.settings.read_text(encoding="utf-8"))
+    try:
+        kept = json.loads(job.run.settings.read_bytes())
+    except ValueError as error:
+        raise TrainingError(
+            f"Cannot go on with run {job.run.path.name!r}: {str(job.run.settings)!r} is damaged. "
+            f"Choose another --run NAME or delete {str(job.run.path)!r}."
+        ) from error
     moves = ("source", "errors")  # data may move, and unreadable pictures are in no part
     odd = [name for name in settings if name not in moves and kept.get(name) != settings[name]]
     if odd:
@@ -236,8 +262,14 @@ def _difference(name: str, kept: object, given: object) -> str:
     return f"{name} differs"
 
 
-def _begin(run: RunFolder, settings: dict[str, Any], models: Sequence[DetectorModel]) -> None:
+def _begin(
+    job: TrainJob, settings: dict[str, Any], models: Sequence[DetectorModel], data: TrainingData
+) -> None:
+    """Write what the run is made from: only now, so that a refused call changes no run."""
+    run, digests = job.run, [r.sha256 or "" for r in data.records if r.status == "ok"]
     write_atomically(run.settings, (json.dumps(settings, indent=2) + "\n").encode())
+    write_manifest(run.crops, data.records)
+    write_split(run.split, data.split.samples, data_root(job.source), digests)
     for model in models:
         write_atomically(run.detector / f"{model.sha256}.tflite", model.path.read_bytes())
 
@@ -262,27 +294,3 @@ def _finish(
     save_bundle(run.path, model, bundle)
     run.checkpoint.unlink(missing_ok=True)
     run.best.unlink(missing_ok=True)
-
-
-def score_table(
-    crops: CropArray, labels: LabelSet, probabilities: NDArray[np.float64], root: Path
-) -> ScoreTable:
-    """Return the scores of crops with their paths below ``root``."""
-    return ScoreTable(
-        paths=tuple(relative_path(record.path, root) for record in crops.records),
-        sha256=tuple(record.sha256 or "" for record in crops.records),
-        labels=tuple(labels.names[i] for i in crops.labels),
-        sources=tuple(record.source or "" for record in crops.records),
-        probabilities=probabilities,
-    )
-
-
-def relative_path(path: Path, root: Path) -> str:
-    """Return ``path`` below ``root`` with / between its parts, or whole where it lies elsewhere."""
-    absolute, base = path.absolute(), root.absolute()
-    return absolute.relative_to(base).as_posix() if absolute.is_relative_to(base) else str(absolute)
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

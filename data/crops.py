@@ -69,20 +69,25 @@ def load_crops(
         DataError: A sample has no label, or no sample has a crop.
         CacheError: A picture changed since its row was made.
     """
-    usable = [
-        (s, r) for s, r in zip(samples, records, strict=True) if r.status == "ok"
-    ]
-    if not usable:
-        raise DataError(
-            f"Cannot load crops: none of the {len(samples)} pictures could be cropped. "
-            "See the errors listed above; `roi-cls crops PATH --manifest rows.csv` lists them all."
-        )
+    pairs = list(zip(samples, records, strict=True))
+    check_cropped([record for _, record in pairs])
+    usable = [(sample, record) for sample, record in pairs if record.status == "ok"]
+    indices = [_label_index(sample, labels) for sample, _ in usable]
     pixels = np.empty((len(usable), params.size_px, params.size_px, 3), np.uint8)
     with open_builder(params, open_detector, options) as builder:
         for i, (_, record) in enumerate(usable):
             pixels[i] = builder.load(record)
-    indices = [_label_index(sample, labels) for sample, _ in usable]
     return CropArray(pixels, np.array(indices, np.int64), tuple(r for _, r in usable))
+
+
+def check_cropped(records: Sequence[CropRecord]) -> None:
+    """Raise ``DataError``, with the first reason, unless a row has a crop."""
+    if not any(record.status == "ok" for record in records):
+        first = f", first: {records[0].error}" if records else "."
+        raise DataError(
+            f"Cannot load crops: none of the {len(records)} pictures could be cropped{first} "
+            "`roi-cls crops PATH --manifest rows.csv` lists them all."
+        )
 
 
 def _label_index(sample: Sample, labels: LabelSet) -> int:

@@ -81,8 +81,10 @@ def _bounded(image: Image, region: Box) -> tuple[Image, Box]:
     height, width = (max(1, round(side / factor)) for side in image.shape[:2])
     small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     scale_x, scale_y = width / image.shape[1], height / image.shape[0]
-    left, top, right, bottom = region.xyxy
-    return _as_image(small), Box(left * scale_x, top * scale_y, right * scale_x, bottom * scale_y)
+    # The sides by the factor itself: a picture one pixel high cannot shrink as its region does.
+    x, y = region.center[0] * scale_x, region.center[1] * scale_y
+    half_x, half_y = region.width / factor / 2, region.height / factor / 2
+    return _as_image(small), Box(x - half_x, y - half_y, x + half_x, y + half_y)
 
 
 def _sliced(image: Image, region: Box, plan: CropPlan, params: CropParams) -> Image:
@@ -92,6 +94,8 @@ def _sliced(image: Image, region: Box, plan: CropPlan, params: CropParams) -> Im
     right = left + max(1, round(region.width))
     bottom = top + max(1, round(region.height))
     inside = image[max(0, top) : max(0, bottom), max(0, left) : max(0, right)]
+    if not inside.size:  # a box beyond the picture: all of it is border
+        return _rotated(image, region, plan, params)
     pads = (max(0, -top), max(0, bottom - height), max(0, -left), max(0, right - width))
     if not any(pads):
         return inside
@@ -137,9 +141,14 @@ def _resized(canvas: Image, params: CropParams) -> Image:
     if params.resampling == "lanczos":
         picture = PillowImage.fromarray(canvas).resize(size, PillowImage.Resampling.LANCZOS)
         return np.array(picture)
-    shrinks = min(canvas.shape[:2]) >= params.size_px
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    return _as_image(cv2.resize(canvas, size, interpolation=method))
+    # A squashed picture may shrink along one side and grow along the other.
+    height, width = canvas.shape[:2]
+    shrunk = (min(width, params.size_px), min(height, params.size_px))
+    if shrunk != (width, height):
+        canvas = _as_image(cv2.resize(canvas, shrunk, interpolation=cv2.INTER_AREA))
+    if shrunk == size:
+        return canvas
+    return _as_image(cv2.resize(canvas, size, interpolation=cv2.INTER_CUBIC))
 
 
 def _as_image(array: object) -> Image:

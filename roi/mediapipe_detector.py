@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
+
+import cv2
+import numpy as np
 
 from roi_cls.errors import DetectorModelError
 from roi_cls.roi.box import Box
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
 
 SCORE_FLOOR = 0.2
 """Faces from this confidence on are kept, so that ``low_score`` can be told from ``no_face``."""
+LONGEST_SIDE_PX = 16_384
+"""Longer pictures are shrunk by a whole factor: from 32,767 px on MediaPipe aborts the process."""
 
 
 class MediapipeDetector:
@@ -76,7 +82,8 @@ class MediapipeDetector:
     def _faces(self, model: DetectorModel, image: Image) -> tuple[Face, ...]:
         import mediapipe
 
-        picture = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=image)
+        small = _bounded(image)
+        picture = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=small)
         if model.name in self._networks:
             result = self._networks[model.name].detect(picture)
         else:
@@ -84,16 +91,27 @@ class MediapipeDetector:
                 self._networks[model.name] = _load_network(model)
                 result = self._networks[model.name].detect(picture)
         height, width = image.shape[:2]
+        scale_x, scale_y = width / small.shape[1], height / small.shape[0]
         faces = []
         for found in result.detections:
             frame = found.bounding_box
             if frame.width <= 0 or frame.height <= 0:
                 continue  # seen on pictures of a few pixels: no area, nothing to cut
-            left, top = float(frame.origin_x), float(frame.origin_y)
-            box = Box(left, top, left + frame.width, top + frame.height)
+            left, top = frame.origin_x * scale_x, frame.origin_y * scale_y
+            box = Box(left, top, left + frame.width * scale_x, top + frame.height * scale_y)
             points = tuple((float(p.x) * width, float(p.y) * height) for p in found.keypoints)
             faces.append(Face(box, float(found.categories[0].score), points, model.name))
         return _best_first(tuple(faces))
+
+
+def _bounded(image: Image) -> Image:
+    """Return the picture as MediaPipe takes it: contiguous, no side too long."""
+    factor = math.ceil(max(image.shape[:2]) / LONGEST_SIDE_PX)
+    if factor > 1:
+        height, width = (max(1, round(side / factor)) for side in image.shape[:2])
+        small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+        image = np.asarray(small, dtype=np.uint8)
+    return np.ascontiguousarray(image)
 
 
 def _best_first(faces: tuple[Face, ...]) -> tuple[Face, ...]:

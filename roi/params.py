@@ -72,6 +72,7 @@ class CropParams:
             value = getattr(self, name)
             if value not in get_args(choices):
                 raise ValueError(f"{name} must be one of {get_args(choices)}, got {value!r}")
+        self._fix_types()
         if not 0 <= self.min_score <= 1:
             raise ValueError(f"min_score must be between 0 and 1, got {self.min_score}")
         if self.min_face_px < 0:
@@ -80,6 +81,17 @@ class CropParams:
             raise ValueError(f"margin must be between 0 and 5, got {self.margin}")
         if not 8 <= self.size_px <= 4096:
             raise ValueError(f"size_px must be between 8 and 4096, got {self.size_px}")
+
+    def _fix_types(self) -> None:
+        """Give one value one digest, whether it was given as 0 or 0.0, as a list or a tuple."""
+        if isinstance(self.detector_sha256, str):
+            raise ValueError(f"detector_sha256 must be a list, got {self.detector_sha256!r}")
+        object.__setattr__(self, "detector_sha256", tuple(map(str, self.detector_sha256)))
+        for name in ("min_score", "margin"):
+            object.__setattr__(self, name, float(getattr(self, name)))
+        for name, kind in {"min_face_px": int, "size_px": int, "align": bool}.items():
+            if type(getattr(self, name)) is not kind:
+                raise ValueError(f"{name} must be {kind.__name__}, got {getattr(self, name)!r}")
 
     @property
     def digest(self) -> str:
@@ -119,7 +131,7 @@ class CropParams:
                 "Install the roi-cls that wrote it."
             )
         try:
-            return cls(**{**given, "detector_sha256": tuple(given["detector_sha256"])})
+            return cls(**given)
         except (TypeError, ValueError) as error:
             raise BundleError(
                 f"Cannot use the crop recipe: {error}. The file was changed by hand; train again."

@@ -61,7 +61,7 @@ def plan_crop(detection: Detection, params: CropParams) -> CropPlan:
     reason: Reason = "too_small" if confident else "low_score" if detection.faces else "no_face"
     if params.fallback == "error":
         raise NoFaceError(
-            f"No crop: {REASON_TEXT[reason]} (min_score {params.min_score:g}, min_face "
+            f"{REASON_TEXT[reason].capitalize()} (min_score {params.min_score:g}, min_face "
             f"{params.min_face_px} px). Lower the threshold or use --fallback full."
         )
     return CropPlan("full_frame", reason, None, 0, best, _frame_region(detection, params))

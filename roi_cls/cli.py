@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
-import shlex
-import shutil
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from roi_cls.classifier.config import Device, TrainConfig
-from roi_cls.console import note
+from roi_cls.console import note, note_next, show
 from roi_cls.data.split import SplitParams
 from roi_cls.errors import RoiClsError
 from roi_cls.options import settings_options
@@ -58,6 +56,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 CACHE = Path("artifacts/crops")
 RUNS = Path("artifacts/runs")
+INTERRUPTED = 130  # typer's exit code after Ctrl-C, as shells have it: 128 + SIGINT
 
 
 @app.callback()
@@ -88,7 +87,7 @@ def crops(
 
     options = BuildOptions(cache, workers, max_pixels)
     summary = crop_inputs(inputs, params, options, detector_model, manifest).to_dict()
-    typer.echo(json.dumps(summary) if as_json else summary_text(summary))
+    show(json.dumps(summary) if as_json else summary_text(summary))
     _exit_with(summary["errors"])
 
 
@@ -132,8 +131,8 @@ def train(
         source, folder, config, params, split, options, names, target, detector_model, resume
     )
     outcome = train_and_tell(job)
-    typer.echo(f"Run {folder.path.name!r} is ready in {folder.path}")
-    _tell_next("evaluate", str(source), *_run_arguments(folder.path, runs))
+    show(f"Run {folder.path.name!r} is ready in {folder.path}")
+    note_next("evaluate", str(source), *_run_arguments(folder.path, runs))
     _exit_with(outcome.errors)
 
 
@@ -161,8 +160,8 @@ def evaluate(
     options = BuildOptions(cache, workers, max_pixels)
     job = EvaluateJob(source, folder, options, device, detector_model)
     text, errors = evaluate_and_tell(job, as_json)
-    typer.echo(text)
-    _tell_next("predict", "PICTURE", *_run_arguments(folder.path, runs))
+    show(text)
+    note_next("predict", "PICTURE", *_run_arguments(folder.path, runs))
     _exit_with(errors)
 
 
@@ -190,6 +189,8 @@ def predict(
     """
     from roi_cls.predicting import Form, PredictJob, predict_and_print
 
+    if as_json + jsonl + as_csv > 1:
+        raise typer.BadParameter("--json, --jsonl and --csv exclude each other")
     form: Form = "json" if as_json else "jsonl" if jsonl else "csv" if as_csv else "text"
     folder = _find_run(run, runs)
     job = PredictJob(inputs, folder, form, output, batch_size, device, detector_model, max_pixels)
@@ -214,7 +215,7 @@ def verify(
 
     folder = _find_run(run, runs)
     result = verify_run(folder, source=source, device=device, detector_model=detector_model)
-    typer.echo(
+    show(
         f"Run {folder.path.name!r} predicts as it was trained: {result.images} validation "
         f"pictures, max |Δp| = {result.largest_difference:.1e}"
     )
@@ -225,11 +226,14 @@ def doctor(
     fetch: Annotated[bool, typer.Option("--fetch", help="Fetch missing detector models.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Check this machine: versions, conflicts, devices, models, folders; name the remedies."""
+    """Check this machine: versions, conflicts, devices, models, folders; name the remedies.
+
+    Example: roi-cls doctor --fetch
+    """
     from roi_cls.doctor import checks_to_json, exit_code, render_checks, run_checks
 
     checks = run_checks(fetch)
-    typer.echo(checks_to_json(checks) if as_json else render_checks(checks))
+    show(checks_to_json(checks) if as_json else render_checks(checks))
     raise typer.Exit(exit_code(checks))
 
 
@@ -245,7 +249,7 @@ def data_demo(
     """
     from roi_cls.drawing import draw_and_tell
 
-    typer.echo(draw_and_tell(folder, images, seed))
+    show(draw_and_tell(folder, images, seed))
 
 
 def _find_run(name: str | None, runs: Path) -> RunFolder:
@@ -258,14 +262,9 @@ def _find_run(name: str | None, runs: Path) -> RunFolder:
 
 
 def _run_arguments(run: Path, runs: Path) -> list[str]:
+    if run.parent != runs:  # a run may be named by its folder, anywhere
+        return ["--run", str(run)]
     return ["--run", run.name, *([] if runs == RUNS else ["--runs", str(runs)])]
-
-
-def _tell_next(*arguments: str) -> None:
-    program = os.path.relpath(sys.argv[0])
-    if program.startswith(os.pardir) or shutil.which("roi-cls"):
-        program = "roi-cls" if shutil.which("roi-cls") else sys.argv[0]
-    note("Next: " + shlex.join([program, *arguments]))
 
 
 def _exit_with(errors: int) -> None:
@@ -275,8 +274,14 @@ def _exit_with(errors: int) -> None:
 
 def main() -> None:
     """Run the app; show expected errors as one line and exit with 1."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # file names may be any bytes
     try:
         app()
     except RoiClsError as error:
         note(f"error: {error}")
         raise SystemExit(1) from None
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:
+            note("Interrupted. What is finished is kept; run it again (train with --resume).")
+        raise

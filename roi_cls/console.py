@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shlex
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from roi_cls.errors import StorageError
 
 PLAIN_INTERVAL_S = 10.0
 """Between two progress lines where stderr is no terminal."""
@@ -18,9 +24,42 @@ def note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)  # noqa: T201  (the one place that may)
 
 
+def show(text: str) -> None:
+    """Print a result on stdout.
+
+    Raises:
+        StorageError: It leads to a file, and the disk is full.
+    """
+    try:
+        print(text, flush=True)  # noqa: T201
+    except BrokenPipeError:
+        raise  # the reader has seen enough, like head; typer ends without a word
+    except OSError as error:
+        with contextlib.suppress(OSError):  # what is buffered would fail again at the exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise StorageError("standard output", error.strerror or str(error)) from error
+
+
+def note_next(*arguments: str) -> None:
+    """Name the command that comes next, as it can be typed here."""
+    note("Next: " + shlex.join([*_program(), *arguments]))
+
+
+def _program() -> list[str]:
+    if shutil.which("roi-cls"):
+        return ["roi-cls"]
+    if Path(sys.argv[0]).name == "__main__.py":
+        return ["python", "-m", "roi_cls"]
+    near = os.path.relpath(sys.argv[0])
+    return [sys.argv[0] if near.startswith(os.pardir) else near]
+
+
 @contextlib.contextmanager
 def progress(what: str, unit: str = "pictures") -> Iterator[Advance]:
     """Give a function that shows how far the work is, with its rate and the time left.
+
+    Shown from the first call to the one with ``done == total``: of two that are open at once, the
+    one at work is seen. Notes meanwhile appear above the bar.
 
     Args:
         what: The work, e.g. ``Cropping``.
@@ -45,38 +84,75 @@ def _bar(what: str, unit: str) -> Iterator[Advance]:
     )
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None, rate="", note="")
-        started = time.monotonic()
+    # Notes to stderr are led through the bar's console; stdout, perhaps a pipe, must not be.
+    bar = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
+    task = bar.add_task(what, total=None, rate="", note="", start=False)
+    rate = _Rate(unit)
 
-        def advance(done: int, total: int, note: str) -> None:
-            rate = f"{done / max(time.monotonic() - started, 1e-3):.0f} {unit}/s"
-            bar.update(task, completed=done, total=total, rate=rate, note=note)
+    def advance(done: int, total: int, note: str) -> None:
+        shown = rate.text(done)
+        bar.start_task(task)
+        bar.update(task, completed=done, total=total, rate=shown, note=note)
+        if not bar.live.is_started:
+            bar.start()
+        if done >= total:
+            bar.stop()
 
+    try:
         yield advance
+    finally:
+        bar.stop()
 
 
 def _plain(what: str, unit: str) -> Advance:
-    started = shown = time.monotonic()
+    rate = _Rate(unit)
+    shown = time.monotonic()
 
-    def advance(done: int, total: int, note: str) -> None:
+    def advance(done: int, total: int, text: str) -> None:
         nonlocal shown
+        speed = rate.text(done)
         now = time.monotonic()
         if now - shown < PLAIN_INTERVAL_S:
             return
         shown = now
-        rate = done / (now - started)
-        left = (total - done) / rate if rate else 0.0
-        _line(f"{what}: {done}/{total}, {rate:.0f} {unit}/s, {left:.0f} s left {note}".rstrip())
+        left = rate.seconds_left(done, total)
+        facts = [f"{done}/{total}", speed, "" if left is None else f"{left:.0f} s left", text]
+        note(f"{what}: {', '.join(fact for fact in facts if fact)}")
 
     return advance
 
 
-_line = note
+def rate_text(per_second: float, unit: str) -> str:
+    """Return a rate in words, never rounded to nothing."""
+    return f"{per_second:.{0 if per_second >= 10 else 1}f} {unit}/s"
+
+
+class _Rate:
+    """How fast the work goes, counted from the first call: what came before is other work."""
+
+    def __init__(self, unit: str) -> None:
+        self._unit = unit
+        self._first: tuple[int, float] | None = None
+        self._per_second: float | None = None
+
+    def text(self, done: int) -> str:
+        """Note that so much is done; return the rate in words, empty while it is not known."""
+        now = time.monotonic()
+        if self._first is None:
+            self._first = (done, now)
+        count, seconds = done - self._first[0], now - self._first[1]
+        self._per_second = count / seconds if count and seconds else None
+        if self._per_second is None:
+            return ""
+        return rate_text(self._per_second, self._unit)
+
+    def seconds_left(self, done: int, total: int) -> float | None:
+        """Return how long the rest takes at this rate; None while it is not known."""
+        return (total - done) / self._per_second if self._per_second else None

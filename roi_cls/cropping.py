@@ -11,7 +11,8 @@ from typing import Any
 from roi_cls.cache import CropRecord
 from roi_cls.cache.build import BuildOptions, CropSummary, build_crops
 from roi_cls.cache.manifest import check_manifest_path, write_manifest
-from roi_cls.console import note, progress
+from roi_cls.console import note, progress, rate_text
+from roi_cls.errors import StorageError
 from roi_cls.inputs import expand_paths
 from roi_cls.roi import REASON_TEXT, CropParams
 
@@ -35,6 +36,8 @@ def crop_inputs(
 
     if manifest:
         check_manifest_path(manifest)
+        if manifest.is_dir():
+            raise StorageError(manifest, "it is a folder")
     paths = list(expand_paths(inputs))
     if params.crop == "face":
         models = resolve_models(params.detector, given=detector_model)
@@ -68,11 +71,15 @@ def summary_text(summary: dict[str, Any]) -> str:
         f"{count} because {REASON_TEXT[reason]}" for reason, count in summary["reasons"].items()
     )
     lines = [
-        f"{summary['images']} pictures: {summary['face']} face crops, "
-        f"{summary['full_frame']} full frames{f' ({reasons})' if reasons else ''}, "
-        f"{summary['errors']} errors",
+        f"{_count(summary['images'], 'picture')}: {_count(summary['face'], 'face crop')}, "
+        f"{_count(summary['full_frame'], 'full frame')}{f' ({reasons})' if reasons else ''}, "
+        f"{_count(summary['errors'], 'error')}",
         f"detected {summary['detected']}, cropped {summary['cropped']}, "
         f"reused {summary['reused']} in {summary['seconds']:.1f} s "
-        f"({summary['images_per_second']:.0f} pictures/s)",
+        f"({rate_text(summary['images_per_second'], 'pictures')})",
     ]
     return "\n".join(lines)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

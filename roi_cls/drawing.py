@@ -15,8 +15,15 @@ def draw_and_tell(folder: Path, images: int | None, seed: int) -> str:
         DataError: Too few pictures, or the folder holds something else.
     """
     params = DemoParams(seed=seed) if images is None else DemoParams(images, seed)
+    drawn = 0
     with progress("Drawing") as advance:
-        summary = draw_demo(folder, params, progress=lambda done: advance(done, params.images, ""))
+
+        def on_drawn(count: int) -> None:
+            nonlocal drawn
+            drawn += count
+            advance(drawn, params.images, "")
+
+        summary = draw_demo(folder, params, progress=on_drawn)
     return (
         f"{folder}: {summary.images} pictures ({summary.drawn} drawn now); "
         f"train {summary.clean_train} artefactless, {summary.artefacts_train} artefact; "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -19,26 +20,34 @@ def expand_paths(inputs: Iterable[str]) -> Iterator[Path]:
     A named file is yielded whether it is there or not: its absence becomes a row.
 
     Raises:
-        DataError: A folder or a pattern holds no picture.
+        DataError: A folder or a pattern holds no picture, or an input is empty.
     """
     for text in inputs:
-        path = Path(text)
-        if path.is_dir():
-            yield from (sample.path for sample in collect_samples(path, labelled=False))
-        elif glob.has_magic(text) and not path.exists():
-            yield from _matches(text)
-        else:
-            yield path
+        if not text:  # Path("") would be this folder and all that is in it
+            raise DataError(
+                "Cannot find pictures: an input is empty (''). Give a file or a folder."
+            )
+        found = _matches(text) if is_pattern(text) else [text]
+        for path in map(Path, found):
+            if path.is_dir():
+                yield from (sample.path for sample in collect_samples(path, labelled=False))
+            else:
+                yield path
 
 
-def _matches(pattern: str) -> Iterator[Path]:
+def is_pattern(text: str) -> bool:
+    """Whether ``text`` stands for other names: ``*.png``, but no file that is called so."""
+    return glob.has_magic(text) and not os.path.lexists(text)
+
+
+def _matches(pattern: str) -> list[str]:
     found = sorted(glob.glob(pattern, recursive=True))
     if not found:
         raise DataError(
             f"Cannot find pictures: nothing matches {pattern!r}. Check the pattern; ** stands for "
             "folders of any depth."
         )
-    yield from expand_paths(found)
+    return found
 
 
 def read_stdin() -> bytes:

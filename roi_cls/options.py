@@ -51,7 +51,7 @@ def settings_options(command: Command) -> Command:
             try:
                 values[name] = typing.cast(Callable[..., Any], settings)(**chosen)
             except ValueError as error:
-                raise typer.BadParameter(str(error)) from error
+                raise typer.BadParameter(_in_options(str(error))) from error
         command(**values)
 
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # what typer reads
@@ -86,11 +86,20 @@ def _option_fields(settings: type) -> list[Field[Any]]:
 
 
 def _option_names(field: Field[Any], hint: object) -> list[str]:
-    name = field.name
+    option = _option(field.name)
+    return [f"{option}/--no-{option[2:]}"] if hint is bool else [option]
+
+
+def _option(name: str) -> str:
     for unit in _UNITS:
         name = name.removesuffix(unit)
-    option = "--" + name.replace("_", "-")
-    return [f"{option}/--no-{option[2:]}"] if hint is bool else [option]
+    return "--" + name.replace("_", "-")
+
+
+def _in_options(message: str) -> str:
+    """Return a settings' message with the option for the field that it begins with."""
+    name, space, rest = message.partition(" ")
+    return f"{_option(name)}{space}{rest}"
 
 
 def field_docs(settings: type) -> dict[str, str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import glob
 import io
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,8 +16,9 @@ from typing import Literal, TextIO
 from roi_cls.classifier.config import Device
 from roi_cls.classifier.predict import Picture, Prediction, Predictor
 from roi_cls.classifier.run_folder import RunFolder
+from roi_cls.console import Advance, progress, show
 from roi_cls.errors import StorageError
-from roi_cls.inputs import STDIN, expand_paths, read_stdin
+from roi_cls.inputs import STDIN, expand_paths, is_pattern, read_stdin
 from roi_cls.roi import REASON_TEXT
 
 Form = Literal["text", "json", "jsonl", "csv"]
@@ -44,12 +45,14 @@ def predict_and_print(job: PredictJob) -> int:
     Raises:
         RoiClsError: The run cannot be used, or an input names no picture.
     """
+    pictures = list(named_pictures(job.inputs))  # what names nothing is told before the model loads
     errors = 0
 
-    def count(predictions: Iterable[Prediction]) -> Iterator[Prediction]:
+    def count(predictions: Iterable[Prediction], advance: Advance) -> Iterator[Prediction]:
         nonlocal errors
-        for prediction in predictions:
+        for done, prediction in enumerate(predictions, 1):
             errors += prediction.status == "error"
+            advance(done, len(pictures), "")
             yield prediction
 
     predictor = Predictor(
@@ -59,26 +62,49 @@ def predict_and_print(job: PredictJob) -> int:
         max_pixels=job.max_pixels,
     )
     single = len(job.inputs) == 1 and _is_one_picture(job.inputs[0])
-    with predictor, _open_output(job.output) as file:
-        predictions = count(predictor.predict(named_pictures(job.inputs), job.batch_size))
+    with predictor, _open_output(job.output) as file, _progress(file) as advance:
+        predictions = count(predictor.predict(pictures, job.batch_size), advance)
         for line in format_predictions(predictions, job.form, single=single):
-            print(line, file=file, flush=True)
+            if file is sys.stdout:
+                show(line)
+            else:
+                print(line, file=file, flush=True)
     return errors
 
 
 def _is_one_picture(text: str) -> bool:
-    return text == STDIN or not (Path(text).is_dir() or glob.has_magic(text))
+    return text == STDIN or not (Path(text).is_dir() or is_pattern(text))
+
+
+@contextlib.contextmanager
+def _progress(file: TextIO) -> Iterator[Advance]:
+    if file.isatty():  # the rows themselves show how far it is, and a bar would tear them
+        yield lambda done, total, note: None
+    else:
+        with progress("Predicting") as advance:
+            yield advance
 
 
 @contextlib.contextmanager
 def _open_output(path: Path | None) -> Iterator[TextIO]:
+    """Give the file to write to; at ``path`` there is all or what was there before."""
     if path is None:
         yield sys.stdout
         return
+    if path.is_dir():
+        raise StorageError(path, "it is a folder")
+    is_plain = path.is_file() or not path.exists()  # a pipe or a device is written to as it is
+    draft = path.with_name(f".tmp-{os.getpid()}-{path.name}") if is_plain else path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", encoding="utf-8", errors="surrogateescape") as file:
-            yield file
+        try:
+            with draft.open("w", encoding="utf-8", errors="surrogateescape") as file:
+                yield file
+            if is_plain:
+                os.replace(draft, path)
+        finally:
+            if is_plain:
+                draft.unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(path, error.strerror or str(error)) from error
 
@@ -104,14 +130,24 @@ def format_predictions(
     """
     if form == "json":
         rows = [prediction.to_dict() for prediction in predictions]
-        yield json.dumps(rows[0] if single else rows, indent=2, ensure_ascii=False)
+        yield _json(rows[0] if single else rows, indent=2)
     elif form == "jsonl":
         for prediction in predictions:
-            yield json.dumps(prediction.to_dict(), ensure_ascii=False)
+            yield _json(prediction.to_dict())
     elif form == "csv":
         yield from _csv_lines(predictions)
     else:
         yield from map(prediction_line, predictions)
+
+
+def _json(value: object, indent: int | None = None) -> str:
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    # A file name that is no UTF-8 would make the whole text none: it is then escaped.
+    return text if _is_unicode(text) else json.dumps(value, indent=indent)
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def prediction_line(prediction: Prediction) -> str:
@@ -150,5 +186,6 @@ def _csv_lines(predictions: Iterable[Prediction]) -> Iterator[str]:
 
 def _csv_line(values: Sequence[object]) -> str:
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="").writerow(values)
-    return buffer.getvalue()
+    end = "\r\n"  # before Python 3.13 only these characters, within a value, make it quoted
+    csv.writer(buffer, lineterminator=end).writerow(values)
+    return buffer.getvalue().removesuffix(end)

@@ -11,6 +11,7 @@ from roi_cls.cache import CropResult
 from roi_cls.classifier.device import Backend
 from roi_cls.classifier.evaluate_run import EvaluateJob, evaluate_run
 from roi_cls.classifier.evaluation_table import render_evaluation
+from roi_cls.classifier.model import create_model
 from roi_cls.classifier.train import EpochReport
 from roi_cls.classifier.train_run import (
     Observers,
@@ -25,10 +26,14 @@ from roi_cls.cropping import show_errors
 
 def train_and_tell(job: TrainJob) -> TrainOutcome:
     """Train as ``train_run`` does, with progress and a line per epoch on stderr."""
+    _check_model(job)
     with _cropping() as on_crop, progress("Training", "crops") as advance:
-        epoch = 0
+        epoch: int | None = None
 
         def on_step(done: int, total: int) -> None:
+            nonlocal epoch
+            if epoch is None:  # a resumed run goes on after the epochs it has lines of
+                epoch = len(job.run.metrics.read_bytes().splitlines())
             advance(epoch * total + done, job.config.epochs * total, f"epoch {epoch + 1}")
 
         def on_epoch(report: EpochReport) -> None:
@@ -46,6 +51,15 @@ def train_and_tell(job: TrainJob) -> TrainOutcome:
     if not outcome.trained:
         note(f"Run {job.run.path.name!r} is finished already, with these data and settings.")
     return outcome
+
+
+def _check_model(job: TrainJob) -> None:
+    """Refuse a model or weights that cannot be had before minutes of cropping, not after.
+
+    Nothing is written yet, so that the corrected command may use the same run name.
+    """
+    if not job.run.settings.exists():
+        create_model(job.config.model, job.config.weights, 2, job.crop.size_px)
 
 
 def evaluate_and_tell(job: EvaluateJob, as_json: bool) -> tuple[str, int]:

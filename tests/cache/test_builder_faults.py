@@ -1,0 +1,190 @@
+"""Pictures, disks and caches that fail while one picture is built: told, never believed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+
+from roi_cls.cache import builder as builder_module
+from roi_cls.cache.builder import CropBuilder
+from roi_cls.cache.record import CropRecord, CropResult
+from roi_cls.errors import CacheError, ImageReadError, StorageError
+from roi_cls.roi import CropParams, Detection
+from roi_cls.roi.image import Image, read_bytes
+
+if TYPE_CHECKING:
+    from tests.cache.conftest import Build, OpenBuilder
+
+PARAMS = CropParams(size_px=16, min_face_px=4)
+LONG_AGO = 1_600_000_000  # seconds since 1970
+
+
+def work(result: CropResult) -> tuple[bool, bool]:
+    return result.detected, result.cropped
+
+
+def damage(folder: Path, pattern: str) -> None:
+    (path,) = folder.rglob(pattern)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+
+
+def test_crop_whose_picture_changed_cannot_be_made_again(
+    build: Build, picture: Path, tmp_path: Path, open_builder: OpenBuilder
+) -> None:
+    record = build(picture).record
+    damage(tmp_path / "cache", "*.npy")
+    picture.write_bytes(picture.read_bytes() + b"more")
+    with open_builder() as builder:
+        with pytest.raises(CacheError) as caught:
+            builder.load(record)
+        assert str(caught.value) == (
+            f"Cannot make the crop of {str(picture)!r} again: the file has changed meanwhile. "
+            "Run the command once more."
+        )
+        picture.unlink()
+        with pytest.raises(ImageReadError, match="no such file"):
+            builder.load(record)
+
+
+def test_row_in_error_has_no_crop_to_load(open_builder: OpenBuilder) -> None:
+    record = CropRecord(Path("a.png"), "error", "it is empty")
+    with (
+        open_builder() as builder,
+        pytest.raises(ValueError, match=r"there is no crop of a\.png: it is empty"),
+    ):
+        builder.load(record)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("missing.png", "Cannot read '{}': no such file. Check the path."),
+        ("folder", "Cannot read '{}': it is a folder. Give the files in it."),
+        ("nul\0.png", "Cannot read '{}': embedded null byte. Check the path and the disk."),
+    ],
+)
+def test_unreadable_path_is_a_row_with_its_error(
+    build: Build, tmp_path: Path, name: str, message: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    record = build(tmp_path / name).record
+    assert record.status == "error"
+    assert record.error == message.format(str(tmp_path / name).replace("\0", "\\x00"))
+    assert record.sha256 is None
+
+
+def test_file_that_is_no_picture_is_a_row_with_its_digest(build: Build, tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_text("no picture")
+    record = build(path).record
+    assert (record.status, record.source, record.recipe) == ("error", None, PARAMS.digest)
+    assert record.sha256 is not None
+    assert record.error is not None
+    assert record.error.startswith(f"Cannot read {str(path)!r}: ")
+
+
+def test_forbidden_fallback_is_a_row_that_names_the_picture(build: Build, tmp_path: Path) -> None:
+    path = tmp_path / "black.png"
+    cv2.imwrite(str(path), np.zeros((30, 40, 3), np.uint8))
+    first, second = (build(path, fallback="error") for _ in range(2))
+    assert first.record.error == (
+        f"Cannot crop {str(path)!r}: No face was found (min_score 0.5, min_face 4 px). "
+        "Lower the threshold or use --fallback full."
+    )
+    assert first.record == second.record
+    assert (work(first), work(second)) == ((True, False), (False, False))
+
+
+def test_file_replaced_while_it_is_read_is_read_again(
+    build: Build, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = read_bytes
+    state = SimpleNamespace(reads=0)
+
+    def read_and_replace(path: Path) -> bytes:
+        data = read(path)
+        state.reads += 1
+        if state.reads == 1:
+            path.write_bytes(data + b"more")
+        return data
+
+    monkeypatch.setattr(builder_module, "read_bytes", read_and_replace)
+    result = build(picture)
+    assert state.reads == 2
+    monkeypatch.undo()
+    assert result.record.sha256 == build(picture).record.sha256
+
+
+def test_file_that_changes_all_the_time_is_a_row_in_error(
+    build: Build, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = read_bytes
+
+    def read_and_grow(path: Path) -> bytes:
+        data = read(path)
+        path.write_bytes(data + b"more")
+        return data
+
+    monkeypatch.setattr(builder_module, "read_bytes", read_and_grow)
+    assert build(picture).record.error == (
+        f"Cannot read {str(picture)!r}: it changes while it is read. Wait until it is written."
+    )
+
+
+def test_file_that_was_new_when_read_is_not_trusted_after_slow_work(
+    build: Build, picture: Path, monkeypatch: pytest.MonkeyPatch, open_builder: OpenBuilder
+) -> None:
+    now = [LONG_AGO * 10**9 + 10**9]
+    monkeypatch.setattr(builder_module.CropBuilder, "_detect", _slow(now))
+    monkeypatch.setattr("roi_cls.cache.index.time.time_ns", lambda: now[0])
+    build(picture)
+    with open_builder() as builder:
+        assert builder.find(picture) is None
+
+
+def _slow(now: list[int]) -> Callable[[CropBuilder, Image], Detection]:
+    def detect(_: CropBuilder, image: Image) -> Detection:
+        now[0] += 60 * 10**9
+        return Detection(image.shape[0], image.shape[1], ())
+
+    return detect
+
+
+def test_full_disk_ends_the_run(
+    build: Build, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", fail)
+        with pytest.raises(StorageError, match="the disk is full"):
+            build(picture)
+    assert work(build(picture)) == (True, True)
+
+
+def test_cache_that_may_only_be_read_gives_what_it_holds(
+    build: Build, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = build(picture).record
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    for path in (tmp_path / "cache" / "v1").glob("index.sqlite*"):
+        path.unlink()
+        path.mkdir()  # root may write anywhere, but not into a folder
+    for module, name in ((os, "replace"), (os, "mkdir"), (os, "unlink")):
+        monkeypatch.setattr(module, name, refuse)
+    result = build(picture)
+    assert work(result) == (False, False)
+    assert result.record == record

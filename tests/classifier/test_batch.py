@@ -1,0 +1,106 @@
+"""Batches: normalisation as timm's, changes in training alone, every row once."""
+
+import importlib
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roi_cls.classifier.batch import Augmenter, Normalisation, pick_pixels, shuffled_batches
+from roi_cls.classifier.config import Augmentation
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def _crops(count: int, side: int = 32) -> torch.Tensor:
+    pixels = np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+    return pick_pixels(pixels, np.arange(count))
+
+
+def test_normalisation_equals_timms() -> None:
+    crops = _crops(3)
+    ours = Normalisation(MEAN, STD).apply(crops, torch.device("cpu"))
+    transforms = importlib.import_module("timm.data").create_transform(
+        (3, 32, 32), mean=MEAN, std=STD, crop_pct=1.0
+    )
+    theirs = torch.stack([transforms.transforms[-1](crop / 255) for crop in crops])
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+    assert ours.dtype == torch.float32
+    assert ours.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "message"),
+    [
+        ((0.5,), (0.5,) * 3, "mean and std must be per RGB channel"),
+        ((0.5,) * 3, (0.5,) * 4, "mean and std must be per RGB channel"),
+        ((0.5,) * 3, (0.5, 0.0, 0.5), "mean must be finite and std above 0"),
+        ((0.5,) * 3, (0.5, float("nan"), 0.5), "mean must be finite and std above 0"),
+        ((float("inf"), 0.5, 0.5), (0.5,) * 3, "mean must be finite and std above 0"),
+    ],
+)
+def test_scale_that_makes_no_numbers_is_refused(
+    mean: tuple[float, ...], std: tuple[float, ...], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        Normalisation(mean, std)
+
+
+def test_picked_rows_keep_their_order_and_channels() -> None:
+    pixels = np.arange(2 * 2 * 2 * 3, dtype=np.uint8).reshape(2, 2, 2, 3)
+    picked = pick_pixels(pixels, np.array([1, 0]))
+    assert picked.shape == (2, 3, 2, 2)
+    assert picked.dtype == torch.uint8
+    assert picked[0, :, 0, 0].tolist() == [12, 13, 14]
+    assert picked[1, 2].tolist() == [[2, 5], [8, 11]]
+
+
+@given(st.integers(1, 100), st.integers(1, 40), st.integers(0, 9))
+def test_each_row_comes_once_and_none_alone_if_avoidable(
+    count: int, batch_size: int, seed: int
+) -> None:
+    batches = list(shuffled_batches(count, batch_size, torch.Generator().manual_seed(seed)))
+    assert sorted(row for batch in batches for row in batch) == list(range(count))
+    if count > 1 and batch_size > 1:
+        assert min(map(len, batches)) > 1
+    assert all(len(batch) <= batch_size + 1 for batch in batches)
+
+
+def test_order_follows_the_seed() -> None:
+    def draw(seed: int) -> list[int]:
+        batches = shuffled_batches(50, 8, torch.Generator().manual_seed(seed))
+        return [int(row) for batch in batches for row in batch]
+
+    assert draw(1) == draw(1)
+    assert draw(1) != draw(2)
+    assert draw(1) != list(range(50))
+
+
+@pytest.mark.parametrize("kind", ["light", "strong"])
+def test_augmentation_changes_crops_reproducibly(kind: Augmentation) -> None:
+    crops = _crops(8)
+    before = crops.clone()
+    augmenter = Augmenter(kind)
+    torch.manual_seed(3)
+    once = augmenter.apply(crops)
+    torch.manual_seed(3)
+    again = augmenter.apply(crops)
+    assert torch.equal(once, again)
+    assert (once.shape, once.dtype) == (crops.shape, torch.uint8)
+    assert not torch.equal(once, crops)
+    assert torch.equal(crops, before)  # the resident crops stay as they are
+    assert not torch.equal(augmenter.apply(crops), once)
+
+
+def test_equal_crops_of_a_batch_are_changed_each_by_itself() -> None:
+    crops = _crops(1).repeat(6, 1, 1, 1)
+    torch.manual_seed(0)
+    changed = Augmenter("light").apply(crops)
+    assert len({crop.numpy().tobytes() for crop in changed}) == 6
+
+
+def test_no_augmentation_changes_nothing() -> None:
+    crops = _crops(2)
+    assert Augmenter("none").apply(crops) is crops

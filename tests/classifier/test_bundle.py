@@ -1,0 +1,186 @@
+"""The model file: a round trip of every field, timm reads it, tampering is told, no pickle."""
+
+import importlib
+import json
+import pickle
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from roi_cls.classifier.batch import Normalisation
+from roi_cls.classifier.bundle import (
+    ModelBundle,
+    load_bundle,
+    load_model,
+    package_versions,
+    save_bundle,
+)
+from roi_cls.classifier.model import create_model
+from roi_cls.data.labels import LabelSet
+from roi_cls.errors import BundleError, StorageError
+from roi_cls.roi import CropParams
+
+BUNDLE = ModelBundle(
+    model="test_efficientnet",
+    crop=CropParams(detector_sha256=("ab", "cd"), margin=0.1, size_px=32, align=True),
+    labels=LabelSet(("zwei", "eins"), "eins"),
+    normalisation=Normalisation((0.1, 0.2, 0.3), (0.4, 0.5, 0.6)),
+    temperature=0.1 + 0.2,
+    threshold=1 / 3,
+    data_digest="ff",
+    training={"source": "somewhere", "config": {"lr": 1e-3}, "label_names": None},
+)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> tuple[Path, nn.Module]:
+    """A folder with a bundle of two classes, and its model in evaluation mode."""
+    folder = tmp_path / "run #1 100% ü"
+    folder.mkdir()
+    torch.manual_seed(0)
+    model = create_model(BUNDLE.model, "none", 2, 32)
+    model(torch.randn(4, 3, 32, 32))
+    save_bundle(folder, model, BUNDLE)
+    return folder, model.eval()
+
+
+@pytest.mark.parametrize("threshold", [None, 0.0, 0.25, 1.0])
+def test_every_field_is_read_back(saved: tuple[Path, nn.Module], threshold: float | None) -> None:
+    folder, model = saved
+    bundle = replace(BUNDLE, threshold=threshold)
+    save_bundle(folder, model, bundle)
+    found = load_bundle(folder)
+    for field in fields(ModelBundle):
+        if field.name not in ("versions", "weights_sha256"):
+            assert getattr(found, field.name) == getattr(bundle, field.name), field.name
+    assert found.crop.digest == bundle.crop.digest
+    assert found.versions == package_versions()
+    assert len(found.weights_sha256) == 64
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["test_efficientnet", "test_vit"])
+def test_timm_reads_the_folder_with_its_label_names(tmp_path: Path, name: str) -> None:
+    model = create_model(name, "none", 2, 64)
+    bundle = replace(BUNDLE, model=name, crop=CropParams(size_px=64))
+    save_bundle(tmp_path, model, bundle)
+    timm = importlib.import_module("timm")  # not above: torchvision is made importable first
+    read = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
+    images = torch.randn(2, 3, 64, 64)
+    assert torch.equal(read(images), model.eval()(images))
+    assert read.pretrained_cfg["label_names"] == ["zwei", "eins"]
+    assert tuple(read.pretrained_cfg["mean"]) == (0.1, 0.2, 0.3)
+    assert tuple(read.pretrained_cfg["input_size"]) == (3, 64, 64)
+
+
+def test_nothing_pickled_is_loaded_even_if_it_lies_there(
+    saved: tuple[Path, nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, model = saved
+    for name in ("pytorch_model.bin", "model.pth", "best.safetensors", "checkpoint.safetensors"):
+        (folder / name).write_bytes(b"not the weights")
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("unpickled something")
+
+    monkeypatch.setattr(pickle, "load", refuse)
+    monkeypatch.setattr(pickle, "loads", refuse)
+    monkeypatch.setattr(torch, "load", refuse)
+    load_bundle(folder)
+    images = torch.randn(2, 3, 32, 32)
+    assert torch.equal(load_model(folder)(images), model(images))
+
+
+Tamper = Callable[[Path, dict[str, Any]], None]
+AGAIN = "Copy the whole folder again."
+
+
+def _weights(folder: Path, config: dict[str, Any]) -> None:
+    path = folder / "model.safetensors"
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+
+
+@pytest.mark.parametrize(
+    ("tamper", "why"),
+    [
+        (_weights, "model.safetensors is not the file its config.json describes"),
+        (lambda d, c: (d / "model.safetensors").unlink(), "model.safetensors is missing."),
+        (lambda d, c: c["roi_cls"].pop("weights_sha256"), "is not the file its config.json"),
+        (lambda d, c: c["roi_cls"].pop("temperature"), "is damaged (KeyError: 'temperature')"),
+        (lambda d, c: c["roi_cls"].update(temperature=0), "temperature must be above 0"),
+        (lambda d, c: c["roi_cls"].update(temperature=float("nan")), "temperature must be above 0"),
+        (lambda d, c: c["roi_cls"].update(threshold=2), "threshold must be between 0 and 1"),
+        (lambda d, c: c["roi_cls"].update(target="drei"), "target must be one of"),
+        (lambda d, c: c["roi_cls"].update(labels=["a", "eins", "c"]), "it has 2 outputs for 3"),
+        (lambda d, c: c["roi_cls"].update(labels=None), "is damaged (TypeError: "),
+        (lambda d, c: c["roi_cls"].update(crop=[]), "is damaged (AttributeError: "),
+        (lambda d, c: c["roi_cls"]["normalisation"].update(std=[0, 0, 0]), "std above 0"),
+        (lambda d, c: c["roi_cls"].update(normalisation=[]), "is damaged (TypeError: "),
+    ],
+)
+def test_changed_folder_is_told(saved: tuple[Path, nn.Module], tamper: Tamper, why: str) -> None:
+    folder, _ = saved
+    config = json.loads((folder / "config.json").read_text())
+    tamper(folder, config)
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(BundleError) as caught:
+        load_bundle(folder)
+    assert str(caught.value).startswith(f"Cannot use the model in {str(folder)!r}: ")
+    assert why in str(caught.value)
+    assert str(caught.value).endswith(AGAIN)
+
+
+@pytest.mark.parametrize(
+    ("facts", "found"), [(None, "None"), ({"format": 2}, "2"), ("text", "None")]
+)
+def test_other_format_is_told(saved: tuple[Path, nn.Module], facts: object, found: str) -> None:
+    folder, _ = saved
+    config = json.loads((folder / "config.json").read_text())
+    config["roi_cls"] = facts
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(BundleError) as caught:
+        load_bundle(folder)
+    assert str(caught.value) == (
+        f"Cannot use the model in {str(folder)!r}: its facts have format {found}, this "
+        "program reads 1. Train again, or install the roi-cls that wrote it."
+    )
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", "\udcff"])
+def test_config_that_is_none_is_told(saved: tuple[Path, nn.Module], text: str) -> None:
+    folder, _ = saved
+    (folder / "config.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(BundleError) as caught:
+        load_bundle(folder)
+    message = str(caught.value)
+    if text in ("[]", "{}"):
+        why = "config.json describes no timm model. Give the folder of a run."
+        assert message == f"Cannot use the model in {str(folder)!r}: {why}"
+    else:
+        assert "config.json cannot be read (" in message
+        assert message.endswith(AGAIN)
+
+
+def test_folder_without_a_finished_model_is_told(tmp_path: Path) -> None:
+    with pytest.raises(BundleError) as caught:
+        load_bundle(tmp_path / "absent")
+    assert str(caught.value) == (
+        f"Cannot use {str(tmp_path / 'absent')!r}: there is no finished model in it. "
+        "Train one with `roi-cls train DATA`, or finish it with --resume."
+    )
+
+
+def test_full_disk_leaves_no_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("timm.models._hub.save_config_for_hf", fail)
+    with pytest.raises(StorageError, match="No space left on device"):
+        save_bundle(tmp_path, create_model(BUNDLE.model, "none", 2, 32), BUNDLE)
+    assert not (tmp_path / "config.json").exists()

@@ -1,0 +1,99 @@
+"""The state to resume from: what is read is what was written, and a damaged file is told."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from roi_cls.classifier.checkpoint import (
+    Progress,
+    load_checkpoint,
+    restore_model,
+    restore_optimiser,
+    save_checkpoint,
+    save_weights,
+)
+from roi_cls.classifier.optimiser import make_optimiser
+from roi_cls.errors import TrainingError
+
+
+def _trained() -> tuple[nn.Module, torch.optim.AdamW]:
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
+    optimiser = make_optimiser(model, 0.01, 0.1)
+    model(torch.randn(2, 3, 8, 8)).square().sum().backward()
+    optimiser.step()
+    return model, optimiser
+
+
+def test_state_is_read_back_bit_for_bit(tmp_path: Path) -> None:
+    model, optimiser = _trained()
+    path = tmp_path / "checkpoint.safetensors"
+    save_checkpoint(path, model, optimiser, Progress(3, 1, 0.1 + 0.2))
+    progress, tensors = load_checkpoint(path)
+    assert progress == Progress(3, 1, 0.1 + 0.2)
+
+    other, fresh = _trained()
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.zero_()
+    restore_model(other, tensors)
+    fresh = make_optimiser(other, 0.01, 0.1)
+    restore_optimiser(fresh, tensors)
+    assert all(other.state_dict()[k].equal(v) for k, v in model.state_dict().items())
+    wanted, found = optimiser.state_dict()["state"], fresh.state_dict()["state"]
+    assert wanted.keys() == found.keys()
+    for place, state in wanted.items():
+        assert all(torch.equal(value, found[place][name]) for name, value in state.items())
+
+
+def test_optimiser_without_steps_is_restored_as_new(tmp_path: Path) -> None:
+    model, _ = _trained()
+    save_checkpoint(tmp_path / "c", model, make_optimiser(model, 0.1, 0), Progress(1, 0, 0.5))
+    optimiser = make_optimiser(model, 0.1, 0)
+    restore_optimiser(optimiser, load_checkpoint(tmp_path / "c")[1])
+    assert optimiser.state_dict()["state"] == {}
+
+
+def test_weights_are_plain_safetensors(tmp_path: Path) -> None:
+    model, _ = _trained()
+    save_weights(tmp_path / "w.safetensors", model)
+    found = load_file(tmp_path / "w.safetensors")
+    assert found.keys() == model.state_dict().keys()
+    assert all(found[name].equal(value) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("damage", ["absent", "truncated", "garbage", "no facts", "odd facts"])
+def test_damaged_checkpoint_is_told(tmp_path: Path, damage: str) -> None:
+    model, optimiser = _trained()
+    path = tmp_path / "checkpoint.safetensors"
+    save_checkpoint(path, model, optimiser, Progress(1, 0, 0.5))
+    if damage == "absent":
+        path.unlink()
+    elif damage == "truncated":
+        path.write_bytes(path.read_bytes()[:-7])
+    elif damage == "garbage":
+        path.write_bytes(b"no tensors")
+    else:
+        facts = {"progress": '{"epochs": 1}'} if damage == "odd facts" else None
+        save_file({"a": torch.zeros(1)}, path, facts)
+    with pytest.raises(TrainingError) as caught:
+        load_checkpoint(path)
+    assert str(caught.value) == (
+        f"Cannot resume from {str(path)!r}: the file is damaged. "
+        "Delete the run's folder, or train under another --run NAME."
+    )
+
+
+def test_checkpoint_of_another_model_is_told(tmp_path: Path) -> None:
+    model, optimiser = _trained()
+    save_checkpoint(tmp_path / "c", model, optimiser, Progress(1, 0, 0.5))
+    with pytest.raises(TrainingError) as caught:
+        restore_model(nn.Linear(2, 2), load_checkpoint(tmp_path / "c")[1])
+    assert str(caught.value) == (
+        "Cannot resume: the checkpoint belongs to another model. "
+        "Delete the run's folder, or train under another --run NAME."
+    )

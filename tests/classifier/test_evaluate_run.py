@@ -1,0 +1,167 @@
+"""Which pictures are the test part, and what keeps a score from flattering the model."""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from roi_cls.classifier.evaluate_run import EvaluateJob, EvaluateOutcome, evaluate_run
+from roi_cls.classifier.run_folder import RunFolder
+from roi_cls.classifier.train_run import Observers, TrainJob, train_run
+from roi_cls.data.table import read_split
+from roi_cls.errors import DataError
+
+MakeJob = Callable[..., TrainJob]
+DrawSet = Callable[..., Path]
+
+
+@pytest.fixture
+def run(tmp_path: Path, toy_run: RunFolder) -> RunFolder:
+    """The toy run in a folder of its own: a bundle is portable."""
+    return RunFolder(Path(shutil.copytree(toy_run.path, tmp_path / "moved" / "run")))
+
+
+@pytest.fixture
+def evaluate(tmp_path: Path, make_job: MakeJob, run: RunFolder) -> Callable[..., EvaluateOutcome]:
+    """Evaluate the toy run, or another, on a data set."""
+
+    def evaluate_on(source: Path, other: RunFolder | None = None) -> EvaluateOutcome:
+        options = make_job(source, tmp_path / "x").options
+        return evaluate_run(EvaluateJob(source, other or run, options, device="cpu"))
+
+    return evaluate_on
+
+
+Evaluate = Callable[..., EvaluateOutcome]
+
+
+def _part(run: RunFolder, part: str) -> list[str]:
+    return [sample.path.as_posix() for sample in read_split(run.split)[0] if sample.split == part]
+
+
+def _scored(run: RunFolder) -> list[str]:
+    with run.test_scores.open() as file:
+        return [row["path"] for row in csv.DictReader(file)]
+
+
+def test_own_data_is_evaluated_on_the_part_set_aside(
+    run: RunFolder, evaluate: Evaluate, toy_set: Path
+) -> None:
+    outcome = evaluate(toy_set)
+    assert sorted(_scored(run)) == sorted(_part(run, "test"))
+    assert (outcome.errors, outcome.unseen) == ((), 0)
+    assert outcome.evaluation.majority_label == "blue"
+    assert outcome.evaluation.target == "red"
+    assert json.loads(run.evaluation.read_text()) == outcome.evaluation.to_dict()
+
+
+def test_moved_data_is_known_by_its_bytes(
+    run: RunFolder, evaluate: Evaluate, toy_set: Path, tmp_path: Path
+) -> None:
+    moved = Path(shutil.copytree(toy_set, tmp_path / "elsewhere"))
+    outcome = evaluate(moved)
+    assert sorted(_scored(run)) == sorted(_part(run, "test"))
+    assert outcome.unseen == 0
+
+
+def test_pictures_added_after_the_split_are_counted_not_scored(
+    run: RunFolder, evaluate: Evaluate, draw_set: DrawSet, toy_set: Path, tmp_path: Path
+) -> None:
+    more = Path(shutil.copytree(toy_set, tmp_path / "more"))
+    for i in range(3):
+        shutil.copy(more / "red" / "00.png", more / "red" / f"new{i}.png")
+    assert evaluate(more).unseen == 3
+    assert sorted(_scored(run)) == sorted(_part(run, "test"))
+
+
+def test_given_test_part_is_evaluated_whole(
+    tmp_path: Path, draw_set: DrawSet, make_job: MakeJob, evaluate: Evaluate
+) -> None:
+    source = tmp_path / "set"
+    draw_set(source / "train", red=8, blue=8)
+    draw_set(source / "test", seed=1, red=3, blue=3)
+    (source / "test" / "red" / "broken.png").write_bytes(b"no picture")
+    job = make_job(source, tmp_path / "run", epochs=1)
+    train_run(job, Observers())
+    outcome = evaluate(source, job.run)
+    assert len(_scored(job.run)) == 6
+    assert {path.partition("/")[0] for path in _scored(job.run)} == {"test"}
+    assert [record.path.name for record in outcome.errors] == ["broken.png"]
+    assert outcome.evaluation.errors == 1
+
+
+def test_other_folder_is_evaluated_whole_though_its_names_are_the_same(
+    run: RunFolder, evaluate: Evaluate, draw_set: DrawSet, tmp_path: Path
+) -> None:
+    other = draw_set(tmp_path / "other", seed=9, red=15, blue=21)
+    outcome = evaluate(other)
+    assert len(_scored(run)) == 36
+    assert outcome.unseen == 0
+
+
+def test_pictures_trained_on_are_refused(
+    run: RunFolder, evaluate: Evaluate, toy_set: Path, tmp_path: Path
+) -> None:
+    for name in ("red", "blue"):
+        (tmp_path / "other" / name).mkdir(parents=True)
+    for i, path in enumerate(_part(run, "train")[:2] + _part(run, "validation")[:1]):
+        shutil.copy(toy_set / path, tmp_path / "other" / Path(path).parts[0] / f"copy{i}.png")
+    shutil.copy(toy_set / _part(run, "test")[0], tmp_path / "other" / "blue" / "free.png")
+    shutil.copy(toy_set / _part(run, "test")[-1], tmp_path / "other" / "red" / "free.png")
+    with pytest.raises(DataError) as caught:
+        evaluate(tmp_path / "other")
+    message = str(caught.value)
+    assert message.startswith(
+        "Cannot evaluate: 3 of 5 pictures were used in training (the same bytes): "
+    )
+    assert "copy0.png" in message
+    assert "free.png" not in message
+    assert message.endswith(
+        "Take them out of the test part; scores on them would flatter the model."
+    )
+    assert not run.test_scores.exists()
+
+
+def test_unknown_labels_are_refused(evaluate: Evaluate, draw_set: DrawSet, tmp_path: Path) -> None:
+    source = draw_set(tmp_path / "other", seed=9, red=2, green=2)
+    with pytest.raises(DataError, match="Cannot compare labels: the pictures are labelled"):
+        evaluate(source)
+
+
+def test_set_without_a_test_part_is_told(
+    tmp_path: Path, draw_set: DrawSet, evaluate: Evaluate
+) -> None:
+    source = tmp_path / "other"
+    draw_set(source / "train", seed=8, red=2, blue=2)
+    draw_set(source / "validation", seed=9, red=2, blue=2)
+    with pytest.raises(DataError) as caught:
+        evaluate(source)
+    assert str(caught.value) == (
+        f"Cannot evaluate on {str(source)!r}: it has no test part, and the run's split set none "
+        "aside. Put pictures into a test/ folder, or give another labelled folder."
+    )
+
+
+def test_set_without_a_readable_picture_is_told(tmp_path: Path, evaluate: Evaluate) -> None:
+    for name in ("red", "blue"):
+        (tmp_path / "other" / name).mkdir(parents=True)
+        (tmp_path / "other" / name / "x.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match="none of the 2 pictures could be cropped, first: "):
+        evaluate(tmp_path / "other")
+
+
+def test_csv_is_trained_on_and_evaluated(
+    tmp_path: Path, draw_set: DrawSet, make_job: MakeJob, evaluate: Evaluate
+) -> None:
+    folder = draw_set(tmp_path / "set", red=9, blue=9)
+    rows = [f"{path.relative_to(folder)},{path.parent.name}" for path in folder.rglob("*.png")]
+    table = folder / "labels.csv"
+    table.write_text("path,label\n" + "\n".join(rows) + "\n")
+    job = make_job(table, tmp_path / "run", epochs=1)
+    train_run(job, Observers())
+    outcome = evaluate(table, job.run)
+    assert sorted(_scored(job.run)) == sorted(_part(job.run, "test"))
+    assert outcome.unseen == 0

@@ -1,0 +1,132 @@
+"""What learns in which phase, what is decayed, and the schedule's values."""
+
+import pytest
+import torch
+from torch import nn
+
+from roi_cls.classifier.config import TrainConfig
+from roi_cls.classifier.model import create_model
+from roi_cls.classifier.optimiser import (
+    cosine_rate,
+    freeze_for,
+    make_optimiser,
+    phase_of,
+    set_train_mode,
+)
+
+
+def _learning(model: nn.Module) -> set[str]:
+    return {name for name, p in model.named_parameters() if p.requires_grad}
+
+
+def _step(model: nn.Module) -> None:
+    set_train_mode(model)
+    optimiser = make_optimiser(model, 0.1, 0.1)
+    loss = model(torch.randn(4, 3, 32, 32)).square().sum() + model(torch.randn(2, 3, 32, 32)).sum()
+    loss.backward()
+    optimiser.step()
+
+
+@pytest.mark.parametrize("name", ["test_efficientnet", "test_resnet", "test_vit", "test_convnext"])
+def test_head_phase_leaves_the_backbone_bit_for_bit(name: str) -> None:
+    torch.manual_seed(0)
+    model = create_model(name, "none", 2, 32)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    freeze_for(model, 0)
+    _step(model)
+    changed = {key for key, value in model.state_dict().items() if not before[key].equal(value)}
+    head = {"classifier", "fc", "head", "head.fc"}
+    assert changed
+    assert {key.rpartition(".")[0] for key in changed} <= head
+    assert changed == _learning(model)
+
+
+@pytest.mark.parametrize(
+    ("name", "blocks", "expected"),
+    [
+        ("test_efficientnet", 1, {"blocks.4", "conv_head", "bn2", "classifier"}),
+        ("test_efficientnet", 2, {"blocks.3", "blocks.4", "conv_head", "bn2", "classifier"}),
+        ("test_vit", 1, {"blocks.5", "norm", "head"}),
+        ("test_resnet", 1, {"layer4", "fc"}),
+        # The norm inside the head's own group learns with the last block and is none itself.
+        ("test_convnext", 1, {"stages.3", "head"}),
+    ],
+)
+def test_last_blocks_learn_counted_from_the_head(
+    name: str, blocks: int, expected: set[str]
+) -> None:
+    model = create_model(name, "none", 2, 32)
+    freeze_for(model, blocks)
+    depth = {"blocks": 2, "stages": 2}
+    parts = {
+        ".".join(key.split(".")[: depth.get(key.split(".")[0], 1)]) for key in _learning(model)
+    }
+    assert parts == expected
+
+
+def test_more_blocks_than_there_are_means_everything() -> None:
+    model = create_model("test_efficientnet", "none", 2, 32)
+    freeze_for(model, 99)
+    assert _learning(model) == {name for name, _ in model.named_parameters()}
+    freeze_for(model, 0)
+    freeze_for(model, None)
+    assert _learning(model) == {name for name, _ in model.named_parameters()}
+
+
+def test_both_heads_of_a_distilled_model_learn() -> None:
+    model = create_model("deit_tiny_distilled_patch16_224", "none", 2, 32)
+    freeze_for(model, 0)
+    expected = {"head.weight", "head.bias", "head_dist.weight", "head_dist.bias"}
+    assert _learning(model) == expected
+
+
+def test_frozen_norm_without_weights_of_its_own_does_not_average() -> None:
+    body = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4, affine=False), nn.Dropout())
+    head = nn.Sequential(nn.Dropout(), nn.Linear(4, 2))
+    model = nn.Sequential(body, head)
+    body.requires_grad_(False)
+    set_train_mode(model)
+    assert [module.training for module in body.modules()] == [False] * 4
+    assert [module.training for module in head.modules()] == [True] * 3
+
+
+def test_biases_and_norms_are_not_decayed() -> None:
+    model = create_model("test_efficientnet", "none", 2, 32)
+    optimiser = make_optimiser(model, 0.01, 0.3)
+    decay = {
+        id(p): group["weight_decay"] for group in optimiser.param_groups for p in group["params"]
+    }
+    for name, parameter in model.named_parameters():
+        is_bare = name.endswith("bias") or "bn" in name
+        assert decay[id(parameter)] == (0.0 if is_bare else 0.3), name
+
+
+def test_only_what_learns_is_optimised() -> None:
+    model = create_model("test_efficientnet", "none", 2, 32)
+    freeze_for(model, 0)
+    groups = make_optimiser(model, 0.01, 0.3).param_groups
+    assert sum(p.numel() for group in groups for p in group["params"]) == 2 * 256 + 2
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [(0, 0.25), (3, 1.0), (4, 1.0), (7, 0.5), (10, 0.0), (99, 0.0)],
+)
+def test_rate_rises_in_a_line_then_falls_as_half_a_cosine(step: int, expected: float) -> None:
+    assert cosine_rate(step, steps=10, warmup=4) == pytest.approx(expected)
+
+
+def test_rate_without_warmup_starts_at_its_peak() -> None:
+    assert cosine_rate(0, 10, 0) == 1.0
+    assert cosine_rate(5, 10, 0) == pytest.approx(0.5)
+
+
+def test_warmup_longer_than_training_only_rises() -> None:
+    assert [cosine_rate(step, 2, 4) for step in range(2)] == [0.25, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("epoch", "expected"), [(0, (0, 2)), (1, (0, 2)), (2, (2, 5)), (4, (2, 5))]
+)
+def test_phase_of_an_epoch(epoch: int, expected: tuple[int, int]) -> None:
+    assert phase_of(TrainConfig(epochs=5, head_epochs=2), epoch) == expected

@@ -1,0 +1,137 @@
+"""Prediction: one truthful row per picture, in order, however it is given and batched."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from roi_cls.classifier import predict as predict_module
+from roi_cls.classifier.bundle import load_bundle
+from roi_cls.classifier.predict import Picture, Predictor, open_bundle_detector
+from roi_cls.classifier.run_folder import RunFolder
+from roi_cls.errors import BundleError
+
+
+@pytest.fixture(scope="module")
+def pictures(toy_set: Path) -> list[Picture]:
+    """All pictures of the toy set, with one in error in their midst."""
+    paths = sorted(map(str, toy_set.rglob("*.png")))
+    found = [Picture(path) for path in paths]
+    found.insert(5, Picture("absent.png"))
+    found.insert(9, Picture("bytes.png", b"no picture"))
+    return found
+
+
+def test_rows_keep_the_order_and_errors_are_rows(
+    toy_run: RunFolder, pictures: list[Picture]
+) -> None:
+    with Predictor(toy_run, device="cpu") as predictor:
+        rows = list(predictor.predict(iter(pictures), batch_size=4))
+    assert [row.path for row in rows] == [picture.path for picture in pictures]
+    failed = [i for i, row in enumerate(rows) if row.status == "error"]
+    assert failed == [5, 9]
+    for i in failed:
+        values = rows[i].to_dict()
+        error = values.pop("error")
+        assert error.startswith(f"Cannot read {pictures[i].path!r}: ")
+        filled = {key for key, value in values.items() if value not in (None, False, 0)}
+        assert filled == {"path", "status"}
+
+
+def test_batch_does_not_change_scores(toy_run: RunFolder, pictures: list[Picture]) -> None:
+    with Predictor(toy_run, device="cpu") as predictor:
+        alone = list(predictor.predict(pictures, batch_size=1))
+        many = list(predictor.predict(pictures, batch_size=32))
+    for one, other in zip(alone, many, strict=True):
+        assert one.label == other.label
+        assert (one.probabilities or {}) == pytest.approx(other.probabilities or {}, abs=1e-6)
+
+
+def test_bytes_and_file_give_the_same_row(toy_run: RunFolder, toy_set: Path) -> None:
+    path = toy_set / "red" / "03.png"
+    with Predictor(toy_run, device="cpu") as predictor:
+        file, data = predictor.predict([Picture(str(path)), Picture(str(path), path.read_bytes())])
+    assert file == data
+
+
+def test_whole_picture_is_predicted_without_a_detector(
+    toy_run: RunFolder, toy_set: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("asked for a detector")
+
+    monkeypatch.setattr(predict_module, "MediapipeDetector", refuse)
+    monkeypatch.setattr(predict_module, "resolve_models", refuse)
+    with Predictor(toy_run, device="cpu") as predictor:
+        (row,) = predictor.predict([Picture(str(toy_set / "blue" / "00.png"))])
+    values = json.loads(json.dumps(row.to_dict()))
+    assert values["status"] == "ok"
+    assert values["label"] == "blue"
+    assert values["source"] == "full_frame"
+    assert (values["reason"], values["box"], values["face_score"]) == (None, None, None)
+    assert (values["faces"], values["unsure"], values["error"]) == (0, False, None)
+    assert list(values) == [
+        *("path", "status", "error", "label", "score", "probabilities", "unsure", "source"),
+        *("reason", "box", "face_score", "faces"),
+    ]
+
+
+def test_larger_pictures_than_allowed_are_errors(toy_run: RunFolder, toy_set: Path) -> None:
+    path = str(toy_set / "red" / "00.png")
+    with Predictor(toy_run, device="cpu", max_pixels=100) as predictor:
+        (row,) = predictor.predict([Picture(path)])
+    assert row.status == "error"
+
+
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_batch_of_none_is_refused(toy_run: RunFolder, batch_size: int) -> None:
+    with Predictor(toy_run, device="cpu") as predictor:
+        rows = predictor.predict([Picture("x.png")], batch_size)
+        with pytest.raises(ValueError, match=f"batch_size must be at least 1, got {batch_size}"):
+            next(rows)
+
+
+def test_run_that_is_none_is_told(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="there is no finished model in it"):
+        Predictor(RunFolder(tmp_path))
+
+
+def test_detector_is_asked_for_by_the_bundles_hashes_and_closed(
+    toy_run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = json.loads((toy_run.path / "config.json").read_text())
+    config["roi_cls"]["crop"] |= {"crop": "face", "detector_sha256": ["ab"], "detector": "short"}
+    for path in toy_run.path.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    asked: dict[str, object] = {}
+    closed: list[bool] = []
+
+    class Detector:
+        def __init__(self, models: object, crop: object) -> None:
+            asked["models"] = models
+
+        def close(self) -> None:
+            closed.append(True)
+
+    def resolve(detector: str, **values: object) -> tuple[str]:
+        asked.update(values, detector=detector)
+        return ("model",)
+
+    monkeypatch.setattr(predict_module, "MediapipeDetector", Detector)
+    monkeypatch.setattr(predict_module, "resolve_models", resolve)
+    run = RunFolder(tmp_path)
+    with Predictor(run, device="cpu", detector_model=Path("given")):
+        assert closed == []
+    assert closed == [True]
+    assert asked == {
+        "detector": "short",
+        "given": Path("given"),
+        "expected_sha256": ("ab",),
+        "extra_dirs": (run.detector,),
+        "models": ("model",),
+    }
+    asked.clear()
+    open_bundle_detector(load_bundle(run.path), run, None)()
+    assert asked["given"] is None
+    assert asked["models"] == ("model",)

@@ -1,0 +1,41 @@
+"""Probabilities: rows sum to one, any batch gives the same."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as st_numpy
+
+from roi_cls.classifier.batch import Normalisation
+from roi_cls.classifier.device import choose_backend
+from roi_cls.classifier.model import create_model
+from roi_cls.classifier.score import compute_logits, to_probabilities
+
+LOGITS = st_numpy.arrays(np.float32, (3, 4), elements=st.floats(-(2.0**100), 2.0**100, width=32))
+
+
+@given(LOGITS, st.floats(0.1, 10))
+def test_rows_sum_to_one_and_keep_the_order(logits: np.ndarray, temperature: float) -> None:
+    found = to_probabilities(logits, temperature)
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found.sum(axis=1), 1)
+    top = np.take_along_axis(found, logits.argmax(axis=1)[:, None], axis=1)[:, 0]
+    np.testing.assert_array_equal(top, found.max(axis=1))
+
+
+def test_temperature_flattens() -> None:
+    logits = np.array([[0.0, 2.0]], np.float32)
+    assert to_probabilities(logits, 1)[0, 1] == pytest.approx(1 / (1 + np.exp(-2)))
+    assert to_probabilities(logits, 2)[0, 1] == pytest.approx(1 / (1 + np.exp(-1)))
+
+
+def test_logits_do_not_depend_on_the_batch() -> None:
+    model = create_model("test_efficientnet", "none", 2, 32)
+    pixels = np.random.default_rng(0).integers(0, 256, (7, 32, 32, 3), dtype=np.uint8)
+    scale = Normalisation((0.5,) * 3, (0.5,) * 3)
+    backend = choose_backend("cpu", "fp32")
+    whole = compute_logits(model, pixels, scale, backend)
+    alone = compute_logits(model, pixels, scale, backend, batch_size=2)
+    assert whole.shape == (7, 2)
+    np.testing.assert_allclose(whole, alone, atol=1e-6)
+    assert not model.training

@@ -1,0 +1,90 @@
+"""Shared: the command line run in this process, and one tiny trained run per session."""
+
+import contextlib
+import io
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+from unittest import mock
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from roi_cls.cli import main
+
+# Torch's threads wait for each other actively: with tiny models, on cores that other work shares,
+# most of the time would go there. Read when torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+Command = Callable[..., CompletedProcess[str]]
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@pytest.fixture(scope="session")
+def command() -> Command:
+    """Run ``roi-cls`` with arguments in this process, ``stdin`` being the bytes piped into it."""
+    return _run_command
+
+
+@pytest.fixture(scope="session")
+def tiny_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 pictures of 40 px in two class folders, 10 ``odd`` and 30 ``plain``; read only."""
+    folder = tmp_path_factory.mktemp("tiny") / "set"
+    random = np.random.default_rng(0)
+    for i in range(40):
+        pixels = random.integers(0, 80, (40, 40, 3), dtype=np.uint8)
+        label = "plain" if i % 4 else "odd"
+        if label == "odd":
+            pixels[:20] += 120
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(folder / label / f"{i:02}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_train_arguments() -> list[str]:
+    """What trains a run on whole pictures within a second or two."""
+    return [
+        *("--crop", "full", "--size", "32", "--model", "test_efficientnet", "--weights", "none"),
+        *("--epochs", "1", "--device", "cpu", "--workers", "0"),
+    ]
+
+
+@pytest.fixture(scope="session")
+def tiny_runs(
+    tiny_set: Path,
+    tiny_train_arguments: list[str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """Folder of runs with the finished run ``tiny``, trained on ``tiny_set``; read only."""
+    runs = tmp_path_factory.mktemp("runs")
+    cache = tmp_path_factory.mktemp("cache")
+    places = ["--runs", runs, "--cache", cache]
+    done = _run_command("train", tiny_set, "--run", "tiny", *tiny_train_arguments, *places)
+    assert done.returncode == 0, done.stderr
+    return runs
+
+
+def _run_command(*arguments: object, stdin: bytes = b"") -> CompletedProcess[str]:
+    words = ["roi-cls", *map(str, arguments)]
+    stdout, stderr = io.StringIO(), io.StringIO()
+    code: object = 0
+    with (
+        mock.patch.object(sys, "argv", words),
+        mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin))),
+        mock.patch.dict(os.environ, {"COLUMNS": "300"}),  # no message is broken into lines
+        contextlib.redirect_stdout(stdout),
+        contextlib.redirect_stderr(stderr),
+    ):
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code
+    assert isinstance(code, int)
+    return CompletedProcess(
+        words, code, _COLOURS.sub("", stdout.getvalue()), _COLOURS.sub("", stderr.getvalue())
+    )

@@ -1,0 +1,98 @@
+"""Crops of samples as one array: rows, labels and pixels stay together."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from roi_cls.cache import CropResult
+from roi_cls.cache.build import BuildOptions
+from roi_cls.data.crops import CropArray, check_cropped, crop_samples, load_crops
+from roi_cls.data.labels import LabelSet
+from roi_cls.data.sample import Sample
+from roi_cls.errors import DataError
+from roi_cls.roi import CropParams
+from roi_cls.roi.detector import FaceDetector
+
+PARAMS = CropParams(crop="full", size_px=16)
+LABELS = LabelSet(("low", "high"), "high")
+
+
+def _no_detector() -> FaceDetector:
+    raise AssertionError("full frames need no detector")
+
+
+@pytest.fixture
+def samples(tmp_path: Path) -> list[Sample]:
+    """Four grey pictures from dark to bright, the second unreadable."""
+    found = []
+    for i, label in enumerate(("low", "low", "high", "high")):
+        path = tmp_path / f"{i}.png"
+        Image.fromarray(np.full((16, 16, 3), 60 * i, np.uint8)).save(path)
+        found.append(Sample(path, label))
+    found[1].path.write_bytes(b"no picture")
+    return found
+
+
+def _load(samples: list[Sample], cache: Path) -> CropArray:
+    options = BuildOptions(cache, workers=0)
+    records = crop_samples(samples, PARAMS, _no_detector, options)
+    return load_crops(samples, records, LABELS, PARAMS, _no_detector, options)
+
+
+def test_index_means_the_same_picture_everywhere(samples: list[Sample], tmp_path: Path) -> None:
+    crops = _load(samples, tmp_path / "cache")
+    assert len(crops) == 3
+    assert [record.path.name for record in crops.records] == ["0.png", "2.png", "3.png"]
+    assert crops.labels.tolist() == [0, 1, 1]
+    assert crops.pixels.dtype == np.uint8
+    assert crops.pixels.shape == (3, 16, 16, 3)
+    assert crops.pixels[:, 0, 0, 0].tolist() == [0, 120, 180]
+
+
+def test_a_row_comes_for_each_sample_in_order(samples: list[Sample], tmp_path: Path) -> None:
+    seen: list[CropResult] = []
+    crop = partial(crop_samples, samples, PARAMS, _no_detector, BuildOptions(tmp_path / "c", 0))
+    records = crop(seen.append)
+    assert [record.path for record in records] == [sample.path for sample in samples]
+    assert [record.status for record in records] == ["ok", "error", "ok", "ok"]
+    assert tuple(result.record for result in seen) == records
+    assert crop() == records
+
+
+def test_unlabelled_sample_is_told(samples: list[Sample], tmp_path: Path) -> None:
+    samples[2] = Sample(samples[2].path)
+    with pytest.raises(DataError) as caught:
+        _load(samples, tmp_path / "cache")
+    assert str(caught.value) == (
+        f"Cannot use {str(samples[2].path)!r}: it has no label. "
+        "Label every picture, by its name, its folder or a CSV."
+    )
+
+
+def test_label_outside_the_set_is_misuse(samples: list[Sample], tmp_path: Path) -> None:
+    samples[3] = Sample(samples[3].path, "middle")
+    with pytest.raises(ValueError, match="label must be one of"):
+        _load(samples, tmp_path / "cache")
+
+
+def test_set_without_a_crop_names_the_first_reason(samples: list[Sample], tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        _load(samples[1:2], tmp_path / "cache")
+    message = str(caught.value)
+    assert message.startswith(
+        "Cannot load crops: none of the 1 pictures could be cropped, first: "
+        f"Cannot read {str(samples[1].path)!r}: "
+    )
+    assert message.endswith(" `roi-cls crops PATH --manifest rows.csv` lists them all.")
+
+
+def test_no_sample_at_all_is_told() -> None:
+    with pytest.raises(DataError) as caught:
+        check_cropped(())
+    assert str(caught.value) == (
+        "Cannot load crops: none of the 0 pictures could be cropped. "
+        "`roi-cls crops PATH --manifest rows.csv` lists them all."
+    )

@@ -1,0 +1,43 @@
+"""A detection survives the way to the disk and back, to the last bit."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roi_cls.roi.box import Box
+from roi_cls.roi.face import Detection, Face
+
+FINITE = st.floats(-1e6, 1e6)
+
+
+@st.composite
+def faces(draw: st.DrawFn) -> Face:
+    left, top = draw(FINITE), draw(FINITE)
+    width, height = draw(st.floats(0.1, 1e4)), draw(st.floats(0.1, 1e4))
+    points = draw(st.lists(st.tuples(FINITE, FINITE), min_size=6, max_size=6))
+    box = Box(left, top, left + width, top + height)
+    return Face(box, draw(st.floats(0, 1)), tuple(points), draw(st.sampled_from(["short", "full"])))
+
+
+@given(st.integers(1, 10**5), st.integers(1, 10**5), st.lists(faces(), max_size=4))
+def test_json_gives_back_the_same_detection(height: int, width: int, found: list[Face]) -> None:
+    detection = Detection(height, width, tuple(found))
+    assert Detection.from_dict(json.loads(json.dumps(detection.to_dict()))) == detection
+
+
+@pytest.mark.parametrize(
+    ("values", "error"),
+    [
+        ({"height": 1, "width": 1}, KeyError),
+        ({"height": None, "width": 1, "faces": []}, TypeError),
+        ({"height": "a", "width": 1, "faces": []}, ValueError),
+        ({"height": 1, "width": 1, "faces": [{"box": [1, 2, 3]}]}, TypeError),
+    ],
+)
+def test_values_of_another_form_are_refused(
+    values: dict[str, object], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        Detection.from_dict(values)

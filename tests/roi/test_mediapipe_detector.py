@@ -1,0 +1,199 @@
+"""The real networks on drawn people: found where they are, quiet, and closed without a trace."""
+
+import multiprocessing
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from roi_cls.data.demo_picture import draw_picture, place_persons
+from roi_cls.errors import DetectorModelError
+from roi_cls.roi import mediapipe_detector
+from roi_cls.roi.box import Box
+from roi_cls.roi.face import Detection
+from roi_cls.roi.image import Image
+from roi_cls.roi.mediapipe_detector import MediapipeDetector
+from roi_cls.roi.models import DetectorModel, resolve_models
+from roi_cls.roi.params import CropParams
+
+PARAMS = CropParams()
+
+
+@pytest.fixture(scope="module")
+def models() -> tuple[DetectorModel, ...]:
+    return resolve_models("auto")
+
+
+@pytest.fixture(scope="module")
+def detector(models: tuple[DetectorModel, ...]) -> Iterator[MediapipeDetector]:
+    with MediapipeDetector(models, PARAMS) as detector:
+        yield detector
+
+
+@pytest.mark.parametrize("index", range(6))
+def test_drawn_face_is_found_where_it_was_drawn(detector: MediapipeDetector, index: int) -> None:
+    persons = place_persons(0, index)
+    detection = detector.detect(draw_picture(0, index, None))
+    assert (detection.height, detection.width) == (448, 640)
+    for person in persons[:1]:
+        face = detection.faces[0]
+        assert face.score >= 0.5
+        assert len(face.keypoints) == 6
+        assert face.box.iou(person.face_box) > 0.3
+        (right_x, _), (left_x, _) = face.keypoints[:2]
+        assert face.box.left < right_x < left_x < face.box.right
+
+
+def test_grey_noise_holds_no_face(detector: MediapipeDetector) -> None:
+    noise = np.random.default_rng(0).integers(100, 150, (240, 320, 1), np.uint8)
+    detection = detector.detect(np.repeat(noise, 3, axis=2))
+    assert not [face for face in detection.faces if face.score >= PARAMS.min_score]
+
+
+def test_mirrored_picture_gives_the_mirrored_face(detector: MediapipeDetector) -> None:
+    image = draw_picture(0, 1, None)
+    face = detector.detect(image).faces[0]
+    mirrored = detector.detect(np.ascontiguousarray(image[:, ::-1])).faces[0]
+    left, top, right, bottom = face.box.xyxy
+    assert Box(640 - right, top, 640 - left, bottom).iou(mirrored.box) > 0.85
+
+
+def test_faces_come_best_first(detector: MediapipeDetector) -> None:
+    for index in range(4):
+        scores = [face.score for face in detector.detect(draw_picture(0, index, None)).faces]
+        assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2), (3, 2), (1, 40_000), (40_000, 3), (17, 5)])
+def test_picture_of_any_shape_has_an_answer(
+    detector: MediapipeDetector, shape: tuple[int, int]
+) -> None:
+    detection = detector.detect(np.full((*shape, 3), 128, np.uint8))
+    assert (detection.height, detection.width) == shape
+
+
+def test_array_that_is_a_view_has_the_same_answer(detector: MediapipeDetector) -> None:
+    image = draw_picture(0, 0, None)
+    assert detector.detect(np.asfortranarray(image)) == detector.detect(image)
+
+
+def test_face_in_a_shrunk_picture_is_told_in_its_own_pixels(
+    detector: MediapipeDetector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = draw_picture(0, 0, None)
+    face = detector.detect(image).faces[0]
+    monkeypatch.setattr(mediapipe_detector, "LONGEST_SIDE_PX", 320)
+    shrunk = detector.detect(image)
+    assert (shrunk.height, shrunk.width) == (448, 640)
+    assert shrunk.faces[0].box.iou(face.box) > 0.7
+    assert shrunk.faces[0].keypoints[0] == pytest.approx(face.keypoints[0], abs=12)
+
+
+def test_second_network_is_asked_only_where_the_first_finds_no_face(
+    models: tuple[DetectorModel, ...],
+) -> None:
+    blank, drawn = np.full((60, 60, 3), 128, np.uint8), draw_picture(0, 0, None)
+    with MediapipeDetector(models, PARAMS) as detector:
+        assert {face.model for face in detector.detect(drawn).faces} == {"short"}
+        assert list(detector._networks) == ["short"]
+        detector.detect(blank)
+        assert list(detector._networks) == ["short", "full"]
+
+
+def test_stricter_score_asks_the_second_network(models: tuple[DetectorModel, ...]) -> None:
+    with MediapipeDetector(models, CropParams(min_score=1.0)) as detector:
+        faces = detector.detect(draw_picture(0, 0, None)).faces
+    assert {face.model for face in faces} == {"short", "full"}
+
+
+def test_closing_twice_does_nothing(models: tuple[DetectorModel, ...]) -> None:
+    detector = MediapipeDetector(models[:1], PARAMS)
+    detector.detect(np.zeros((8, 8, 3), np.uint8))
+    detector.close()
+    detector.close()
+
+
+@pytest.mark.parametrize("content", [b"", b"no model", b"\x1c\0\0\0TFL3 and no more"])
+def test_damaged_model_is_told(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "model.tflite"
+    path.write_bytes(content)
+    with (
+        MediapipeDetector([DetectorModel("custom", path, "0" * 64)], PARAMS) as detector,
+        pytest.raises(DetectorModelError) as caught,
+    ):
+        detector.detect(np.zeros((8, 8, 3), np.uint8))
+    message = str(caught.value)
+    assert message.startswith(f"Cannot load the face detector {str(path)!r}: ")
+    assert message.endswith(
+        ". Give a MediaPipe face detection model (.tflite) or leave --detector-model out."
+    )
+    assert "\n" not in message
+
+
+def test_model_that_vanished_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "model.tflite"
+    with (
+        MediapipeDetector([DetectorModel("custom", path, "0" * 64)], PARAMS) as detector,
+        pytest.raises(DetectorModelError, match=r"^Cannot load the face detector .*No such file"),
+    ):
+        detector.detect(np.zeros((8, 8, 3), np.uint8))
+
+
+def test_cut_model_is_told(tmp_path: Path, models: tuple[DetectorModel, ...]) -> None:
+    path = tmp_path / "model.tflite"
+    path.write_bytes(models[0].path.read_bytes()[:100_000])
+    with (
+        MediapipeDetector([DetectorModel("custom", path, "0" * 64)], PARAMS) as detector,
+        pytest.raises(DetectorModelError, match=r"Give a MediaPipe face detection model \(\.tfl"),
+    ):
+        detector.detect(np.zeros((8, 8, 3), np.uint8))
+
+
+def test_missing_library_is_told(
+    monkeypatch: pytest.MonkeyPatch, models: tuple[DetectorModel, ...]
+) -> None:
+    monkeypatch.setitem(sys.modules, "mediapipe.tasks.python", None)
+    with (
+        MediapipeDetector(models, PARAMS) as detector,
+        pytest.raises(DetectorModelError, match=r"^Cannot load MediaPipe: .*apt-get install -y "),
+    ):
+        detector.detect(np.zeros((8, 8, 3), np.uint8))
+
+
+SCRIPT = """
+import numpy as np
+from roi_cls.roi import CropParams
+from roi_cls.roi.mediapipe_detector import MediapipeDetector
+from roi_cls.roi.models import resolve_models
+
+with MediapipeDetector(resolve_models("auto", fetch=False), CropParams()) as detector:
+    print(len(detector.detect(np.full((60, 60, 3), 128, np.uint8)).faces))
+"""
+
+
+@pytest.mark.usefixtures("models")
+def test_process_that_detects_says_nothing_on_stderr() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")
+
+
+def _detect_there(models: tuple[DetectorModel, ...], image: Image) -> Detection:
+    with MediapipeDetector(models, PARAMS) as detector:
+        return detector.detect(image)
+
+
+def test_spawned_process_sees_the_same(
+    detector: MediapipeDetector,
+    models: tuple[DetectorModel, ...],
+    pytestconfig: pytest.Config,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path, str(pytestconfig.rootpath)])
+    image = draw_picture(0, 0, None)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(_detect_there, (models, image)) == detector.detect(image)

@@ -1,0 +1,120 @@
+"""A file is there whole or not at all, and what a killed write leaves goes away."""
+
+import errno
+import os
+import stat
+import time
+from pathlib import Path
+
+import pytest
+
+from roi_cls import atomic
+from roi_cls.atomic import remove_stale, write_atomically
+from roi_cls.errors import StorageError
+
+REMEDY = (
+    "Free space or give another folder (for crops with --cache DIR), then run the same command "
+    "again: what is finished is kept."
+)
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_file_is_written_with_its_folders(tmp_path: Path, durable: bool) -> None:
+    path = tmp_path / "a" / "b" / "file"
+    write_atomically(path, b"one", durable=durable)
+    write_atomically(path, b"two", durable=durable)
+    assert path.read_bytes() == b"two"
+    assert [entry.name for entry in path.parent.iterdir()] == ["file"]
+
+
+def test_file_has_the_permissions_of_any_other(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "file", b"")
+    (tmp_path / "other").touch()
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("file", "other")]
+    assert modes[0] == modes[1]
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (errno.ENOSPC, "the disk is full"),
+        (errno.EDQUOT, "the disk is full"),
+        (errno.EACCES, "Permission denied"),
+        (errno.EROFS, "Read-only file system"),
+    ],
+)
+def test_failed_write_leaves_the_old_file_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, reason: str
+) -> None:
+    path = tmp_path / "file"
+    write_atomically(path, b"old")
+
+    def fail(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(StorageError) as caught:
+        write_atomically(path, b"new")
+    assert str(caught.value) == f"Cannot write {str(path)!r}: {reason}. {REMEDY}"
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_error_without_words_is_told_by_its_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("odd")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(StorageError, match=r"Cannot write '.*file': odd"):
+        write_atomically(tmp_path / "file", b"")
+
+
+def test_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "folder").touch()
+    with pytest.raises(StorageError, match=r"Cannot write '.*file': (Not a directory|File exists)"):
+        write_atomically(tmp_path / "folder" / "file", b"")
+
+
+def test_interrupt_just_after_the_rename_stays_an_interrupt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = os.replace
+
+    def rename_interrupted(source: str, target: Path) -> None:
+        rename(source, target)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", rename_interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(tmp_path / "file", b"whole")
+    assert (tmp_path / "file").read_bytes() == b"whole"
+
+
+def test_draft_lies_where_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drafts, seen = tmp_path / "drafts", []
+    rename = os.replace
+
+    def look(source: str, target: Path) -> None:
+        seen.append(Path(source).parent)
+        rename(source, target)
+
+    monkeypatch.setattr(os, "replace", look)
+    write_atomically(tmp_path / "file", b"whole", drafts=drafts)
+    assert seen == [drafts]
+    assert (tmp_path / "file").read_bytes() == b"whole"
+    assert list(drafts.iterdir()) == []
+
+
+def test_only_old_drafts_are_removed(tmp_path: Path) -> None:
+    long_ago = time.time() - atomic.STALE_AFTER_S - 60
+    for name, age in ((".tmp-old", long_ago), (".tmp-new", time.time()), ("kept", long_ago)):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (age, age))
+    remove_stale(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".tmp-new", "kept"]
+
+
+def test_removing_drafts_of_no_folder_does_nothing(tmp_path: Path) -> None:
+    remove_stale(tmp_path / "missing")

@@ -1,0 +1,113 @@
+"""What people name on the command line becomes pictures, in order."""
+
+import io
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roi_cls.errors import DataError
+from roi_cls.inputs import expand_paths, is_pattern, read_stdin
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder of pictures that nothing opens."""
+    for name in ("b.png", "a.png", "c.jpg", "deep/d.png", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [
+        (["b.png", "a.png"], ["b.png", "a.png"]),
+        (["a.png", "a.png"], ["a.png", "a.png"]),
+        (["missing.png"], ["missing.png"]),
+        (["notes.txt"], ["notes.txt"]),
+        (["*.png"], ["a.png", "b.png"]),
+        (["[bc].*"], ["b.png", "c.jpg"]),
+        (["**/*.png"], ["a.png", "b.png", "deep/d.png"]),
+        (["d?ep"], ["deep/d.png"]),
+        (["."], ["a.png", "b.png", "c.jpg", "deep/d.png"]),
+        (["deep", "a.png"], ["deep/d.png", "a.png"]),
+        ([], []),
+    ],
+    ids=str,
+)
+def test_names_become_pictures_in_order(
+    folder: Path, inputs: list[str], expected: list[str]
+) -> None:
+    assert list(expand_paths(inputs)) == [Path(name) for name in expected]
+
+
+def test_file_that_is_called_like_a_pattern_is_that_file(folder: Path) -> None:
+    (folder / "x[1].png").touch()
+    (folder / "x1.png").touch()
+    assert list(expand_paths(["x[1].png"])) == [Path("x[1].png")]
+    assert not is_pattern("x[1].png")
+
+
+@pytest.mark.parametrize("name", ["x*.png", "x?.png", "x[1].png"])
+def test_broken_link_that_is_called_like_a_pattern_is_a_picture(folder: Path, name: str) -> None:
+    (folder / name).symlink_to("nowhere")
+    assert list(expand_paths([name])) == [Path(name)]
+    assert Path(name) in list(expand_paths(["x*"]))
+
+
+def test_pattern_that_matches_nothing_is_told(folder: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        list(expand_paths(["a.png", "*.tiff"]))
+    assert str(caught.value) == (
+        "Cannot find pictures: nothing matches '*.tiff'. Check the pattern; ** stands for "
+        "folders of any depth."
+    )
+
+
+def test_empty_input_is_told_and_is_not_this_folder(folder: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        list(expand_paths(["a.png", ""]))
+    assert str(caught.value) == (
+        "Cannot find pictures: an input is empty (''). Give a file or a folder."
+    )
+
+
+def test_folder_without_pictures_is_told(folder: Path) -> None:
+    (folder / "empty").mkdir()
+    with pytest.raises(DataError, match="Cannot find pictures in 'empty' or below"):
+        list(expand_paths(["empty"]))
+
+
+@given(st.text(st.characters(exclude_characters="*?[\0", codec="utf-8"), min_size=1))
+def test_name_without_magic_is_never_a_pattern(name: str) -> None:
+    assert not is_pattern(name)
+
+
+class Terminal(io.StringIO):
+    """A standard input that a person sits at."""
+
+    def isatty(self) -> bool:
+        """Say so."""
+        return True
+
+
+def test_terminal_as_standard_input_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    with pytest.raises(DataError) as caught:
+        read_stdin()
+    assert str(caught.value) == (
+        "Cannot read a picture from standard input: nothing is piped into it. "
+        "Use: cat img.png | roi-cls predict -"
+    )
+
+
+def test_standard_input_is_read_as_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\x00" + os.linesep.encode()))
+    )
+    assert read_stdin() == b"\xff\x00" + os.linesep.encode()
