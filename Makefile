@@ -7,13 +7,22 @@ WEIGHTS ?=
 ARGS ?=
 # What the demo set is drawn with, and what it is trained with in a few minutes on a laptop.
 DEMO_ARGS ?=
-DEMO_TRAIN_ARGS ?=
+# A tiny EfficientNet: from random weights it learns the demo in 2 to 3 minutes on two cores, where
+# efficientnet_b0 would need hours. fp32, because bf16 pays for large models only.
+DEMO_CROP_ARGS ?= --size 112
+DEMO_TRAIN_ARGS ?= --epochs 40 --patience 0 --lr 3e-3 --imbalance sampling --precision fp32
 
 BIN := .venv/bin
 STAGES := roi cache data classifier
 DEMO := artifacts/demo
 # Recipes read these as "$$DATA": a path with spaces or quotes stays one word.
 export PYTHON DATA RUN MODEL WEIGHTS
+ifeq ($(DATA),)
+  MODEL := $(or $(MODEL),test_efficientnet)
+  WEIGHTS := $(or $(WEIGHTS),none)
+  CROP_ARGS := $(DEMO_CROP_ARGS)
+  TRAIN_ARGS := $(DEMO_CROP_ARGS) $(DEMO_TRAIN_ARGS)
+endif
 
 .DELETE_ON_ERROR:
 .PHONY: help setup demo crops train test check lint types links clean
@@ -29,12 +38,14 @@ demo: .venv/.checked  ## draw the demo set (artifacts/demo)
 	@$(BIN)/roi-cls data demo $(DEMO) $(DEMO_ARGS)
 
 crops: .venv/.checked $(if $(DATA),,demo)  ## find and cut the faces of DATA
-	@$(BIN)/roi-cls crops "$${DATA:-$(DEMO)}" $(ARGS)
+	@$(BIN)/roi-cls crops "$${DATA:-$(DEMO)}" $(CROP_ARGS) $(ARGS)
 
 train: .venv/.checked $(if $(DATA),,demo)  ## train on DATA, then open its test set
-	@$(BIN)/roi-cls train "$${DATA:-$(DEMO)}" $${RUN:+--run "$$RUN"} $${MODEL:+--model "$$MODEL"} \
-	  $${WEIGHTS:+--weights "$$WEIGHTS"} $(if $(DATA),,$(DEMO_TRAIN_ARGS)) $(ARGS)
-	@$(BIN)/roi-cls evaluate "$${DATA:-$(DEMO)}" $${RUN:+--run "$$RUN"}
+	@data="$${DATA:-$(DEMO)}"; run="$${RUN:-$$(basename "$$data" .csv)}"; \
+	$(BIN)/roi-cls train "$$data" --run "$$run" --resume \
+	  $${MODEL:+--model "$$MODEL"} $${WEIGHTS:+--weights "$$WEIGHTS"} $(TRAIN_ARGS) $(ARGS) || \
+	  [ $$? -eq 3 ] || exit 1; \
+	$(BIN)/roi-cls evaluate "$$data" --run "$$run"
 
 test: .venv/.installed  ## run the tests, with coverage
 	@$(BIN)/pytest -q --cov=roi_cls $(addprefix --cov=roi_cls.,$(STAGES)) --cov-branch --cov-report=term:skip-covered $(ARGS)

@@ -44,26 +44,38 @@ def pick_pixels(pixels: NDArray[np.uint8], rows: NDArray[np.int64]) -> Tensor:
     return torch.from_numpy(pixels[rows]).permute(0, 3, 1, 2)
 
 
-def shuffled_batches(
-    count: int, batch_size: int, generator: torch.Generator
-) -> Iterator[NDArray[np.int64]]:
-    """Yield the row numbers 0 to ``count`` - 1 in random order, ``batch_size`` at a time.
+def shuffled_rows(count: int, generator: torch.Generator) -> NDArray[np.int64]:
+    """Return the row numbers 0 to ``count`` - 1, each once, in random order."""
+    return np.asarray(torch.randperm(count, generator=generator).numpy(), np.int64)
+
+
+def balanced_rows(labels: NDArray[np.int64], generator: torch.Generator) -> NDArray[np.int64]:
+    """Return as many row numbers as there are labels, every class drawn as often on average.
+
+    Drawn with replacement: a rare picture comes several times an epoch, a common one at times not.
+    """
+    weights = torch.from_numpy(1.0 / np.bincount(labels)[labels])
+    rows = torch.multinomial(weights, len(labels), replacement=True, generator=generator)
+    return np.asarray(rows.numpy(), np.int64)
+
+
+def in_batches(rows: NDArray[np.int64], batch_size: int) -> Iterator[NDArray[np.int64]]:
+    """Yield the rows in order, ``batch_size`` at a time.
 
     A last batch of a single row joins the one before: batch statistics need two.
     """
-    order = torch.randperm(count, generator=generator).numpy()
-    starts = list(range(0, count, batch_size))
-    if len(starts) > 1 and count - starts[-1] == 1:
+    starts = list(range(0, len(rows), batch_size))
+    if len(starts) > 1 and len(rows) - starts[-1] == 1:
         starts.pop()
-    for start, end in zip(starts, [*starts[1:], count], strict=True):
-        yield order[start:end]
+    for start, end in zip(starts, [*starts[1:], len(rows)], strict=True):
+        yield rows[start:end]
 
 
 class Augmenter:
     """Random changes, drawn for each crop by itself and for training crops alone.
 
     What it may do keeps an artefact in the picture and a face plausible: mirror, shift, turn and
-    scale a little, light and colour. ``strong`` adds more of each, blur and noise.
+    scale a little, and the light. ``strong`` does more of each, and colour, blur, grey.
     """
 
     def __init__(self, kind: Augmentation) -> None:
@@ -85,8 +97,8 @@ def _transform(kind: Augmentation) -> v2.Compose | None:
         return v2.Compose(
             [
                 v2.RandomHorizontalFlip(),
-                v2.RandomAffine(8, (0.05, 0.05), (0.92, 1.08), interpolation=bilinear, fill=114),
-                v2.ColorJitter(brightness=0.15, contrast=0.15, saturation=0.15),
+                v2.RandomAffine(5, (0.05, 0.05), (0.95, 1.05), interpolation=bilinear, fill=114),
+                v2.ColorJitter(brightness=0.1),
             ]
         )
     return v2.Compose(

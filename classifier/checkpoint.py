@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ class Progress:
     """Of the best validation metric, counted from 0; -1: none yet."""
     best_value: float
     """The metric there; higher is better."""
+    best_loss: float = math.inf
+    """The validation loss there: of epochs with equal metrics, the lower is better."""
 
 
 def save_weights(path: Path, model: nn.Module) -> None:
@@ -46,6 +49,7 @@ def save_checkpoint(
         "epoch": progress.epoch,
         "best_epoch": progress.best_epoch,
         "best_value": progress.best_value,
+        "best_loss": progress.best_loss,
     }
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     write_atomically(path, save(plain, {"progress": json.dumps(facts)}))

@@ -37,6 +37,8 @@ class EvaluateJob:
     options: BuildOptions
     device: Device = "auto"
     detector_model: Path | None = None
+    label_names: dict[str, str] | None = None
+    """Label token of these data to class name; None: as in training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class EvaluateOutcome:
     evaluation: Evaluation
     errors: tuple[CropRecord, ...]
     """Test pictures that could not be cropped."""
+    example: Path
+    """A picture of the test part."""
     unseen: int
     """Pictures of the data set that are in no part, because they came after the split."""
 
@@ -94,12 +98,13 @@ def evaluate_run(
     write_scores(job.run.test_scores, table, bundle.labels.names)
     text = json.dumps(evaluation.to_dict(), indent=2, allow_nan=False) + "\n"
     write_atomically(job.run.evaluation, text.encode())
-    return EvaluateOutcome(evaluation, errors, unseen)
+    return EvaluateOutcome(evaluation, errors, samples[0].path, unseen)
 
 
 def _test_samples(job: EvaluateJob, bundle: ModelBundle) -> tuple[tuple[Sample, ...], int]:
     """Return the test part, and how many pictures of the data set are in no part."""
-    samples = collect_samples(job.source, bundle.training.get("label_names"))
+    names = job.label_names or bundle.training.get("label_names")
+    samples = collect_samples(job.source, names)
     root, source = data_root(job.source), data_root(Path(bundle.training["source"]))
     # By content it could not be told which of two equal files is meant; by path it can.
     kept, digests = read_split(job.run.split, root)

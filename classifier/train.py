@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,14 @@ from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 from torch import nn
 
 from roi_cls.atomic import write_atomically
-from roi_cls.classifier.batch import Augmenter, Normalisation, pick_pixels, shuffled_batches
+from roi_cls.classifier.batch import (
+    Augmenter,
+    Normalisation,
+    balanced_rows,
+    in_batches,
+    pick_pixels,
+    shuffled_rows,
+)
 from roi_cls.classifier.checkpoint import (
     Progress,
     load_checkpoint,
@@ -133,11 +140,11 @@ class Trainer:
                 lr=lr,
                 train_loss=train_loss,
                 **scores,
-                best=self._value(scores) > self._progress.best_value,
+                best=self._is_best(scores),
                 seconds=round(time.monotonic() - started, 3),
                 images_per_second=round(len(train) / (learned - started), 1),
             )
-            self._keep(report, self._value(scores))
+            self._keep(report)
             on_epoch(report)
         self._load_best()
 
@@ -174,10 +181,9 @@ class Trainer:
         epoch = self._progress.epoch
         weights = self._class_weights(train.labels)
         criterion = nn.CrossEntropyLoss(weights, label_smoothing=config.label_smoothing)
-        order = torch.Generator().manual_seed(config.seed * 100_003 + epoch)
-        batches = list(shuffled_batches(len(train), config.batch_size, order))
+        batches = list(in_batches(self._draw_rows(train.labels, epoch), config.batch_size))
         start, end = phase_of(config, epoch)
-        warmup = round(config.warmup_epochs * len(batches)) if epoch >= config.first_phase else 0
+        warmup = round(config.warmup * len(batches)) if epoch >= config.first_phase else 0
         peak = config.head_lr if epoch < config.first_phase else config.lr
         set_train_mode(self.model)
         total, done, lr = 0.0, 0, 0.0
@@ -240,21 +246,32 @@ class Trainer:
             return -scores["validation_loss"]
         return scores[self._config.metric]
 
-    def _keep(self, report: EpochReport, value: float) -> None:
+    def _is_best(self, scores: dict[str, float]) -> bool:
+        # Easy data reach the highest average precision early; the loss tells who is surer.
+        best = (self._progress.best_value, -self._progress.best_loss)
+        return (self._value(scores), -scores["validation_loss"]) > best
+
+    def _keep(self, report: EpochReport) -> None:
         """Write the epoch's line, the best weights and, last, the state to go on from."""
         with self._files.metrics.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(asdict(report)) + "\n")
-        progress = self._progress
         if report.best:
             save_weights(self._files.best, self.model)
-            self._progress = Progress(report.epoch, report.epoch - 1, value)
+            value, loss = self._value(asdict(report)), report.validation_loss
+            self._progress = Progress(report.epoch, report.epoch - 1, value, loss)
         else:
-            self._progress = Progress(report.epoch, progress.best_epoch, progress.best_value)
+            self._progress = replace(self._progress, epoch=report.epoch)
         save_checkpoint(self._files.checkpoint, self.model, self._optimiser, self._progress)
+
+    def _draw_rows(self, labels: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
+        generator = torch.Generator().manual_seed(self._config.seed * 100_003 + epoch)
+        if self._config.imbalance == "sampling":
+            return balanced_rows(labels, generator)
+        return shuffled_rows(len(labels), generator)
 
     def _class_weights(self, labels: NDArray[np.int64]) -> torch.Tensor | None:
         """Return weights inverse to the classes' frequencies, of mean 1 over the pictures."""
-        if self._config.class_weights == "none":
+        if self._config.imbalance != "weights":
             return None
         counts = np.bincount(labels)  # train_run has made sure that no class is absent
         weights = len(labels) / (len(counts) * np.maximum(counts, 1))

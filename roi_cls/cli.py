@@ -48,6 +48,9 @@ DetectorModel = Annotated[
     Path | None,
     typer.Option(envvar="ROI_CLS_DETECTOR_MODEL", help="Face detector: a .tflite file or folder."),
 ]
+Labels = Annotated[
+    str | None, typer.Option(help="Names of the classes, like 0=artefact,1=artefactless.")
+]
 RunName = Annotated[
     str | None, typer.Option("--run", help="Name or folder of a run; unset: the newest.")
 ]
@@ -99,9 +102,7 @@ def train(
     params: CropParams,
     split: SplitParams,
     run: Annotated[str | None, typer.Option(help="Name of the new run; unset: the time.")] = None,
-    labels: Annotated[
-        str | None, typer.Option(help="Names of the classes, like 0=artefact,1=artefactless.")
-    ] = None,
+    labels: Labels = None,
     target: Annotated[
         str | None, typer.Option(help="The class that is looked for; unset: the rarest.")
     ] = None,
@@ -140,6 +141,7 @@ def train(
 def evaluate(
     source: Data,
     run: RunName = None,
+    labels: Labels = None,
     as_json: Json = False,
     cache: Cache = CACHE,
     runs: Runs = RUNS,
@@ -154,15 +156,16 @@ def evaluate(
     """
     from roi_cls.cache.build import BuildOptions
     from roi_cls.classifier.evaluate_run import EvaluateJob
+    from roi_cls.data.labels import parse_label_names
     from roi_cls.training import evaluate_and_tell
 
     folder = _find_run(run, runs)
     options = BuildOptions(cache, workers, max_pixels)
-    job = EvaluateJob(source, folder, options, device, detector_model)
-    text, errors = evaluate_and_tell(job, as_json)
-    show(text)
-    note_next("predict", "PICTURE", *_run_arguments(folder.path, runs))
-    _exit_with(errors)
+    names = parse_label_names(labels) if labels else None
+    job = EvaluateJob(source, folder, options, device, detector_model, names)
+    outcome = evaluate_and_tell(job, as_json)
+    note_next("predict", str(outcome.example), *_run_arguments(folder.path, runs))
+    _exit_with(len(outcome.errors))
 
 
 @app.command()
@@ -240,7 +243,7 @@ def doctor(
 @data_app.command("demo")
 def data_demo(
     folder: Annotated[Path, typer.Argument(help="Folder to draw into.")],
-    images: Annotated[int | None, typer.Option(min=1, help="Pictures; unset: 1000.")] = None,
+    images: Annotated[int | None, typer.Option(min=1, help="Pictures; unset: 2000.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another seed draws other people.")] = 0,
 ) -> None:
     """Draw the demo set: labelled pictures of drawn people, one in ten with an artefact.

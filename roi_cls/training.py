@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from roi_cls.cache import CropResult
 from roi_cls.classifier.device import Backend
-from roi_cls.classifier.evaluate_run import EvaluateJob, evaluate_run
+from roi_cls.classifier.evaluate_run import EvaluateJob, EvaluateOutcome, evaluate_run
 from roi_cls.classifier.evaluation_table import render_evaluation
 from roi_cls.classifier.model import create_model
 from roi_cls.classifier.train import EpochReport
@@ -20,7 +20,7 @@ from roi_cls.classifier.train_run import (
     TrainOutcome,
     train_run,
 )
-from roi_cls.console import Advance, note, progress
+from roi_cls.console import Advance, note, progress, show
 from roi_cls.cropping import show_errors
 
 
@@ -62,8 +62,8 @@ def _check_model(job: TrainJob) -> None:
         create_model(job.config.model, job.config.weights, 2, job.crop.size_px)
 
 
-def evaluate_and_tell(job: EvaluateJob, as_json: bool) -> tuple[str, int]:
-    """Return the evaluation as text, and how many test pictures were in error."""
+def evaluate_and_tell(job: EvaluateJob, as_json: bool) -> EvaluateOutcome:
+    """Evaluate and print the evaluation, with progress and warnings on stderr."""
     with _cropping() as on_crop:
         outcome = evaluate_run(job, on_crop)
     show_errors(outcome.errors)
@@ -73,10 +73,10 @@ def evaluate_and_tell(job: EvaluateJob, as_json: bool) -> tuple[str, int]:
             "no part; train a new run to use them."
         )
     if as_json:
-        text = json.dumps(outcome.evaluation.to_dict(), indent=2, allow_nan=False)
+        show(json.dumps(outcome.evaluation.to_dict(), indent=2, allow_nan=False))
     else:
-        text = render_evaluation(outcome.evaluation)
-    return text, len(outcome.errors)
+        show(render_evaluation(outcome.evaluation))
+    return outcome
 
 
 @contextmanager

@@ -8,7 +8,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roi_cls.classifier.batch import Augmenter, Normalisation, pick_pixels, shuffled_batches
+from roi_cls.classifier.batch import (
+    Augmenter,
+    Normalisation,
+    balanced_rows,
+    in_batches,
+    pick_pixels,
+    shuffled_rows,
+)
 from roi_cls.classifier.config import Augmentation
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -61,7 +68,8 @@ def test_picked_rows_keep_their_order_and_channels() -> None:
 def test_each_row_comes_once_and_none_alone_if_avoidable(
     count: int, batch_size: int, seed: int
 ) -> None:
-    batches = list(shuffled_batches(count, batch_size, torch.Generator().manual_seed(seed)))
+    rows = shuffled_rows(count, torch.Generator().manual_seed(seed))
+    batches = list(in_batches(rows, batch_size))
     assert sorted(row for batch in batches for row in batch) == list(range(count))
     if count > 1 and batch_size > 1:
         assert min(map(len, batches)) > 1
@@ -70,12 +78,20 @@ def test_each_row_comes_once_and_none_alone_if_avoidable(
 
 def test_order_follows_the_seed() -> None:
     def draw(seed: int) -> list[int]:
-        batches = shuffled_batches(50, 8, torch.Generator().manual_seed(seed))
-        return [int(row) for batch in batches for row in batch]
+        return [int(row) for row in shuffled_rows(50, torch.Generator().manual_seed(seed))]
 
     assert draw(1) == draw(1)
     assert draw(1) != draw(2)
     assert draw(1) != list(range(50))
+
+
+def test_balanced_rows_draw_a_rare_class_as_often_as_a_common_one() -> None:
+    labels = np.array([0] * 20 + [1] * 180)
+    rows = balanced_rows(labels, torch.Generator().manual_seed(0))
+    again = balanced_rows(labels, torch.Generator().manual_seed(0))
+    assert rows.tolist() == again.tolist()
+    assert len(rows) == 200
+    assert 70 <= (labels[rows] == 0).sum() <= 130  # 100 expected, standard deviation 7
 
 
 @pytest.mark.parametrize("kind", ["light", "strong"])

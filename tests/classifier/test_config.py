@@ -12,7 +12,11 @@ from roi_cls.classifier.config import TrainConfig
     ("field", "value", "message"),
     [
         ("augmentation", "wild", "augmentation must be one of ('none', 'light', 'strong')"),
-        ("class_weights", "some", "class_weights must be one of ('balanced', 'none'), got 'some'"),
+        (
+            "imbalance",
+            "some",
+            "imbalance must be one of ('weights', 'sampling', 'none'), got 'some'",
+        ),
         ("device", "tpu", "device must be one of ('auto', 'cpu', 'cuda', 'mps'), got 'tpu'"),
         ("metric", "f1", "metric must be one of ('average_precision', 'roc_auc', 'loss')"),
         ("precision", "int8", "precision must be one of ('auto', 'fp32', 'bf16', 'fp16')"),

@@ -157,15 +157,16 @@ def test_rate_of_each_phase_follows_its_own_schedule(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "labels", "expected"),
     [
-        ("balanced", [0, 0, 0, 1], [4 / 6, 2.0]),
-        ("balanced", [0, 1, 2, 2], [4 / 3, 4 / 3, 2 / 3]),
+        ("weights", [0, 0, 0, 1], [4 / 6, 2.0]),
+        ("weights", [0, 1, 2, 2], [4 / 3, 4 / 3, 2 / 3]),
         ("none", [0, 0, 1], None),
+        ("sampling", [0, 0, 1], None),  # would count the rare class twice
     ],
 )
 def test_classes_weigh_inversely_to_their_frequency(
     tmp_path: Path, kind: str, labels: list[int], expected: list[float] | None
 ) -> None:
-    trainer = _trainer(tmp_path, class_weights=kind)
+    trainer = _trainer(tmp_path, imbalance=kind)
     found = trainer._class_weights(np.array(labels))
     if expected is None:
         assert found is None
