@@ -8,12 +8,14 @@ from typing import Any, Literal, get_args
 
 Augmentation = Literal["none", "light", "strong"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
+GlobalPool = Literal["avg", "max", "avgmax", "catavgmax"]
 Imbalance = Literal["weights", "sampling", "none"]
 Metric = Literal["average_precision", "roc_auc", "loss"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 _CHOICES = {
     "augmentation": Augmentation,
     "device": Device,
+    "global_pool": GlobalPool,
     "imbalance": Imbalance,
     "metric": Metric,
     "precision": Precision,
@@ -57,6 +59,9 @@ class TrainConfig:
     a quarter of all."""
     drop_rate: float = 0.2
     """Dropout before the head, 0 to 1."""
+    global_pool: GlobalPool | None = None
+    """How a convolutional model sums up the crop before its head; ``max`` suits small artefacts;
+    unset: the model's own way."""
     label_smoothing: float = 0.0
     """Share of the label's weight that is spread over all classes, 0 to 1."""
     imbalance: Imbalance = "weights"
@@ -78,7 +83,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
-            if value not in get_args(choices):
+            if value is not None and value not in get_args(choices):
                 raise ValueError(f"{name} must be one of {get_args(choices)}, got {value!r}")
         for names, is_allowed, rule in _RULES:
             for name in names:

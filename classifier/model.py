@@ -27,7 +27,12 @@ from timm.models import PretrainedCfg  # noqa: E402
 
 
 def create_model(
-    name: str, weights: str, classes: int, size_px: int, drop_rate: float = 0.0
+    name: str,
+    weights: str,
+    classes: int,
+    size_px: int,
+    drop_rate: float = 0.0,
+    global_pool: str | None = None,
 ) -> nn.Module:
     """Return the model with a new head.
 
@@ -37,16 +42,19 @@ def create_model(
         classes: Outputs of the new head.
         size_px: Side of the crops it will see; models of a fixed size are built for it.
         drop_rate: Dropout before the head, 0 to 1.
+        global_pool: See ``TrainConfig``; None: the model's own.
 
     Raises:
         ModelNameError: timm knows no such model.
         WeightsError: The weights cannot be had or do not fit.
-        TrainingError: The model cannot see crops of this size.
+        TrainingError: The model cannot see crops of this size, or pool like this.
     """
     check_model_name(name)
     arguments: dict[str, Any] = {"num_classes": classes, "drop_rate": drop_rate}
     if _published(name).fixed_input_size:
         arguments["img_size"] = size_px
+    if global_pool:
+        arguments["global_pool"] = global_pool
     try:
         model = _build(name, weights, arguments)
         # Most models tell only when they are run that a size does not suit them.
@@ -55,7 +63,8 @@ def create_model(
     except (AssertionError, RuntimeError, ValueError) as error:
         raise TrainingError(
             f"Cannot use the model {name!r} on crops of {size_px} px: "
-            f"{_first_line(error)}. Use another --size, like 224, or another --model."
+            f"{_first_line(error)}. Use another --size, like 224, or another --model"
+            f"{', or leave --global-pool out' if global_pool else ''}."
         ) from error
     return model.train()
 

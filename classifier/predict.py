@@ -107,9 +107,9 @@ class Predictor:
         self._backend = choose_backend(device, "fp32")
         self._model = load_model(run.path).to(self._backend.device)
         self._max_pixels = max_pixels
-        self._detector: FaceDetector | None = None
+        self.detector: FaceDetector | None = None
         if self.bundle.crop.crop == "face":
-            self._detector = open_bundle_detector(self.bundle, run, detector_model)()
+            self.detector = open_bundle_detector(self.bundle, run, detector_model)()
 
     def predict(
         self, pictures: Iterable[Picture], batch_size: int = BATCH_SIZE
@@ -128,8 +128,8 @@ class Predictor:
 
     def close(self) -> None:
         """Free the detector."""
-        if self._detector is not None:
-            self._detector.close()
+        if self.detector is not None:
+            self.detector.close()
 
     def __enter__(self) -> Self:
         return self
@@ -160,7 +160,7 @@ class Predictor:
                 image = read_image(Path(picture.path), max_pixels=self._max_pixels)
             else:
                 image = decode_image(picture.data, picture.path, max_pixels=self._max_pixels)
-            return make_crop(image, self.bundle.crop, self._detector)
+            return make_crop(image, self.bundle.crop, self.detector)
         except (ImageReadError, NoFaceError) as error:
             return str(error)
 

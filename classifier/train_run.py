@@ -119,6 +119,7 @@ def train_run(job: TrainJob, observers: Observers) -> TrainOutcome:
         len(data.labels.names),
         crop.size_px,
         job.config.drop_rate,
+        job.config.global_pool,
     )
     _begin(job, settings, models, data)
     mean, std = normalisation(model)

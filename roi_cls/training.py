@@ -59,7 +59,9 @@ def _check_model(job: TrainJob) -> None:
     Nothing is written yet, so that the corrected command may use the same run name.
     """
     if not job.run.settings.exists():
-        create_model(job.config.model, job.config.weights, 2, job.crop.size_px)
+        config = job.config
+        pool = config.global_pool
+        create_model(config.model, config.weights, 2, job.crop.size_px, global_pool=pool)
 
 
 def evaluate_and_tell(job: EvaluateJob, as_json: bool) -> EvaluateOutcome:

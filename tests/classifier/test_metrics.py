@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from roi_cls.classifier.interval import Floats, Labels, wilson
+from roi_cls.classifier.decision import decide
 from roi_cls.classifier.metrics import (
     SCORE_NAMES,
     Metrics,
     bootstrap_metrics,
-    decide,
     find_caveats,
     measure_scores,
     point_metrics,

@@ -55,7 +55,7 @@ def test_both_parts_hold_one_artefact_in_ten(
 
 
 def test_kinds_of_defects_take_turns_in_each_part() -> None:
-    plan = plan_demo(DemoParams())
+    plan = plan_demo(DemoParams(images=1000))
     for part, least in (("train", 13), ("test", 6)):
         kinds = Counter(p.kind for p in plan if p.part == part and p.kind is not None)
         assert set(kinds) == set(DEFECT_KINDS)
@@ -71,12 +71,12 @@ def test_frame_without_face_is_clean() -> None:
 
 def test_index_betrays_neither_part_nor_label() -> None:
     plan = plan_demo(DemoParams())
-    assert [picture.index for picture in plan] == list(range(2000))
+    assert [picture.index for picture in plan] == list(range(2400))
     for kind in (
         [p.index for p in plan if p.part == "test"],
         [p.index for p in plan if p.kind is not None],
     ):
-        assert 800 < sum(kind) / len(kind) < 1200  # of 0..1999: spread over all
+        assert 960 < sum(kind) / len(kind) < 1440  # of 0..2399: spread over all
 
 
 def test_files_are_named_as_in_the_origin(drawn: tuple[Path, DemoSummary, list[int]]) -> None:
