@@ -1,6 +1,6 @@
 """Draw the README's picture from a finished demo run: frame, face, crop, answer.
 
-    .venv/bin/python docs/draw_overview.py artifacts/demo artifacts/runs/demo docs/overview.jpg
+.venv/bin/python docs/draw_overview.py artifacts/demo artifacts/runs/demo docs/overview.jpg
 """
 
 from __future__ import annotations
@@ -36,9 +36,7 @@ def choose(predictions: list[Prediction]) -> list[Prediction]:
     return [next(p for p in predictions if is_wanted(p)) for is_wanted in wanted]
 
 
-def draw_row(
-    canvas: PillowImage.Image, top: int, prediction: Prediction, crop: np.ndarray
-) -> None:
+def draw_row(canvas: PillowImage.Image, top: int, prediction: Prediction, crop: np.ndarray) -> None:
     """Draw one picture's way from the frame to the answer."""
     pen = ImageDraw.Draw(canvas)
     frame = PillowImage.open(prediction.path).convert("RGB")
@@ -73,7 +71,7 @@ def answer(pen: ImageDraw.ImageDraw, left: int, middle: int, prediction: Predict
     color = RED if prediction.label == "artefact" else GREEN
     pen.text((left, middle - 48), str(prediction.label), fill=color, font=big)
     pen.text((left, middle - 8), f"probability {prediction.score:.2f}", fill=INK, font=small)
-    seen = "the face" if prediction.source == "face" else "the full frame: no face found"
+    seen = "the face" if prediction.source == "face" else "the full frame:\nno face was found"
     others = f", the larger of {prediction.faces}" if prediction.faces > 1 else ""
     pen.text((left, middle + 20), f"looked at {seen}{others}", fill=GREY, font=small)
 
