@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from roi_cls.classifier.interval import Floats, Labels, wilson
 from roi_cls.classifier.decision import decide
+from roi_cls.classifier.interval import Floats, Labels, wilson
 from roi_cls.classifier.metrics import (
     SCORE_NAMES,
     Metrics,
