@@ -6,11 +6,10 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from roi_cls.cache.record import CropRecord, CropResult, ok_record
 from roi_cls.cache.store import CropCache
+from roi_cls.closing import Closing
 from roi_cls.errors import CacheError, ImageReadError, NoFaceError
 from roi_cls.roi import CropParams, CropPlan, Detection, plan_crop
 from roi_cls.roi.crop import cut_crop, detect_faces
@@ -21,7 +20,7 @@ from roi_cls.roi.params import MAX_PIXELS
 DetectorOpener = Callable[[], FaceDetector]
 
 
-class CropBuilder:
+class CropBuilder(Closing):
     """Crops pictures by one recipe into one cache. The detector is opened when first needed."""
 
     def __init__(
@@ -101,17 +100,6 @@ class CropBuilder:
         if self._detector is not None:
             self._detector.close()
             self._detector = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _build(self, path: Path, sha256: str, data: bytes) -> CropResult:
         params = self._params

@@ -5,14 +5,13 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
 from roi_cls.atomic import remove_stale, write_atomically
 from roi_cls.cache.entry import read_entry, write_entry
 from roi_cls.cache.index import FileIndex
+from roi_cls.closing import Closing
 from roi_cls.roi import CropParams, Detection
 from roi_cls.roi.image import Image
 
@@ -20,7 +19,7 @@ FORMAT = "v1"
 """Raised whenever entries are written in another form; older ones are then left alone."""
 
 
-class CropCache:
+class CropCache(Closing):
     """Detections and crops in a folder, keyed by the SHA-256 of a picture's bytes.
 
     A detection lies under (detector options and weights, picture), a crop under (recipe, picture):
@@ -72,17 +71,6 @@ class CropCache:
     def close(self) -> None:
         """Flush and close the index."""
         self.index.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _describe_recipe(self, folder: Path, params: CropParams) -> None:
         path = folder / "recipe.json"

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from roi_cls.classifier.decision import decide
 from roi_cls.classifier.device import choose_backend
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.classifier.score import BATCH_SIZE, compute_logits, to_probabilities
+from roi_cls.closing import Closing
 from roi_cls.errors import ImageReadError, NoFaceError
 from roi_cls.roi.crop import Crop, make_crop
 from roi_cls.roi.detector import FaceDetector
@@ -86,7 +86,7 @@ def open_bundle_detector(bundle: ModelBundle, run: RunFolder, given: Path | None
     return partial(MediapipeDetector, models, crop)
 
 
-class Predictor:
+class Predictor(Closing):
     """A loaded run. Owns a face detector, so it is used as a context manager."""
 
     def __init__(
@@ -130,17 +130,6 @@ class Predictor:
         """Free the detector."""
         if self.detector is not None:
             self.detector.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _predict_batch(self, pictures: tuple[Picture, ...]) -> list[Prediction]:
         crops = [self._crop(picture) for picture in pictures]

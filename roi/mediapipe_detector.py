@@ -8,12 +8,12 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+from roi_cls.closing import Closing
 from roi_cls.errors import DetectorModelError
 from roi_cls.roi.box import Box
 from roi_cls.roi.face import Detection, Face
@@ -30,7 +30,7 @@ LONGEST_SIDE_PX = 16_384
 """Longer pictures are shrunk by a whole factor: from 32,767 px on MediaPipe aborts the process."""
 
 
-class MediapipeDetector:
+class MediapipeDetector(Closing):
     """MediaPipe's BlazeFace networks asked in order; the first that finds an acceptable face wins.
 
     Each network is loaded when it is first needed. Not for use from several threads: MediaPipe
@@ -64,17 +64,6 @@ class MediapipeDetector:
             network = self._networks.popitem()[1]
             with _native_log():
                 network.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _is_acceptable(self, face: Face) -> bool:
         return face.score >= self._params.min_score
