@@ -11,7 +11,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from roi_cls.classifier.config import Device, TrainConfig
+from roi_cls import __version__
+from roi_cls.arguments import (
+    CACHE,
+    RUNS,
+    Cache,
+    Data,
+    DetectorModel,
+    DeviceName,
+    Inputs,
+    Json,
+    Labels,
+    MaxPixels,
+    RunName,
+    Runs,
+    Workers,
+)
+from roi_cls.classifier.config import TrainConfig
 from roi_cls.console import note, note_next, show
 from roi_cls.data.split import SplitParams
 from roi_cls.errors import RoiClsError
@@ -26,44 +42,22 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 data_app = typer.Typer(no_args_is_help=True)
 app.add_typer(data_app, name="data", help="Make and inspect data sets.")
 
-Data = Annotated[Path, typer.Argument(help="Folder or CSV of labelled pictures.")]
-Inputs = Annotated[
-    list[str], typer.Argument(help="Pictures: files, folders, patterns; predict also takes '-'.")
-]
-Cache = Annotated[Path, typer.Option(envvar="ROI_CLS_CACHE", help="Folder of the crop cache.")]
-Runs = Annotated[Path, typer.Option(envvar="ROI_CLS_RUNS", help="Folder of the runs.")]
-Workers = Annotated[
-    int | None,
-    typer.Option(
-        min=0,
-        envvar="ROI_CLS_WORKERS",
-        help="Processes that decode and detect; 0: this one; unset: one per core if worth it.",
-    ),
-]
-MaxPixels = Annotated[
-    int,
-    typer.Option(min=1, envvar="ROI_CLS_MAX_PIXELS", help="Larger pictures are refused, unread."),
-]
-DetectorModel = Annotated[
-    Path | None,
-    typer.Option(envvar="ROI_CLS_DETECTOR_MODEL", help="Face detector: a .tflite file or folder."),
-]
-Labels = Annotated[
-    str | None, typer.Option(help="Names of the classes, like 0=artefact,1=artefactless.")
-]
-RunName = Annotated[
-    str | None, typer.Option("--run", help="Name or folder of a run; unset: the newest.")
-]
-DeviceName = Annotated[Device, typer.Option(envvar="ROI_CLS_DEVICE", help="Where to compute.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-CACHE = Path("artifacts/crops")
-RUNS = Path("artifacts/runs")
 INTERRUPTED = 130  # typer's exit code after Ctrl-C, as shells have it: 128 + SIGINT
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        show(f"roi-cls {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def roi_cls() -> None:
+def roi_cls(
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
     """The face first, then the frame: crop faces with MediaPipe, classify the crops with timm."""
 
 

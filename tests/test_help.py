@@ -8,6 +8,7 @@ from subprocess import CompletedProcess
 import pytest
 import typer.main
 
+import roi_cls
 from roi_cls.cli import app
 
 Command = Callable[..., CompletedProcess[str]]
@@ -113,6 +114,11 @@ def test_wrong_usage_exits_2_and_names_what_is_allowed(
     assert message in " ".join(done.stderr.split())
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
+
+
+def test_version_is_told(command: Command) -> None:
+    done = command("--version")
+    assert (done.returncode, done.stdout) == (0, f"roi-cls {roi_cls.__version__}\n")
 
 
 def test_interrupt_is_told_and_exits_130(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,46 @@
+"""Arguments and options that several commands share: one name, one help text, one variable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from roi_cls.classifier.config import Device
+
+CACHE = Path("artifacts/crops")
+"""Where crops are kept unless told otherwise."""
+RUNS = Path("artifacts/runs")
+"""Where runs are kept unless told otherwise."""
+
+Data = Annotated[Path, typer.Argument(help="Folder or CSV of labelled pictures.")]
+Inputs = Annotated[
+    list[str], typer.Argument(help="Pictures: files, folders, patterns; predict also takes '-'.")
+]
+Cache = Annotated[Path, typer.Option(envvar="ROI_CLS_CACHE", help="Folder of the crop cache.")]
+Runs = Annotated[Path, typer.Option(envvar="ROI_CLS_RUNS", help="Folder of the runs.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        envvar="ROI_CLS_WORKERS",
+        help="Processes that decode and detect; 0: this one; unset: one per core if worth it.",
+    ),
+]
+MaxPixels = Annotated[
+    int,
+    typer.Option(min=1, envvar="ROI_CLS_MAX_PIXELS", help="Larger pictures are refused, unread."),
+]
+DetectorModel = Annotated[
+    Path | None,
+    typer.Option(envvar="ROI_CLS_DETECTOR_MODEL", help="Face detector: a .tflite file or folder."),
+]
+Labels = Annotated[
+    str | None, typer.Option(help="Names of the classes, like 0=artefact,1=artefactless.")
+]
+RunName = Annotated[
+    str | None, typer.Option("--run", help="Name or folder of a run; unset: the newest.")
+]
+DeviceName = Annotated[Device, typer.Option(envvar="ROI_CLS_DEVICE", help="Where to compute.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
