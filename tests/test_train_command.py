@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -192,7 +193,11 @@ def test_evaluation_for_people_names_the_next_command(
     done = command("evaluate", tiny_set, *places)
     assert done.returncode == 0
     assert "8 pictures scored" in done.stdout
-    assert done.stderr.endswith(f" predict PICTURE --run {run}\n")  # --runs would not find it
+    assert done.stderr.endswith(f" --run {run}\n")  # --runs would not find it
+    last = shlex.split(done.stderr.splitlines()[-1])
+    example = Path(last[last.index("predict") + 1])
+    assert example.is_relative_to(tiny_set)
+    assert example.is_file()
 
 
 def test_pictures_that_came_after_the_split_are_told(
