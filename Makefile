@@ -20,6 +20,8 @@ STAGES := roi cache data classifier
 DEMO := artifacts/demo
 # Recipes read these as "$$DATA": a path with spaces or quotes stays one word.
 export PYTHON DATA RUN MODEL WEIGHTS
+# Another model is another run; after other changes of settings or data, give RUN=NAME.
+RUN_MODEL := $(addprefix -,$(MODEL))
 ifeq ($(DATA),)
   MODEL := $(or $(MODEL),test_efficientnet)
   WEIGHTS := $(or $(WEIGHTS),none)
@@ -32,6 +34,7 @@ endif
 
 help:  ## list the targets
 	@echo "make TARGET [DATA=FOLDER] [RUN=NAME] [MODEL=NAME] [WEIGHTS=hub|none|PATH] [ARGS='--option …']"
+	@echo "Places and devices for all commands: ROI_CLS_CACHE, ROI_CLS_RUNS, ROI_CLS_DEVICE, ROI_CLS_WORKERS"
 	@sed -n 's/^\([a-z][a-z]*\):[^#]*## /  \1	/p' $(firstword $(MAKEFILE_LIST))
 
 setup: .venv/.checked  ## install everything into .venv, once
@@ -41,14 +44,14 @@ demo: .venv/.checked  ## draw the demo set (artifacts/demo)
 	@$(BIN)/roi-cls data demo $(DEMO) $(DEMO_ARGS)
 
 crops: .venv/.checked $(if $(DATA),,demo)  ## find and cut the faces of DATA
-	@$(BIN)/roi-cls crops "$${DATA:-$(DEMO)}" $(CROP_ARGS) $(ARGS)
+	@$(BIN)/roi-cls crops "$${DATA:-$(DEMO)}" $(CROP_ARGS) $(ARGS) || [ $$? -eq 3 ]
 
 train: .venv/.checked $(if $(DATA),,demo)  ## train on DATA, then open its test set
-	@data="$${DATA:-$(DEMO)}"; run="$${RUN:-$$(basename "$$data" .csv)}"; \
+	@data="$${DATA:-$(DEMO)}"; run="$${RUN:-$$(basename "$$data" .csv)$(RUN_MODEL)}"; \
 	$(BIN)/roi-cls train "$$data" --run "$$run" --resume \
 	  $${MODEL:+--model "$$MODEL"} $${WEIGHTS:+--weights "$$WEIGHTS"} $(TRAIN_ARGS) $(ARGS) || \
 	  [ $$? -eq 3 ] || exit 1; \
-	$(BIN)/roi-cls evaluate "$$data" --run "$$run"
+	$(BIN)/roi-cls evaluate "$$data" --run "$$run" || [ $$? -eq 3 ]
 
 test: .venv/.installed  ## run the tests, with coverage
 	@$(BIN)/pytest -q --cov=roi_cls $(addprefix --cov=roi_cls.,$(STAGES)) --cov-branch --cov-report=term:skip-covered $(ARGS)
@@ -87,7 +90,7 @@ clean:  ## remove what the tools made; .venv and artifacts stay
 	    "Install one, or name it: make setup PYTHON=/path/to/python3.12" >&2; \
 	  exit 1; \
 	fi; \
-	if ! new_enough $(BIN)/python; then \
+	if ! new_enough $(BIN)/python || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
 	  "$$chosen" -m venv --clear .venv || { \
 	    echo "Cannot make .venv. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }; \
 	fi

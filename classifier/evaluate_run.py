@@ -117,7 +117,7 @@ def _test_samples(job: EvaluateJob, bundle: ModelBundle) -> tuple[tuple[Sample, 
     if any(own):
         test = tuple(s for s, part in zip(samples, own, strict=True) if part == "test")
         if test:
-            return test, sum(part is None for part in own)
+            return test, sum(relative_path(s.path, root) not in parts for s in samples)
     elif not any(sample.split for sample in samples):
         return samples, 0
     raise DataError(
@@ -140,7 +140,9 @@ def _check_untrained(
 ) -> None:
     """Refuse pictures whose very bytes the run has learned from or was chosen by."""
     kept, digests = read_split(run.split)
-    known = {d for s, d in zip(kept, digests, strict=True) if d and s.split != "test"}
+    known = {
+        d for s, d in zip(kept, digests, strict=True) if d and s.split in ("train", "validation")
+    }
     seen = [str(s.path) for s, r in zip(samples, records, strict=True) if r.sha256 in known]
     if seen:
         raise DataError(

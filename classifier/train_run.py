@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from roi_cls.atomic import write_atomically
-from roi_cls.cache import CropRecord, CropResult
+from roi_cls.cache import CropResult
 from roi_cls.cache.build import BuildOptions
 from roi_cls.cache.builder import DetectorOpener
 from roi_cls.cache.manifest import write_manifest
@@ -27,12 +28,11 @@ from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.classifier.score import compute_logits, to_probabilities
 from roi_cls.classifier.scores import data_root, score_table, write_scores
 from roi_cls.classifier.train import EpochReport, Observer, Trainer, TrainFiles
+from roi_cls.classifier.training_data import Splitting, TrainingData, load_training_data
 from roi_cls.data.collect import collect_samples
-from roi_cls.data.crops import CropArray, check_cropped, crop_samples, load_crops
-from roi_cls.data.labels import LabelSet, choose_labels
-from roi_cls.data.split import Split, SplitParams, split_samples
-from roi_cls.data.table import split_digest, write_split
-from roi_cls.errors import DataError, TrainingError
+from roi_cls.data.split import SplitParams
+from roi_cls.data.table import write_split
+from roi_cls.errors import TrainingError
 from roi_cls.roi import CropParams
 from roi_cls.roi.mediapipe_detector import MediapipeDetector
 from roi_cls.roi.models import DetectorModel, hash_file, resolve_models
@@ -56,25 +56,6 @@ class TrainJob:
     detector_model: Path | None = None
     resume: bool = False
     """Go on with a run of this name that was interrupted; a finished one is left as it is."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingData:
-    """Crops and labels of a run's training and validation pictures."""
-
-    labels: LabelSet
-    train: CropArray
-    validation: CropArray
-    split: Split
-    digest: str
-    """Of the split."""
-    records: tuple[CropRecord, ...]
-    """A row for each picture, also for those in error, which are in no part."""
-
-    @property
-    def errors(self) -> tuple[CropRecord, ...]:
-        """Rows of the pictures without a crop."""
-        return tuple(record for record in self.records if record.status == "error")
 
 
 @dataclass(slots=True)
@@ -108,19 +89,19 @@ def train_run(job: TrainJob, observers: Observers) -> TrainOutcome:
     check_model_name(job.config.model)  # before the pictures are cropped, which takes long
     backend = choose_backend(job.config.device, job.config.precision)
     crop, open_detector, models = _open_recipe(job)
-    data = _load_data(job, crop, open_detector, observers)
+    data = load_training_data(
+        collect_samples(job.source, job.label_names),
+        Splitting(data_root(job.source), job.split, job.target),
+        crop,
+        open_detector,
+        job.options,
+        observers.on_crop,
+    )
+    observers.on_data(data)
     settings = _settings(job, crop, data)
     if _is_done(job, settings):
         return TrainOutcome(len(data.errors), trained=False)
-    torch.manual_seed(job.config.seed)
-    model = create_model(
-        job.config.model,
-        job.config.weights,
-        len(data.labels.names),
-        crop.size_px,
-        job.config.drop_rate,
-        job.config.global_pool,
-    )
+    model = _create_model(job, data)
     _begin(job, settings, models, data)
     mean, std = normalisation(model)
     observers.on_start(backend, sum(p.numel() for p in model.parameters()))
@@ -143,6 +124,19 @@ def train_run(job: TrainJob, observers: Observers) -> TrainOutcome:
     return TrainOutcome(len(data.errors), trained=True)
 
 
+def _create_model(job: TrainJob, data: TrainingData) -> nn.Module:
+    config = job.config
+    torch.manual_seed(config.seed)
+    return create_model(
+        config.model,
+        config.weights,
+        len(data.labels.names),
+        job.crop.size_px,
+        config.drop_rate,
+        config.global_pool,
+    )
+
+
 def _check_free(job: TrainJob) -> None:
     """Refuse to write over another run before any work is done."""
     path = job.run.path
@@ -160,58 +154,6 @@ def _open_recipe(job: TrainJob) -> tuple[CropParams, DetectorOpener, tuple[Detec
         models = resolve_models(job.crop.detector, given=job.detector_model)
     crop = replace(job.crop, detector_sha256=tuple(model.sha256 for model in models))
     return crop, partial(MediapipeDetector, models, crop), models
-
-
-def _load_data(
-    job: TrainJob, crop: CropParams, open_detector: DetectorOpener, observers: Observers
-) -> TrainingData:
-    samples = collect_samples(job.source, job.label_names)
-    labels = choose_labels(samples, job.target)
-    records = crop_samples(
-        samples,
-        crop,
-        open_detector,
-        job.options,
-        lambda result: observers.on_crop(result, len(samples)),
-    )
-    check_cropped(records)
-    usable = [i for i, record in enumerate(records) if record.status == "ok"]
-    split = split_samples(
-        [samples[i] for i in usable], job.split, [records[i].sha256 or "" for i in usable]
-    )
-    rows = [(split.samples[place], records[i]) for place, i in enumerate(usable)]
-    digest = split_digest(split.samples, data_root(job.source), [r.sha256 or "" for _, r in rows])
-
-    def load(part: str) -> CropArray:
-        chosen = [(sample, record) for sample, record in rows if sample.split == part]
-        return load_crops(
-            [s for s, _ in chosen], [r for _, r in chosen], labels, crop, open_detector, job.options
-        )
-
-    train, validation = load("train"), load("validation")
-    _check_classes(labels, train, validation)
-    data = TrainingData(labels, train, validation, split, digest, records)
-    observers.on_data(data)
-    return data
-
-
-def _check_classes(labels: LabelSet, train: CropArray, validation: CropArray) -> None:
-    """Refuse parts that a class cannot be learned from, or the best epoch be chosen by."""
-    learned = np.bincount(train.labels, minlength=len(labels.names))
-    absent = [repr(name) for name, n in zip(labels.names, learned, strict=True) if not n]
-    if absent:
-        raise DataError(
-            f"Cannot learn {', '.join(absent)}: no training picture of it could be cropped. "
-            "`roi-cls crops PATH --manifest rows.csv` lists why; give pictures that open."
-        )
-    targets = int((validation.labels == labels.target_index).sum())
-    if targets in (0, len(validation)):
-        what = "no picture" if targets == 0 else "only pictures"
-        raise DataError(
-            f"Cannot choose the best epoch: the validation part has {what} of {labels.target!r}. "
-            "Give it pictures of the target and others, or leave its folder out: it is then "
-            "drawn from the training part."
-        )
 
 
 def _settings(job: TrainJob, crop: CropParams, data: TrainingData) -> dict[str, Any]:
@@ -267,7 +209,7 @@ def _begin(
     job: TrainJob, settings: dict[str, Any], models: Sequence[DetectorModel], data: TrainingData
 ) -> None:
     """Write what the run is made from: only now, so that a refused call changes no run."""
-    run, digests = job.run, [r.sha256 or "" for r in data.records if r.status == "ok"]
+    run, digests = job.run, [record.sha256 or "" for record in data.records]
     write_atomically(run.settings, (json.dumps(settings, indent=2) + "\n").encode())
     write_manifest(run.crops, data.records)
     write_split(run.split, data.split.samples, data_root(job.source), digests)

@@ -18,8 +18,21 @@ from roi_cls.data.sample import Sample, SplitName
 from roi_cls.data.table import SPLIT_NAMES, first_five, read_samples
 from roi_cls.errors import DataError
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-"""Endings of picture files, in any case."""
+_READ_SUFFIXES = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".webp",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".gif",
+)
+_UNREAD_SUFFIXES = (".heic", ".heif", ".avif", ".jp2", ".jxl")  # rows in error say what to do
+PICTURE_SUFFIXES = _READ_SUFFIXES + _UNREAD_SUFFIXES
+"""Endings of picture files, in any case; also of forms that cannot be read, so that none vanish."""
 
 _ORIGIN_NAME = re.compile(r"image_[0-9]+_([^_]+)")  # the name without its suffix
 _LAYOUTS = (
@@ -85,7 +98,7 @@ def _find_pictures(source: Path) -> list[str]:
     _walk(str(source), pictures, others)
     if pictures:
         return sorted(pictures)
-    known = ", ".join(suffix[1:] for suffix in PICTURE_SUFFIXES)
+    known = ", ".join(suffix[1:] for suffix in _READ_SUFFIXES)
     kinds = ", ".join(f"{n} {suffix or 'without suffix'}" for suffix, n in others.most_common(3))
     holds = f"no file ends in {known}; it holds {kinds}" if others else "it holds no files"
     raise DataError(

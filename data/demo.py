@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from roi_cls.data.collect import PICTURE_SUFFIXES
 from roi_cls.data.defect import DEFECT_KINDS, DefectKind
 from roi_cls.data.demo_picture import count_faces, draw_picture
 from roi_cls.data.sample import SplitName
@@ -30,7 +31,6 @@ _ARTEFACT_SHARE = 0.1  # as in the origin: 9 clean to 1 artefact
 _FEWEST_ARTEFACTS = 2  # in each part
 _RECORD = "demo.json"
 _UNFINISHED = "demo.unfinished.json"
-_PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 # The same for every picture: how a file was written must not tell its label. Run lengths alone
 # make smaller files of noisy pictures than a search for repetitions, in the same time.
 _PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
@@ -230,7 +230,7 @@ def _describe(record: object) -> str:
 def _list_pictures(folder: Path) -> Iterator[str]:
     for part in (folder, folder / "train", folder / "test"):
         for path in sorted(part.iterdir()) if part.is_dir() else ():
-            if path.suffix.lower() in _PICTURES:
+            if path.suffix.lower() in PICTURE_SUFFIXES:
                 yield path.relative_to(folder).as_posix()
 
 

@@ -17,10 +17,13 @@ from roi_cls.errors import DataError
 
 SPLIT_NAMES: Mapping[str, SplitName] = {
     "train": "train",
+    "training": "train",
     "validation": "validation",
     "val": "validation",
     "valid": "validation",
+    "dev": "validation",
     "test": "test",
+    "testing": "test",
 }
 """Names of a part, in a CSV's ``split`` column and as a folder, to the one name used here."""
 SPLIT_COLUMNS = ("path", "label", "split", "group", "sha256")

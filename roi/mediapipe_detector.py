@@ -77,7 +77,9 @@ class MediapipeDetector(Closing):
             result = self._networks[model.name].detect(picture)
         else:
             with _native_log():  # the first call logs, too
-                self._networks[model.name] = _load_network(model)
+                self._networks[model.name] = _load_network(
+                    model, min(SCORE_FLOOR, self._params.min_score)
+                )
                 result = self._networks[model.name].detect(picture)
         height, width = image.shape[:2]
         scale_x, scale_y = width / small.shape[1], height / small.shape[0]
@@ -107,14 +109,14 @@ def _best_first(faces: tuple[Face, ...]) -> tuple[Face, ...]:
     return tuple(sorted(faces, key=lambda face: (-face.score, face.box.xyxy)))
 
 
-def _load_network(model: DetectorModel) -> vision.FaceDetector:
+def _load_network(model: DetectorModel, floor: float) -> vision.FaceDetector:
     try:
         from mediapipe.tasks.python import BaseOptions, vision
 
         # The bytes, not the path: MediaPipe cannot open some non-ASCII paths on Windows.
         options = vision.FaceDetectorOptions(
             base_options=BaseOptions(model_asset_buffer=model.path.read_bytes()),
-            min_detection_confidence=SCORE_FLOOR,
+            min_detection_confidence=floor,
         )
         return vision.FaceDetector.create_from_options(options)
     except ImportError as error:

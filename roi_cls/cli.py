@@ -242,7 +242,7 @@ def data_demo(
 ) -> None:
     """Draw the demo set: labelled pictures of drawn people, one in ten with an artefact.
 
-    Example: roi-cls data demo artifacts/demo --images 200
+    Example: roi-cls data demo drawn --images 200
     """
     from roi_cls.drawing import draw_and_tell
 

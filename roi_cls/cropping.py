@@ -53,16 +53,24 @@ def crop_inputs(
             advance(summary.images, len(paths), "")
     if manifest:
         write_manifest(manifest, records)
-    show_errors([record for record in records if record.status == "error"])
+    show_errors(
+        [record for record in records if record.status == "error"],
+        "--manifest rows.csv lists every picture",
+    )
     return summary
 
 
-def show_errors(errors: Sequence[CropRecord]) -> None:
-    """Name the first pictures that could not be cropped, on stderr, and count the rest."""
+def show_errors(errors: Sequence[CropRecord], rest: str) -> None:
+    """Name the first pictures that could not be cropped, on stderr, and count the rest.
+
+    Args:
+        errors: Rows in error.
+        rest: Where the others can be seen, as a sentence without its full stop.
+    """
     for record in errors[:SHOWN_ERRORS]:
         note(f"error: {record.error}")
     if len(errors) > SHOWN_ERRORS:
-        note(f"… and {len(errors) - SHOWN_ERRORS} more; --manifest rows.csv lists every picture.")
+        note(f"… and {len(errors) - SHOWN_ERRORS} more; {rest}.")
 
 
 def summary_text(summary: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ STDIN = "-"
 
 
 def expand_paths(inputs: Iterable[str]) -> Iterator[Path]:
-    """Yield the pictures that the inputs name, in order; folders are searched to their depth.
+    """Yield the pictures that the inputs name, in order: folders to their depth, a CSV's rows.
 
     A named file is yielded whether it is there or not: its absence becomes a row.
 
@@ -29,10 +29,15 @@ def expand_paths(inputs: Iterable[str]) -> Iterator[Path]:
             )
         found = _matches(text) if is_pattern(text) else [text]
         for path in map(Path, found):
-            if path.is_dir():
+            if path.is_dir() or is_table(path):
                 yield from (sample.path for sample in collect_samples(path, labelled=False))
             else:
                 yield path
+
+
+def is_table(path: Path) -> bool:
+    """Whether ``path`` is a CSV that lists pictures, as a data set may be."""
+    return path.suffix.lower() in (".csv", ".tsv") and path.is_file()
 
 
 def is_pattern(text: str) -> bool:

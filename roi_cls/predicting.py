@@ -18,7 +18,7 @@ from roi_cls.classifier.predict import Picture, Prediction, Predictor
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.console import Advance, progress, show
 from roi_cls.errors import StorageError
-from roi_cls.inputs import STDIN, expand_paths, is_pattern, read_stdin
+from roi_cls.inputs import STDIN, expand_paths, is_pattern, is_table, read_stdin
 from roi_cls.roi import REASON_TEXT
 
 Form = Literal["text", "json", "jsonl", "csv"]
@@ -73,7 +73,8 @@ def predict_and_print(job: PredictJob) -> int:
 
 
 def _is_one_picture(text: str) -> bool:
-    return text == STDIN or not (Path(text).is_dir() or is_pattern(text))
+    path = Path(text)
+    return text == STDIN or not (path.is_dir() or is_table(path) or is_pattern(text))
 
 
 @contextlib.contextmanager

@@ -15,11 +15,11 @@ from roi_cls.classifier.model import create_model
 from roi_cls.classifier.train import EpochReport
 from roi_cls.classifier.train_run import (
     Observers,
-    TrainingData,
     TrainJob,
     TrainOutcome,
     train_run,
 )
+from roi_cls.classifier.training_data import TrainingData
 from roi_cls.console import Advance, note, progress, show
 from roi_cls.cropping import show_errors
 
@@ -68,7 +68,7 @@ def evaluate_and_tell(job: EvaluateJob, as_json: bool) -> EvaluateOutcome:
     """Evaluate and print the evaluation, with progress and warnings on stderr."""
     with _cropping() as on_crop:
         outcome = evaluate_run(job, on_crop)
-    show_errors(outcome.errors)
+    show_errors(outcome.errors, "`roi-cls crops PATH --manifest rows.csv` lists every picture")
     if outcome.unseen:
         note(
             f"warning: {outcome.unseen} pictures came after the run's split was made and are in "
@@ -100,9 +100,13 @@ class _OnCrop:
 
 
 def _tell_data(data: TrainingData) -> None:
-    show_errors(data.errors)
+    show_errors(data.errors, "crops.jsonl in the run's folder lists every picture")
     split = data.split
-    counts = Counter((sample.split, sample.label) for sample in split.samples)
+    counts = Counter(
+        (sample.split, sample.label)
+        for sample, record in zip(split.samples, data.records, strict=True)
+        if record.status == "ok"
+    )
     for part in ("train", "validation", "test"):
         shares = ", ".join(f"{counts[part, name]} {name}" for name in data.labels.names)
         note(f"{part:>10}: {shares}")
@@ -112,16 +116,20 @@ def _tell_data(data: TrainingData) -> None:
         f"Crops: {faces} of {len(data.train) + len(data.validation)} show a face, the others the "
         "full frame."
     )
-    for what, pairs in (
-        ("the same bytes stand in two parts", split.leaks),
-        ("the same bytes have two labels", split.conflicts),
+    for what, pairs, remedy in (
+        (
+            "the same bytes stand in two parts",
+            split.leaks,
+            "The one in the earlier part is left out.",
+        ),
+        ("the same bytes have two labels", split.conflicts, "Take one of each pair out."),
     ):
         if pairs:
             first, second = pairs[0]
             note(
                 f"warning: {what}: {str(first)!r} and {str(second)!r}"
                 f"{f', and {len(pairs) - 1} more pairs' if len(pairs) > 1 else ''}. "
-                "Take one of each pair out."
+                f"{remedy}"
             )
     if split.shared_groups:
         note(

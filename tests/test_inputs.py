@@ -111,3 +111,11 @@ def test_standard_input_is_read_as_bytes(monkeypatch: pytest.MonkeyPatch) -> Non
         sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\x00" + os.linesep.encode()))
     )
     assert read_stdin() == b"\xff\x00" + os.linesep.encode()
+
+
+def test_table_stands_for_its_rows(tmp_path: Path) -> None:
+    for name in ("b.png", "a.png"):
+        (tmp_path / name).write_bytes(b"")
+    table = tmp_path / "rows.csv"
+    table.write_text("path,label\nb.png,x\na.png,y\n")
+    assert list(expand_paths([str(table)])) == [tmp_path / "b.png", tmp_path / "a.png"]

@@ -129,8 +129,12 @@ def test_leaks_and_conflicts_of_given_parts_are_told(train: Command, tmp_path: P
     done = train("--run", "one", source=source)
     assert done.returncode == 0
     assert "warning: the same bytes stand in two parts: " in done.stderr
-    assert ", and 1 more pairs. Take one of each pair out." in done.stderr
+    assert ", and 1 more pairs. The one in the earlier part is left out." in done.stderr
     assert "warning: the same bytes have two labels: " in done.stderr
+    # Only the copy in the test part is left, and so the test part can be scored.
+    assert "     train: 3 a, 4 b" in done.stderr
+    assert "validation: 4 a, 4 b" in done.stderr
+    assert "      test: 5 a, 4 b" in done.stderr
 
 
 def test_group_in_two_parts_is_told(train: Command, tiny_set: Path, tmp_path: Path) -> None:

@@ -18,8 +18,10 @@ from roi_cls.classifier.bundle import load_bundle
 from roi_cls.classifier.evaluate_run import EvaluateJob, evaluate_run
 from roi_cls.classifier.predict import Picture, Predictor
 from roi_cls.classifier.run_folder import RunFolder
-from roi_cls.classifier.train_run import Observers, TrainingData, TrainJob, train_run
+from roi_cls.classifier.train_run import Observers, TrainJob, train_run
+from roi_cls.classifier.training_data import TrainingData
 from roi_cls.data.split import SplitParams
+from roi_cls.data.table import read_split
 from roi_cls.errors import DataError, ModelNameError, TrainingError
 from roi_cls.roi import CropParams
 
@@ -102,7 +104,7 @@ def test_three_classes_have_no_threshold(
     assert sum(row.probabilities.values()) == pytest.approx(1)
 
 
-def test_unreadable_pictures_are_rows_and_in_no_part(
+def test_unreadable_pictures_are_rows_and_keep_a_part(
     tmp_path: Path, draw_set: DrawSet, make_job: MakeJob
 ) -> None:
     source = draw_set(tmp_path / "set", red=8, blue=8)
@@ -112,7 +114,10 @@ def test_unreadable_pictures_are_rows_and_in_no_part(
     outcome = train_run(job, Observers(on_data=told.append))
     assert outcome.errors == 1
     assert [record.path.name for record in told[0].errors] == ["broken.png"]
-    assert "broken.png" not in job.run.split.read_text()
+    kept, _ = read_split(job.run.split)
+    assert [sample.split for sample in kept if sample.path.name == "broken.png"] == ["test"]
+    done = evaluate_run(EvaluateJob(source, job.run, job.options, "cpu"))
+    assert (len(done.errors), done.evaluation.errors, done.unseen) == (1, 1, 0)
     assert "broken.png" in job.run.crops.read_text()
 
 
@@ -322,3 +327,20 @@ def test_killed_training_resumes_bit_for_bit(
         assert (runs / "cut" / name).read_bytes() == (runs / "whole" / name).read_bytes(), name
     assert _metrics(runs / "cut") == _metrics(runs / "whole")
     assert not checkpoint.exists()
+
+
+def test_bytes_in_training_and_test_are_not_trained_on(
+    tmp_path: Path, draw_set: DrawSet, make_job: MakeJob
+) -> None:
+    source = tmp_path / "set"
+    draw_set(source / "train", red=8, blue=8)
+    draw_set(source / "test", seed=1, red=3, blue=3)
+    shutil.copy(source / "test" / "red" / "00.png", source / "train" / "red" / "twin.png")
+    told: list[TrainingData] = []
+    job = make_job(source, tmp_path / "run", epochs=1)
+    train_run(job, Observers(on_data=told.append))
+    learned = {r.path.name for part in (told[0].train, told[0].validation) for r in part.records}
+    assert "twin.png" not in learned
+    assert [(a.name, b.name) for a, b in told[0].split.leaks] == [("twin.png", "00.png")]
+    done = evaluate_run(EvaluateJob(source, job.run, job.options, "cpu"))
+    assert (done.evaluation.overall.images, done.unseen) == (6, 0)

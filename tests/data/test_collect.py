@@ -15,7 +15,7 @@ from roi_cls.data.collect import collect_samples
 from roi_cls.data.sample import Sample
 from roi_cls.errors import DataError
 
-KNOWN = ".png, .jpg, .jpeg, .webp, .bmp, .tif, .tiff, .gif".replace(".", "")
+KNOWN = ".png, .jpg, .jpeg, .jpe, .jfif, .webp, .bmp, .tif, .tiff, .gif".replace(".", "")
 Found = list[tuple[str, str | None, str | None]]
 
 
@@ -200,9 +200,9 @@ def test_folder_without_pictures_says_what_it_holds(tmp_path: Path, labelled: bo
         "Cannot find pictures in 'ROOT' or below: it holds no files. "
         f"Give a folder with files that end in {KNOWN}."
     )
-    make(tmp_path, "a/1.heic", "2.HEIC", "README", ".hidden.png", ".cache/1.png", "__MACOSX/1.png")
+    make(tmp_path, "a/1.psd", "2.PSD", "README", ".hidden.png", ".cache/1.png", "__MACOSX/1.png")
     assert refusal(tmp_path, labelled=labelled) == (
-        f"Cannot find pictures in 'ROOT' or below: no file ends in {KNOWN}; it holds 2 .heic, "
+        f"Cannot find pictures in 'ROOT' or below: no file ends in {KNOWN}; it holds 2 .psd, "
         f"1 without suffix. Give a folder with files that end in {KNOWN}."
     )
 
@@ -327,3 +327,13 @@ def test_every_picture_is_one_sample(
     make(root, *files)
     assert [path for path, _, _ in found(root)] == sorted(files)
     assert all(label == path.split("/")[0] for path, label, _ in found(root))
+
+
+def test_pictures_that_cannot_be_read_do_not_vanish(tmp_path: Path) -> None:
+    make(tmp_path, "train/a/1.png", "train/a/2.HEIC", "train/b/3.jfif", "testing/a/4.avif")
+    assert found(tmp_path) == [
+        ("testing/a/4.avif", "a", "test"),
+        ("train/a/1.png", "a", "train"),
+        ("train/a/2.HEIC", "a", "train"),
+        ("train/b/3.jfif", "b", "train"),
+    ]

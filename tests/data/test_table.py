@@ -90,8 +90,8 @@ def test_whole_paths_are_kept_and_repeated_rows_count_once(tmp_path: Path) -> No
             "line 2 has 3 cells, the header 2. Quote cells that hold a ','.",
         ),
         (
-            "path,label,split\na.png,x,dev\n",
-            "line 2 has the split 'dev'. Write train, validation (or val), test, or leave it "
+            "path,label,split\na.png,x,holdout\n",
+            "line 2 has the split 'holdout'. Write train, validation (or val), test, or leave it "
             "empty.",
         ),
         (
