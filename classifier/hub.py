@@ -42,8 +42,10 @@ def hub_failure(path: str = "", timeout: float = 6.0) -> str | None:
             with urllib.request.urlopen(request, timeout=timeout):
                 failure[0] = None
         except urllib.error.HTTPError as error:
-            # It answers, whatever it says of this page; at 5xx its client would retry for 46 s.
-            failure[0] = None if error.code < 500 else f"{hub_endpoint()} answers {error.code}"
+            # Mostly it answers, whatever it says of this page. 403 and 407 come from proxies that
+            # forbid it, and at 5xx its client would retry for 46 s.
+            refuses = error.code in (403, 407) or error.code >= 500
+            failure[0] = f"{hub_endpoint()} answers {error.code}" if refuses else None
         except (OSError, ValueError, http.client.HTTPException) as error:
             failure[0] = f"{hub_endpoint()}: {getattr(error, 'reason', error)}"
 

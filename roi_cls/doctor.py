@@ -20,6 +20,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+from roi_cls.classifier.hub import hub_endpoint, hub_failure
 from roi_cls.errors import DetectorModelError, RoiClsError
 from roi_cls.roi.fetch import KNOWN_MODELS
 from roi_cls.roi.models import resolve_models, user_model_dir
@@ -66,14 +67,6 @@ with MediapipeDetector(models, CropParams()) as detector:
     detector.detect(numpy.full((64, 64, 3), 128, numpy.uint8))
 print(json.dumps({}))
 """
-# The hub's own client: it, too, decides about proxies and certificates.
-_HUB_PROBE = """
-import json, sys
-from huggingface_hub import constants
-from huggingface_hub.utils import get_session
-answer = get_session().head(constants.ENDPOINT, timeout=float(sys.argv[1]))
-print(json.dumps({"code": answer.status_code}))
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +92,7 @@ def run_checks(fetch: bool = False, artifacts: Path = Path("artifacts")) -> tupl
         ("torch", _check_torch),
         ("models", lambda: models),
         ("detector", lambda: [_check_detector()]),
-        ("hub", lambda: [_check_hub(os.environ)]),
+        ("hub", lambda: [_check_hub()]),
         ("folders", lambda: _check_folders(artifacts)),
     )
     with ThreadPoolExecutor() as pool:  # the time goes into waiting for three processes
@@ -255,18 +248,12 @@ def _check_detector() -> Check:
     return Check("detector", "fault", detail, _APT_REMEDY if ".so" in detail else None)
 
 
-def _check_hub(environ: Mapping[str, str]) -> Check:
-    remedy = "train with `--weights none` or `--weights PATH`"
-    if environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "TRUE", "YES", "ON"):
-        return Check("hub", "warning", "not asked: HF_HUB_OFFLINE is set", remedy)
-    endpoint = environ.get("HF_ENDPOINT") or "https://huggingface.co"
-    # The process's own limit is for what no timeout of the client stops, as a slow name server.
-    facts = _probe(_HUB_PROBE, str(_HUB_LIMIT_S), limit_s=2 * _HUB_LIMIT_S)
-    if isinstance(facts, str):
-        return Check("hub", "warning", f"{endpoint} cannot be reached ({facts})", remedy)
-    if facts["code"] in (403, 407) or facts["code"] >= 500:
-        return Check("hub", "warning", f"{endpoint} answers {facts['code']}", remedy)
-    return Check("hub", "ok", f"{endpoint} answers")
+def _check_hub() -> Check:
+    failure = hub_failure(timeout=_HUB_LIMIT_S)
+    if failure:
+        remedy = "train with `--weights none` or `--weights PATH`"
+        return Check("hub", "warning", failure, remedy)
+    return Check("hub", "ok", f"{hub_endpoint()} answers")
 
 
 def _check_folders(artifacts: Path) -> Iterable[Check]:

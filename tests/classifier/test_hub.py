@@ -43,7 +43,8 @@ def _serving(code: int, asked: list[str]) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("code", "failure"), [(200, None), (401, None), (404, None), (503, "answers 503")]
+    ("code", "failure"),
+    [(200, None), (401, None), (404, None), (403, "answers 403"), (503, "answers 503")],
 )
 def test_any_answer_but_a_server_error_is_one(
     monkeypatch: pytest.MonkeyPatch, code: int, failure: str | None
