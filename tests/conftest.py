@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,11 @@ from roi_cls.cli import main
 # Torch's threads wait for each other actively: with tiny models, on cores that other work shares,
 # most of the time would go there. Read when torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Shells start background jobs with Ctrl-C ignored, and every child inherits that: the tests that
+# interrupt a real process would wait for nothing.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Command = Callable[..., CompletedProcess[str]]
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
