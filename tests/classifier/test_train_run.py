@@ -218,7 +218,10 @@ def test_resuming_a_finished_run_does_nothing(
         ({"lr": 0.1, "seed": 4}, "lr 0.003 then, 0.1 now, seed 0 then, 4 now"),
         ({"crop": CropParams(crop="full", size_px=64)}, "size_px 32 then, 64 now"),
         ({"target": "blue"}, "target differs"),
-        ({"split": SplitParams(split_seed=5, validation_share=0.3)}, "data_digest differs"),
+        (
+            {"split": SplitParams(split_seed=5, validation_share=0.3)},
+            "the pictures, their labels or their parts were others",
+        ),
     ],
 )
 def test_resuming_with_other_settings_is_refused_and_changes_nothing(
@@ -246,7 +249,9 @@ def test_resuming_with_more_pictures_is_refused(
 ) -> None:
     shutil.copytree(toy_run.path, tmp_path / "toy")
     source = draw_set(tmp_path / "set", red=16, blue=21)
-    with pytest.raises(TrainingError, match="data_digest differs"):
+    with pytest.raises(
+        TrainingError, match="the pictures, their labels or their parts were others"
+    ):
         train_run(make_job(source, tmp_path / "toy", resume=True), Observers())
 
 
