@@ -9,8 +9,8 @@ ARGS ?=
 DEMO_ARGS ?=
 # A tiny EfficientNet learns the demo from random weights in 3 minutes on two cores; a larger one
 # wants more pictures or pretrained weights. In fp32, which is faster for one so small: 420 crops/s
-# against 320 in bf16. Drawn with replacement, each class as often, and pooled by the maximum,
-# because a defect is small: each was worth about 0.01 to 0.1 of ROC-AUC on the demo's test part.
+# against 320 in bf16. Pooled by the maximum, because a defect is small: ROC-AUC 0.978 against 0.968
+# by the mean, in one run each. Chosen with the demo's test part in view: a demo, not a result.
 DEMO_CROP_ARGS ?= --size 112
 DEMO_TRAIN_ARGS ?= --epochs 40 --patience 0 --lr 3e-3 --imbalance sampling \
   --global-pool max --metric loss --precision fp32
