@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from roi_cls.cache.build import BuildOptions
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.classifier.train_run import Observers, TrainJob, train_run
+from roi_cls.closing import Closing
 from roi_cls.data.split import SplitParams
 from roi_cls.roi import Box, CropParams, Detection, Face
 from roi_cls.roi.image import Image
@@ -37,7 +37,7 @@ MakeJob = Callable[..., TrainJob]
 DrawSet = Callable[..., Path]
 
 
-class CentralFace:
+class CentralFace(Closing):
     """A detector that sees one face, half as wide as the picture, in its middle."""
 
     def __init__(self, models: tuple[object, ...], params: CropParams) -> None:
@@ -52,17 +52,6 @@ class CentralFace:
     def close(self) -> None:
         """Note that it was closed."""
         self.closed = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 @pytest.fixture
