@@ -7,7 +7,7 @@ the command line starts at once.
 from roi_cls.roi.box import Box
 from roi_cls.roi.face import KEYPOINT_NAMES, Detection, Face
 from roi_cls.roi.params import CropParams
-from roi_cls.roi.plan import REASON_TEXT, CropPlan, plan_crop
+from roi_cls.roi.plan import REASON_TEXT, CropPlan, Cut, plan_crop
 
 __all__ = [
     "KEYPOINT_NAMES",
@@ -15,6 +15,7 @@ __all__ = [
     "Box",
     "CropParams",
     "CropPlan",
+    "Cut",
     "Detection",
     "Face",
     "plan_crop",

@@ -6,18 +6,18 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from roi_cls.roi.face import Detection
-from roi_cls.roi.image import Image
+from roi_cls.roi.picture import Picture
 
 
 class FaceDetector(Protocol):
     """Finds faces; owns native resources, so it is used as a context manager.
 
     An implementation raises ``DetectorModelError`` on construction where its model cannot be
-    loaded, and nothing in ``detect``: every array that fits the description has an answer.
+    loaded; in ``detect`` only the ``ImageReadError`` of a picture that cannot be decoded.
     """
 
-    def detect(self, image: Image) -> Detection:
-        """Return the faces of an upright (height, width, 3) RGB uint8 picture, best first."""
+    def detect(self, picture: Picture) -> Detection:
+        """Return the faces of a picture, best first."""
 
     def close(self) -> None:
         """Free the native resources; calling it again does nothing."""

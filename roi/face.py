@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from roi_cls.roi.box import Box
 
@@ -16,6 +16,9 @@ KEYPOINT_NAMES = (
     "left_ear_tragion",
 )
 """BlazeFace's six keypoints in its order; right and left are the person's own."""
+
+Step = Literal["short", "full", "tiles"]
+"""Short range on the whole frame, full range on it, both on tiles; ``auto`` takes them in turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +45,15 @@ class Detection:
     """Of the upright picture, in pixels."""
     faces: tuple[Face, ...]
     """Most confident first."""
+    step: Step | None = None
+    """The last step that was needed; None: nothing was looked for, or by a model of the user's."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; ``from_dict`` reads them back exactly."""
         return {
             "height": self.height,
             "width": self.width,
+            "step": self.step,
             "faces": [
                 {
                     "box": list(face.box.xyxy),
@@ -75,4 +81,6 @@ class Detection:
             )
             for face in values["faces"]
         )
-        return cls(int(values["height"]), int(values["width"]), faces)
+        if (step := values["step"]) not in (None, *get_args(Step)):
+            raise ValueError(f"step must be one of {get_args(Step)}, got {step!r}")
+        return cls(int(values["height"]), int(values["width"]), faces, step)

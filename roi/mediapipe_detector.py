@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 import sys
@@ -16,22 +17,22 @@ import numpy as np
 from roi_cls.closing import Closing
 from roi_cls.errors import DetectorModelError
 from roi_cls.roi.box import Box
+from roi_cls.roi.cascade import RANGES, SCORE_FLOOR, best_first, find_faces, look_whole
 from roi_cls.roi.face import Detection, Face
 from roi_cls.roi.image import Image
-from roi_cls.roi.models import DetectorModel
+from roi_cls.roi.models import DetectorModel, ModelName
 from roi_cls.roi.params import CropParams
+from roi_cls.roi.picture import Picture
 
 if TYPE_CHECKING:
     from mediapipe.tasks.python import vision
 
-SCORE_FLOOR = 0.2
-"""Faces from this confidence on are kept, so that ``low_score`` can be told from ``no_face``."""
 LONGEST_SIDE_PX = 16_384
 """Longer pictures are shrunk by a whole factor: from 32,767 px on MediaPipe aborts the process."""
 
 
 class MediapipeDetector(Closing):
-    """MediaPipe's BlazeFace networks asked in order; the first that finds an acceptable face wins.
+    """MediaPipe's BlazeFace networks: one on the whole frame, or both as ``cascade`` has it.
 
     Each network is loaded when it is first needed. Not for use from several threads: MediaPipe
     serves one call at a time, and more throughput needs more processes. Those must be spawned: a
@@ -39,24 +40,25 @@ class MediapipeDetector(Closing):
     """
 
     def __init__(self, models: Sequence[DetectorModel], params: CropParams) -> None:
-        self._models = tuple(models)
+        self._models = {model.name: model for model in models}
         self._params = params
         self._networks: dict[str, vision.FaceDetector] = {}
 
-    def detect(self, image: Image) -> Detection:
-        """Return every face from ``SCORE_FLOOR`` on, of the network that decided, best first.
+    def detect(self, picture: Picture) -> Detection:
+        """Return every face from ``SCORE_FLOOR`` on, best first.
 
-        Args:
-            image: (height, width, 3) RGB uint8, upright.
+        Raises:
+            ImageReadError: The picture cannot be decoded.
+            DetectorModelError: A network cannot be loaded.
         """
-        height, width = image.shape[:2]
-        faint: tuple[Face, ...] = ()
-        for model in self._models:
-            faces = self._faces(model, image)
-            if any(self._is_acceptable(face) for face in faces):
-                return Detection(height, width, faces)
-            faint += faces
-        return Detection(height, width, _best_first(faint))
+        if self._params.detector == "auto" and self._models.keys() >= set(RANGES):
+            wants_all = self._params.wants_all_faces
+            return find_faces(picture, self._see, self._params.min_score, wants_all=wants_all)
+        faces: list[Face] = []
+        for name in self._models:
+            faces += look_whole(picture, functools.partial(self._see, name))
+        step = next((name for name in RANGES if name in self._models), None)
+        return Detection(picture.height, picture.width, best_first(faces), step)
 
     def close(self) -> None:
         """Free the networks."""
@@ -65,22 +67,19 @@ class MediapipeDetector(Closing):
             with _native_log():
                 network.close()
 
-    def _is_acceptable(self, face: Face) -> bool:
-        return face.score >= self._params.min_score
-
-    def _faces(self, model: DetectorModel, image: Image) -> tuple[Face, ...]:
+    def _see(self, name: ModelName, image: Image) -> tuple[Face, ...]:
+        """Return the faces that one network sees, in pixels of the image."""
         import mediapipe
 
         small = _bounded(image)
         picture = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=small)
-        if model.name in self._networks:
-            result = self._networks[model.name].detect(picture)
+        if name in self._networks:
+            result = self._networks[name].detect(picture)
         else:
             with _native_log():  # the first call logs, too
-                self._networks[model.name] = _load_network(
-                    model, min(SCORE_FLOOR, self._params.min_score)
-                )
-                result = self._networks[model.name].detect(picture)
+                floor = min(SCORE_FLOOR, self._params.min_score)
+                self._networks[name] = _load_network(self._models[name], floor)
+                result = self._networks[name].detect(picture)
         height, width = image.shape[:2]
         scale_x, scale_y = width / small.shape[1], height / small.shape[0]
         faces = []
@@ -91,8 +90,8 @@ class MediapipeDetector(Closing):
             left, top = frame.origin_x * scale_x, frame.origin_y * scale_y
             box = Box(left, top, left + frame.width * scale_x, top + frame.height * scale_y)
             points = tuple((float(p.x) * width, float(p.y) * height) for p in found.keypoints)
-            faces.append(Face(box, float(found.categories[0].score), points, model.name))
-        return _best_first(tuple(faces))
+            faces.append(Face(box, float(found.categories[0].score), points, name))
+        return tuple(faces)
 
 
 def _bounded(image: Image) -> Image:
@@ -103,10 +102,6 @@ def _bounded(image: Image) -> Image:
         small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
         image = np.asarray(small, dtype=np.uint8)
     return np.ascontiguousarray(image)
-
-
-def _best_first(faces: tuple[Face, ...]) -> tuple[Face, ...]:
-    return tuple(sorted(faces, key=lambda face: (-face.score, face.box.xyxy)))
 
 
 def _load_network(model: DetectorModel, floor: float) -> vision.FaceDetector:

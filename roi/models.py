@@ -16,6 +16,7 @@ from typing import Literal
 
 from roi_cls.atomic import write_atomically
 from roi_cls.errors import DetectorModelError, StorageError
+from roi_cls.location import user_cache_dir
 from roi_cls.roi.fetch import KNOWN_MODELS, fetch_models
 from roi_cls.roi.params import DetectorKind
 
@@ -49,13 +50,7 @@ def user_model_dir(environ: Mapping[str, str] = os.environ, platform: str = sys.
     try:
         if chosen := environ.get("ROI_CLS_MODEL_DIR"):
             return Path(chosen).expanduser()
-        # The XDG specification: a relative path is to be ignored.
-        if (xdg := environ.get("XDG_CACHE_HOME")) and Path(xdg).is_absolute():
-            return Path(xdg) / "roi-cls" / "models"
-        if platform == "win32" and (local := environ.get("LOCALAPPDATA")):
-            return Path(local) / "roi-cls" / "models"
-        caches = Path("Library", "Caches") if platform == "darwin" else Path(".cache")
-        return Path.home() / caches / "roi-cls" / "models"
+        return user_cache_dir(environ, platform) / "models"
     except RuntimeError as error:
         raise DetectorModelError(
             "Cannot choose a folder for the face detector's models: this user has no home folder. "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
@@ -9,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from roi_cls.errors import BundleError
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 """Raised whenever the code derives other pixels from the same parameters."""
 
 MAX_PIXELS = 100_000_000
@@ -20,8 +21,8 @@ Not part of the recipe: a picture above the limit is refused, never cropped othe
 
 CropKind = Literal["face", "full"]
 DetectorKind = Literal["short", "full", "auto"]
-FaceChoice = Literal["largest", "confident", "central"]
-Fallback = Literal["full", "center", "error"]
+FaceChoice = Literal["largest", "confident", "central", "all"]
+Fallback = Literal["full", "center", "skip", "error"]
 FullFrame = Literal["pad", "crop", "squash"]
 Border = Literal["replicate", "constant", "shift"]
 Resampling = Literal["area", "lanczos"]
@@ -43,15 +44,15 @@ class CropParams:
     crop: CropKind = "face"
     """``face``: the face where there is one; ``full``: always the whole picture, no detection."""
     detector: DetectorKind = "auto"
-    """``short``: faces within about 2 m; ``full``: within about 5 m; ``auto``: short, then full."""
+    """``short``: faces near by; ``full``: further off; ``auto``: both in turn, then on tiles."""
     detector_sha256: tuple[str, ...] = ()
     """SHA-256 of the detector's model files, in the order they are asked; empty: not resolved."""
     min_score: float = 0.5
     """Detector confidence from which a face counts, 0 to 1."""
-    min_face_px: int = 24
+    min_face_px: int = 12
     """Shorter side of the face box from which a face counts, in pixels of the picture."""
     face: FaceChoice = "largest"
-    """Which face is cut when several count."""
+    """Which face is cut when several count; ``all``: a crop of each."""
     margin: float = 0.3
     """Share of the face box added on every side, before it is made square."""
     align: bool = False
@@ -59,7 +60,7 @@ class CropParams:
     size_px: int = 224
     """Side of the square crop, in pixels."""
     fallback: Fallback = "full"
-    """In place of a face: the ``full`` frame, its ``center`` square, or an ``error`` row."""
+    """In place of a face: the ``full`` frame, its ``center``, a ``skip`` or an ``error`` row."""
     full_frame: FullFrame = "pad"
     """How a whole picture is made square: ``pad`` it, ``crop`` its centre, or ``squash`` it."""
     border: Border = "replicate"
@@ -94,17 +95,19 @@ class CropParams:
                 raise ValueError(f"{name} must be {kind.__name__}, got {getattr(self, name)!r}")
 
     @property
+    def wants_all_faces(self) -> bool:
+        """Whether the detector must go on where it has found a face."""
+        return self.detector == "auto" and self.face == "all"
+
+    @property
     def digest(self) -> str:
         """Hex name of the recipe: equal for equal pixels, on every machine."""
-        return _digest({"version": RECIPE_VERSION, **asdict(self)})
+        return _recipe_digest(self)
 
     @property
     def detector_digest(self) -> str:
         """Hex name of what decides a detection: two recipes that share it share detections."""
-        if self.crop == "full":
-            return _digest({"version": RECIPE_VERSION, "crop": "full"})
-        names = ("detector", "detector_sha256", "min_score")
-        return _digest({"version": RECIPE_VERSION, **{n: getattr(self, n) for n in names}})
+        return _detector_digest(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; ``from_dict`` reads them back."""
@@ -136,6 +139,19 @@ class CropParams:
             raise BundleError(
                 f"Cannot use the crop recipe: {error}. The file was changed by hand; train again."
             ) from error
+
+
+@functools.lru_cache(maxsize=256)  # asked once per picture, and a recipe does not change
+def _recipe_digest(params: CropParams) -> str:
+    return _digest({"version": RECIPE_VERSION, **asdict(params)})
+
+
+@functools.lru_cache(maxsize=256)
+def _detector_digest(params: CropParams) -> str:
+    if params.crop == "full":
+        return _digest({"version": RECIPE_VERSION, "crop": "full"})
+    names = ("detector", "detector_sha256", "min_score", "wants_all_faces")
+    return _digest({"version": RECIPE_VERSION, **{n: getattr(params, n) for n in names}})
 
 
 def _digest(values: dict[str, Any]) -> str:

@@ -21,23 +21,31 @@ REASON_TEXT: dict[Reason, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class CropPlan:
-    """Which region of the upright picture becomes the crop, and why."""
+class Cut:
+    """One region of the upright picture that becomes a crop."""
 
-    source: Source
-    """Whether a face or the picture as a whole is cut."""
+    region: Box
+    """Pixels of the upright picture; may reach beyond it. Square unless squashed."""
+    angle: float = 0.0
+    """Clockwise rotation of the region about its centre, degrees (y points down)."""
+    face: Face | None = None
+    """The face in it; None: the picture as a whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class CropPlan:
+    """Which regions of the upright picture become crops, and why."""
+
+    source: Source | None
+    """Whether a face or the picture as a whole is cut; None: nothing is."""
     reason: Reason | None
-    """Why the full frame took the face's place; None: it did not."""
-    face: Face | None
-    """The face that is cut; None for a full frame."""
+    """Why no face is cut; None: one is, or none was looked for."""
+    cuts: tuple[Cut, ...]
+    """One; with ``face = all`` one per face, largest first; with ``fallback = skip`` maybe none."""
     faces: int
     """How many faces met the recipe's thresholds."""
     best_score: float | None
-    """Score of the face that is cut, else of the best one seen; None: none was seen."""
-    region: Box
-    """What is cut, pixels of the upright picture; may reach beyond it. Square unless squashed."""
-    angle: float = 0.0
-    """Clockwise rotation of the region about its centre, degrees (y points down)."""
+    """Score of the face that is cut (the first, of several), else of the best one seen."""
 
 
 def plan_crop(detection: Detection, params: CropParams) -> CropPlan:
@@ -47,16 +55,13 @@ def plan_crop(detection: Detection, params: CropParams) -> CropPlan:
         NoFaceError: No face meets the thresholds and ``params.fallback`` is ``error``.
     """
     if params.crop == "full":
-        return CropPlan("full_frame", None, None, 0, None, _frame_region(detection, params))
+        return CropPlan("full_frame", None, (Cut(_frame_region(detection, params)),), 0, None)
     confident = [face for face in detection.faces if face.score >= params.min_score]
     accepted = [face for face in confident if _short_side(face) >= params.min_face_px]
     if accepted:
-        face = _choose(accepted, detection, params)
-        angle = _eye_angle(face) if params.align else 0.0
-        region = face.box.expand(params.margin).square()
-        if params.border == "shift":
-            region = _shift_inside(region, angle, detection)
-        return CropPlan("face", None, face, len(accepted), face.score, region, angle)
+        chosen = _choose(accepted, detection, params)
+        cuts = tuple(_cut_around(face, detection, params) for face in chosen)
+        return CropPlan("face", None, cuts, len(accepted), chosen[0].score)
     best = max((face.score for face in detection.faces), default=None)
     reason: Reason = "too_small" if confident else "low_score" if detection.faces else "no_face"
     if params.fallback == "error":
@@ -64,20 +69,44 @@ def plan_crop(detection: Detection, params: CropParams) -> CropPlan:
             f"{REASON_TEXT[reason].capitalize()} (min_score {params.min_score:g}, min_face "
             f"{params.min_face_px} px). Lower the threshold or use --fallback full."
         )
-    return CropPlan("full_frame", reason, None, 0, best, _frame_region(detection, params))
+    if params.fallback == "skip":
+        return CropPlan(None, reason, (), 0, best)
+    return CropPlan("full_frame", reason, (Cut(_frame_region(detection, params)),), 0, best)
 
 
 def _short_side(face: Face) -> float:
     return min(face.box.width, face.box.height)
 
 
-def _choose(faces: list[Face], detection: Detection, params: CropParams) -> Face:
+def _choose(faces: list[Face], detection: Detection, params: CropParams) -> list[Face]:
     if params.face == "confident":
-        return max(faces, key=lambda face: face.score)
+        return [max(faces, key=lambda face: face.score)]
     if params.face == "central":
         middle = (detection.width / 2, detection.height / 2)
-        return min(faces, key=lambda face: math.dist(face.box.center, middle))
-    return max(faces, key=lambda face: face.box.area)
+        return [min(faces, key=lambda face: math.dist(face.box.center, middle))]
+    largest_first = sorted(faces, key=lambda face: -face.box.area)
+    return largest_first if params.face == "all" else largest_first[:1]
+
+
+def choose_reduction(region: Box, size_px: int) -> int:
+    """Return the whole factor, 1, 2, 4 or 8, by which a picture shrinks before this is cut.
+
+    A JPEG is then decoded at that scale. The region keeps ``size_px`` pixels along its shorter
+    side; from 4 on twice as many, because the second step, to the size itself, would blur too much
+    after so large a first one.
+    """
+    shorter = min(region.width, region.height)
+    wanted = {8: 16 * size_px, 4: 8 * size_px, 2: 2 * size_px}
+    return next((factor for factor, least in wanted.items() if shorter >= least), 1)
+
+
+def _cut_around(face: Face, detection: Detection, params: CropParams) -> Cut:
+    angle = _eye_angle(face) if params.align else 0.0
+    region = face.box.expand(params.margin).square()
+    if params.border == "shift":
+        region = _shift_inside(region, angle, detection)
+    # A turned region is sampled between the pixels anyway.
+    return Cut(region if angle else _snap(region, detection, params), angle, face)
 
 
 def _frame_region(detection: Detection, params: CropParams) -> Box:
@@ -86,8 +115,33 @@ def _frame_region(detection: Detection, params: CropParams) -> Box:
     if centered or params.full_frame == "crop":
         x, y = whole.center
         half = min(whole.width, whole.height) / 2
-        return Box(x - half, y - half, x + half, y + half)
-    return whole if params.full_frame == "squash" else whole.square()
+        return _snap(Box(x - half, y - half, x + half, y + half), detection, params)
+    return whole if params.full_frame == "squash" else _snap(whole.square(), detection, params)
+
+
+def _snap(region: Box, detection: Detection, params: CropParams) -> Box:
+    """Return the square on whole pixels of the picture, reduced as far as it may be.
+
+    So a JPEG that is decoded at a reduced scale gives the very region that it gives in full. The
+    centre moves by half a pixel at most, of the picture so reduced; by less than one where the
+    region is kept from leaving the picture.
+    """
+    factor = choose_reduction(region, params.size_px)
+    side = max(1, round(region.width / factor)) * factor
+    shorter = min(detection.width, detection.height)
+    if region.width <= shorter:
+        side = min(side, shorter // factor * factor)
+    factor = choose_reduction(Box(0, 0, side, side), params.size_px)  # rounded up, it may be more
+    left = _snap_start(region.left, region.right, side, factor, detection.width)
+    top = _snap_start(region.top, region.bottom, side, factor, detection.height)
+    return Box(left, top, left + side, top + side)
+
+
+def _snap_start(low: float, high: float, side: int, factor: int, length: int) -> int:
+    start = round((low + high - side) / 2 / factor) * factor
+    if low >= 0 and high <= length:  # what lies in the picture stays in it
+        start = max(0, min(start, (length - side) // factor * factor))
+    return start
 
 
 def _eye_angle(face: Face) -> float:

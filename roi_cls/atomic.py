@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from roi_cls.errors import StorageError
+from roi_cls.location import is_remote, reaching, send_file
 
 _UMASK = os.umask(0o022)  # it can only be read by setting it; at import no thread minds
 os.umask(_UMASK)
@@ -25,6 +28,8 @@ def write_atomically(
 ) -> None:
     """Write ``data`` beside ``path`` and rename it there: readers see all or nothing.
 
+    An object store does so by itself; of ``scheme://`` paths it is asked to.
+
     Args:
         path: Its folder is made if need be.
         data: The whole content.
@@ -36,29 +41,91 @@ def write_atomically(
     Raises:
         StorageError: The disk is full or the folder cannot be written.
     """
-    try:
+    if is_remote(path):
+        with telling_storage(path), reaching(path):
+            path.write_bytes(data)
+        return
+    with open_atomically(path, durable=durable, drafts=drafts) as file, telling_storage(path):
+        file.write(data)
+
+
+@contextlib.contextmanager
+def open_atomically(
+    path: Path, *, durable: bool = False, drafts: Path | None = None
+) -> Iterator[io.BufferedWriter]:
+    """Give a file to write to; it appears under ``path`` at the end of the block, or not at all.
+
+    What the block itself raises passes through: write within ``telling_storage``.
+
+    Args:
+        path: Its folder is made if need be.
+        durable: As for ``write_atomically``.
+        drafts: As for ``write_atomically``.
+
+    Raises:
+        StorageError: The disk is full or the folder cannot be written.
+    """
+    if is_remote(path):
+        with _open_upload(path) as file:
+            yield file
+        return
+    with telling_storage(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         if drafts:
             drafts.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=drafts or path.parent, prefix=_PREFIX)
+    try:
+        file = os.fdopen(handle, "wb")
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
+            yield file
+            with telling_storage(path):
+                file.flush()
                 if durable:
-                    file.flush()
                     os.fsync(file.fileno())
+        finally:
+            with telling_storage(path):  # on a full disk, closing fails to flush once more
+                file.close()
+        with telling_storage(path):
             os.chmod(name, 0o666 & ~_UMASK)  # mkstemp's files are private
             os.replace(name, path)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):  # interrupted just after the rename
-                os.unlink(name)
-            raise
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):  # interrupted just after the rename
+            os.unlink(name)
+        raise
+
+
+@contextlib.contextmanager
+def telling_storage(path: Path) -> Iterator[None]:
+    """Raise what goes wrong in the block as a ``StorageError`` that names ``path``."""
+    try:
+        yield
     except OSError as error:
         raise StorageError(path, _reason(error)) from error
 
 
+@contextlib.contextmanager
+def _open_upload(path: Path) -> Iterator[io.BufferedWriter]:
+    """Give a file on this machine that is sent to a remote ``path`` at the end of the block."""
+    # Not a remote file itself: an upload that is begun is finished even where the block fails.
+    with telling_storage(path):
+        handle, name = tempfile.mkstemp(prefix=_PREFIX)
+    try:
+        file = os.fdopen(handle, "wb")
+        try:
+            yield file
+        finally:
+            with telling_storage(Path(name)):
+                file.close()
+        with telling_storage(path), reaching(path):
+            send_file(Path(name), path)
+    finally:
+        os.unlink(name)
+
+
 def remove_stale(drafts: Path) -> None:
     """Remove temporary files that a killed process left in ``drafts``; best effort."""
+    if is_remote(drafts):  # none are made there
+        return
     with contextlib.suppress(OSError):
         for draft in drafts.glob(f"{_PREFIX}*"):
             with contextlib.suppress(OSError):

@@ -7,10 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from roi_cls import atomic
-from roi_cls.atomic import remove_stale, write_atomically
+from roi_cls.atomic import open_atomically, remove_stale, write_atomically
 from roi_cls.errors import StorageError
+from roi_cls.location import as_path
 
 REMEDY = (
     "Free space or give another folder (for crops with --cache DIR), then run the same command "
@@ -118,3 +120,37 @@ def test_only_old_drafts_are_removed(tmp_path: Path) -> None:
 
 def test_removing_drafts_of_no_folder_does_nothing(tmp_path: Path) -> None:
     remove_stale(tmp_path / "missing")
+
+
+def test_remote_file_is_written_without_drafts() -> None:
+    remote = as_path("memory://test-atomic")
+    write_atomically(remote / "a/b", b"one", durable=True, drafts=remote / "drafts")
+    with open_atomically(remote / "a/c") as file:
+        file.write(b"two")
+        assert not (remote / "a/c").exists()
+    remove_stale(remote / "drafts")
+    assert {str(path): path.read_bytes() for path in remote.rglob("*") if path.is_file()} == {
+        "memory://test-atomic/a/b": b"one",
+        "memory://test-atomic/a/c": b"two",
+    }
+
+
+def test_upload_that_fails_leaves_the_old_file_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = as_path("memory://test-atomic/old")
+    write_atomically(path, b"old")
+    with pytest.raises(ZeroDivisionError), open_atomically(path):
+        raise ZeroDivisionError
+    assert path.read_bytes() == b"old"
+
+    def fail(*_: object, **__: object) -> None:
+        raise EOFError("Could not connect")  # as clients do: no OSError
+
+    monkeypatch.setattr(MemoryFileSystem, "_open", fail)
+    monkeypatch.setattr(MemoryFileSystem, "put_file", fail)
+    expected = f"Cannot write 'memory://test-atomic/old': Could not connect. {REMEDY}"
+    with pytest.raises(StorageError) as caught:
+        write_atomically(path, b"new")
+    assert str(caught.value) == expected
+    with pytest.raises(StorageError) as caught, open_atomically(path):
+        pass
+    assert str(caught.value) == expected

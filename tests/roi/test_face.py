@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roi_cls.roi.box import Box
-from roi_cls.roi.face import Detection, Face
+from roi_cls.roi.face import Detection, Face, Step
 
 FINITE = st.floats(-1e6, 1e6)
 
@@ -21,9 +21,16 @@ def faces(draw: st.DrawFn) -> Face:
     return Face(box, draw(st.floats(0, 1)), tuple(points), draw(st.sampled_from(["short", "full"])))
 
 
-@given(st.integers(1, 10**5), st.integers(1, 10**5), st.lists(faces(), max_size=4))
-def test_json_gives_back_the_same_detection(height: int, width: int, found: list[Face]) -> None:
-    detection = Detection(height, width, tuple(found))
+@given(
+    st.integers(1, 10**5),
+    st.integers(1, 10**5),
+    st.lists(faces(), max_size=4),
+    st.sampled_from([None, "short", "full", "tiles"]),
+)
+def test_json_gives_back_the_same_detection(
+    height: int, width: int, found: list[Face], step: Step | None
+) -> None:
+    detection = Detection(height, width, tuple(found), step)
     assert Detection.from_dict(json.loads(json.dumps(detection.to_dict()))) == detection
 
 
@@ -31,8 +38,10 @@ def test_json_gives_back_the_same_detection(height: int, width: int, found: list
     ("values", "error"),
     [
         ({"height": 1, "width": 1}, KeyError),
-        ({"height": None, "width": 1, "faces": []}, TypeError),
-        ({"height": "a", "width": 1, "faces": []}, ValueError),
+        ({"height": 1, "width": 1, "faces": []}, KeyError),
+        ({"height": None, "width": 1, "faces": [], "step": None}, TypeError),
+        ({"height": "a", "width": 1, "faces": [], "step": None}, ValueError),
+        ({"height": 1, "width": 1, "faces": [], "step": "long"}, ValueError),
         ({"height": 1, "width": 1, "faces": [{"box": [1, 2, 3]}]}, TypeError),
     ],
 )

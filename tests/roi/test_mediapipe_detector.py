@@ -1,11 +1,14 @@
 """The real networks on drawn people: found where they are, quiet, and closed without a trace."""
 
+import dataclasses
 import multiprocessing
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
+import cv2
 import numpy as np
 import pytest
 
@@ -18,8 +21,12 @@ from roi_cls.roi.image import Image
 from roi_cls.roi.mediapipe_detector import MediapipeDetector
 from roi_cls.roi.models import DetectorModel, resolve_models
 from roi_cls.roi.params import CropParams
+from roi_cls.roi.picture import Picture
 
 PARAMS = CropParams()
+BLANK = Picture.of(np.full((60, 60, 3), 128, np.uint8))
+SURE_INDEX = 0
+"""Of a drawn picture with a face that short range is sure of."""
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +43,7 @@ def detector(models: tuple[DetectorModel, ...]) -> Iterator[MediapipeDetector]:
 @pytest.mark.parametrize("index", range(6))
 def test_drawn_face_is_found_where_it_was_drawn(detector: MediapipeDetector, index: int) -> None:
     persons = place_persons(0, index)
-    detection = detector.detect(draw_picture(0, index, None))
+    detection = detector.detect(Picture.of(draw_picture(0, index, None)))
     assert (detection.height, detection.width) == (448, 640)
     for person in persons[:1]:
         face = detection.faces[0]
@@ -49,21 +56,51 @@ def test_drawn_face_is_found_where_it_was_drawn(detector: MediapipeDetector, ind
 
 def test_grey_noise_holds_no_face(detector: MediapipeDetector) -> None:
     noise = np.random.default_rng(0).integers(100, 150, (240, 320, 1), np.uint8)
-    detection = detector.detect(np.repeat(noise, 3, axis=2))
+    detection = detector.detect(Picture.of(np.repeat(noise, 3, axis=2)))
     assert not [face for face in detection.faces if face.score >= PARAMS.min_score]
 
 
-def test_mirrored_picture_gives_the_mirrored_face(detector: MediapipeDetector) -> None:
-    image = draw_picture(0, 1, None)
-    face = detector.detect(image).faces[0]
-    mirrored = detector.detect(np.ascontiguousarray(image[:, ::-1])).faces[0]
-    left, top, right, bottom = face.box.xyxy
-    assert Box(640 - right, top, 640 - left, bottom).iou(mirrored.box) > 0.85
+@pytest.mark.parametrize("index", range(6))
+@pytest.mark.parametrize("scale", [1.0, 0.4, 0.15])
+def test_mirrored_picture_gives_the_mirrored_faces(
+    detector: MediapipeDetector, index: int, scale: float
+) -> None:
+    image = draw_picture(0, index, None)
+    size = (round(640 * scale), round(448 * scale))
+    image[:] = cv2.copyMakeBorder(
+        cv2.resize(image, size, interpolation=cv2.INTER_AREA),
+        *(0, 448 - size[1], 0, 640 - size[0]),
+        cv2.BORDER_REPLICATE,
+    )
+    faces = detector.detect(Picture.of(image)).faces
+    mirrored = detector.detect(Picture.of(np.ascontiguousarray(image[:, ::-1]))).faces
+    assert len(faces) == len(mirrored)
+    for one, other in zip(faces, mirrored, strict=True):
+        left, top, right, bottom = one.box.xyxy
+        assert other.box.xyxy == pytest.approx((640 - right, top, 640 - left, bottom), abs=2)
+        assert one.score == pytest.approx(other.score, abs=0.02)
+        (eye_x, eye_y), _ = one.keypoints[:2]
+        assert other.keypoints[1] == pytest.approx((640 - eye_x, eye_y), abs=2)
+
+
+def test_small_face_in_a_large_picture_is_found_on_tiles(detector: MediapipeDetector) -> None:
+    drawn, person = draw_picture(0, 0, None), place_persons(0, 0)[0]
+    image = np.full((1400, 2100, 3), drawn.mean(axis=(0, 1)).astype(np.uint8), np.uint8)
+    part = cv2.resize(drawn, (224, 157), interpolation=cv2.INTER_AREA)
+    image[900:1057, 1500:1724] = part
+    detection = detector.detect(Picture.of(image))
+    left, top, right, bottom = (0.35 * value for value in person.face_box.xyxy)
+    assert detection.step == "tiles"
+    expected = Box(1500 + left, 900 + top, 1500 + right, 900 + bottom)
+    assert detection.faces[0].score >= 0.5
+    assert detection.faces[0].box.iou(expected) > 0.3
 
 
 def test_faces_come_best_first(detector: MediapipeDetector) -> None:
     for index in range(4):
-        scores = [face.score for face in detector.detect(draw_picture(0, index, None)).faces]
+        scores = [
+            face.score for face in detector.detect(Picture.of(draw_picture(0, index, None))).faces
+        ]
         assert scores == sorted(scores, reverse=True)
 
 
@@ -71,47 +108,71 @@ def test_faces_come_best_first(detector: MediapipeDetector) -> None:
 def test_picture_of_any_shape_has_an_answer(
     detector: MediapipeDetector, shape: tuple[int, int]
 ) -> None:
-    detection = detector.detect(np.full((*shape, 3), 128, np.uint8))
+    detection = detector.detect(Picture.of(np.full((*shape, 3), 128, np.uint8)))
     assert (detection.height, detection.width) == shape
 
 
 def test_array_that_is_a_view_has_the_same_answer(detector: MediapipeDetector) -> None:
     image = draw_picture(0, 0, None)
-    assert detector.detect(np.asfortranarray(image)) == detector.detect(image)
+    view = Picture.of(np.asfortranarray(image))
+    assert detector.detect(view) == detector.detect(Picture.of(image))
 
 
 def test_face_in_a_shrunk_picture_is_told_in_its_own_pixels(
     detector: MediapipeDetector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    image = draw_picture(0, 0, None)
-    face = detector.detect(image).faces[0]
+    picture = Picture.of(draw_picture(0, 0, None))
+    face = detector.detect(picture).faces[0]
     monkeypatch.setattr(mediapipe_detector, "LONGEST_SIDE_PX", 320)
-    shrunk = detector.detect(image)
+    shrunk = detector.detect(picture)
     assert (shrunk.height, shrunk.width) == (448, 640)
     assert shrunk.faces[0].box.iou(face.box) > 0.7
     assert shrunk.faces[0].keypoints[0] == pytest.approx(face.keypoints[0], abs=12)
 
 
-def test_second_network_is_asked_only_where_the_first_finds_no_face(
+def test_second_network_is_asked_only_where_the_first_is_not_sure(
     models: tuple[DetectorModel, ...],
 ) -> None:
-    blank, drawn = np.full((60, 60, 3), 128, np.uint8), draw_picture(0, 0, None)
+    drawn = Picture.of(draw_picture(0, SURE_INDEX, None))
     with MediapipeDetector(models, PARAMS) as detector:
-        assert {face.model for face in detector.detect(drawn).faces} == {"short"}
+        detection = detector.detect(drawn)
+        assert detection.step == "short"
+        assert {face.model for face in detection.faces} == {"short"}
         assert list(detector._networks) == ["short"]
-        detector.detect(blank)
+        assert detector.detect(BLANK).step == "tiles"
         assert list(detector._networks) == ["short", "full"]
+
+
+@pytest.mark.parametrize("kind", ["short", "full"])
+def test_one_network_sees_the_whole_frame_only(kind: Literal["short", "full"]) -> None:
+    params = CropParams(detector=kind)
+    with MediapipeDetector(resolve_models(kind), params) as detector:
+        detection = detector.detect(Picture.of(draw_picture(0, SURE_INDEX, None)))
+        assert detection.step == kind
+        assert {face.model for face in detection.faces} == {kind}
+        assert detector.detect(BLANK) == Detection(60, 60, (), kind)
+
+
+def test_model_of_the_user_sees_the_whole_frame_only(models: tuple[DetectorModel, ...]) -> None:
+    own = dataclasses.replace(models[1], name="custom")
+    with MediapipeDetector([own], PARAMS) as detector:
+        detection = detector.detect(Picture.of(draw_picture(0, SURE_INDEX, None)))
+        assert detection.step is None
+        assert {face.model for face in detection.faces} == {"custom"}
+        assert not detector.detect(BLANK).faces
 
 
 def test_stricter_score_asks_the_second_network(models: tuple[DetectorModel, ...]) -> None:
     with MediapipeDetector(models, CropParams(min_score=1.0)) as detector:
-        faces = detector.detect(draw_picture(0, 0, None)).faces
-    assert {face.model for face in faces} == {"short", "full"}
+        detection = detector.detect(Picture.of(draw_picture(0, 0, None)))
+        assert list(detector._networks) == ["short", "full"]
+    assert detection.step == "tiles"
+    assert detection.faces[0].score > 0.5
 
 
 def test_closing_twice_does_nothing(models: tuple[DetectorModel, ...]) -> None:
     detector = MediapipeDetector(models[:1], PARAMS)
-    detector.detect(np.zeros((8, 8, 3), np.uint8))
+    detector.detect(BLANK)
     detector.close()
     detector.close()
 
@@ -124,7 +185,7 @@ def test_damaged_model_is_told(tmp_path: Path, content: bytes) -> None:
         MediapipeDetector([DetectorModel("custom", path, "0" * 64)], PARAMS) as detector,
         pytest.raises(DetectorModelError) as caught,
     ):
-        detector.detect(np.zeros((8, 8, 3), np.uint8))
+        detector.detect(BLANK)
     message = str(caught.value)
     assert message.startswith(f"Cannot load the face detector {str(path)!r}: ")
     assert message.endswith(
@@ -139,7 +200,7 @@ def test_model_that_vanished_is_told(tmp_path: Path) -> None:
         MediapipeDetector([DetectorModel("custom", path, "0" * 64)], PARAMS) as detector,
         pytest.raises(DetectorModelError, match=r"^Cannot load the face detector .*No such file"),
     ):
-        detector.detect(np.zeros((8, 8, 3), np.uint8))
+        detector.detect(BLANK)
 
 
 def test_cut_model_is_told(tmp_path: Path, models: tuple[DetectorModel, ...]) -> None:
@@ -149,7 +210,7 @@ def test_cut_model_is_told(tmp_path: Path, models: tuple[DetectorModel, ...]) ->
         MediapipeDetector([DetectorModel("custom", path, "0" * 64)], PARAMS) as detector,
         pytest.raises(DetectorModelError, match=r"Give a MediaPipe face detection model \(\.tfl"),
     ):
-        detector.detect(np.zeros((8, 8, 3), np.uint8))
+        detector.detect(BLANK)
 
 
 def test_missing_library_is_told(
@@ -160,7 +221,7 @@ def test_missing_library_is_told(
         MediapipeDetector(models, PARAMS) as detector,
         pytest.raises(DetectorModelError, match=r"^Cannot load MediaPipe: .*apt-get install -y "),
     ):
-        detector.detect(np.zeros((8, 8, 3), np.uint8))
+        detector.detect(BLANK)
 
 
 SCRIPT = """
@@ -168,9 +229,11 @@ import numpy as np
 from roi_cls.roi import CropParams
 from roi_cls.roi.mediapipe_detector import MediapipeDetector
 from roi_cls.roi.models import resolve_models
+from roi_cls.roi.picture import Picture
 
+picture = Picture.of(np.full((60, 60, 3), 128, np.uint8))
 with MediapipeDetector(resolve_models("auto", fetch=False), CropParams()) as detector:
-    print(len(detector.detect(np.full((60, 60, 3), 128, np.uint8)).faces))
+    print(len(detector.detect(picture).faces))
 """
 
 
@@ -184,7 +247,7 @@ def test_process_that_detects_says_nothing_on_stderr() -> None:
 
 def _detect_there(models: tuple[DetectorModel, ...], image: Image) -> Detection:
     with MediapipeDetector(models, PARAMS) as detector:
-        return detector.detect(image)
+        return detector.detect(Picture.of(image))
 
 
 def test_spawned_process_sees_the_same(
@@ -196,4 +259,4 @@ def test_spawned_process_sees_the_same(
     monkeypatch.setattr(sys, "path", [*sys.path, str(pytestconfig.rootpath)])
     image = draw_picture(0, 0, None)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        assert pool.apply(_detect_there, (models, image)) == detector.detect(image)
+        assert pool.apply(_detect_there, (models, image)) == detector.detect(Picture.of(image))

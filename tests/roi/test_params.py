@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from roi_cls.errors import BundleError
-from roi_cls.roi.params import CropParams
+from roi_cls.roi.params import CropParams, DetectorKind
 
 # One other value for each field; test_every_field_is_in_the_table fails when one is missing.
 OTHERS: dict[str, Any] = {
@@ -20,7 +20,7 @@ OTHERS: dict[str, Any] = {
     "margin": 0.31,
     "align": True,
     "size_px": 225,
-    "fallback": "center",
+    "fallback": "skip",
     "full_frame": "squash",
     "border": "shift",
     "resampling": "lanczos",
@@ -33,10 +33,11 @@ def test_every_field_is_in_the_table() -> None:
 
 
 def test_digest_never_changes_for_the_same_recipe() -> None:
-    assert CropParams().digest == "bbe98e8d3249cc86823bb6ded3bce46ecabd5b82d393132dafa2b4809cf489a2"
+    # Of values that are given, so that other defaults need no other digest here.
+    params = CropParams(**{**OTHERS, "crop": "face"})
+    assert params.digest == "8b9124270cadc6bb650403f41a7186f524719abdc9aef486750271e9c105894c"
     assert (
-        CropParams().detector_digest
-        == "02938822f12721bf9a4a2779cb41f57c61a1f3de12bbba6df278930182bbaf6c"
+        params.detector_digest == "a5cd16b2cb82d3be5c43b549f116e2978c82521a2416ca63d08493b4615d0102"
     )
 
 
@@ -50,6 +51,16 @@ def test_detector_digest_changes_only_with_what_decides_a_detection(name: str) -
     other = replace(CropParams(), **{name: OTHERS[name]})
     changed = other.detector_digest != CropParams().detector_digest
     assert changed is (name in DETECTION_FIELDS)
+
+
+@pytest.mark.parametrize(("detector", "is_other"), [("auto", True), ("short", False)])
+def test_all_faces_need_a_detection_of_their_own_where_the_search_may_end_early(
+    detector: DetectorKind, is_other: bool
+) -> None:
+    largest = CropParams(detector=detector)
+    every = replace(largest, face="all")
+    assert every.wants_all_faces is is_other
+    assert (every.detector_digest != largest.detector_digest) is is_other
 
 
 def test_full_crops_share_one_empty_detection_whatever_the_detector() -> None:
@@ -87,6 +98,7 @@ def test_json_gives_back_the_same_recipe(name: str | None) -> None:
     [
         ({"crop": "half"}, r"crop must be one of \('face', 'full'\), got 'half'"),
         ({"border": "wrap"}, r"border must be one of .*'shift'\), got 'wrap'"),
+        ({"fallback": "none"}, r"fallback must be one of .*'skip', 'error'\), got 'none'"),
         ({"face": []}, r"face must be one of .*, got \[\]"),
         ({"min_score": -0.1}, r"min_score must be between 0 and 1, got -0\.1"),
         ({"min_score": float("nan")}, r"min_score must be between 0 and 1, got nan"),
@@ -112,7 +124,7 @@ def test_value_out_of_range_is_refused(changes: dict[str, Any], message: str) ->
     [
         (
             {"version": 99},
-            "Cannot use the crop recipe: it has version 99, this program cuts version 1. "
+            "Cannot use the crop recipe: it has version 99, this program cuts version 2. "
             "Install the roi-cls that wrote it.",
         ),
         (

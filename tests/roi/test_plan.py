@@ -11,7 +11,7 @@ from roi_cls.errors import NoFaceError
 from roi_cls.roi.box import Box
 from roi_cls.roi.face import Detection, Face
 from roi_cls.roi.params import Border, CropParams, FaceChoice, FullFrame
-from roi_cls.roi.plan import Reason, plan_crop
+from roi_cls.roi.plan import CropPlan, Cut, Reason, choose_reduction, plan_crop
 
 EYES_LEVEL = ((0.0, 0.0), (10.0, 0.0))
 
@@ -26,6 +26,15 @@ def see(*faces: Face, height: int = 100, width: int = 200) -> Detection:
     return Detection(height, width, faces)
 
 
+def only_cut(plan: CropPlan) -> Cut:
+    (cut,) = plan.cuts
+    return cut
+
+
+def plan_one(detection: Detection, params: CropParams) -> Cut:
+    return only_cut(plan_crop(detection, params))
+
+
 BIG = make_face(Box(0, 0, 60, 60), score=0.6)
 SURE = make_face(Box(140, 10, 170, 40), score=0.95)
 CENTRAL = make_face(Box(85, 35, 115, 65), score=0.7)
@@ -38,9 +47,17 @@ SMALL = make_face(Box(90, 40, 100, 50), score=0.8)
 )
 def test_face_choice_decides_between_faces_that_count(choice: FaceChoice, expected: Face) -> None:
     plan = plan_crop(see(SURE, CENTRAL, BIG, FAINT, SMALL), CropParams(face=choice))
-    assert plan.face is expected
+    assert only_cut(plan).face is expected
     assert (plan.source, plan.reason, plan.faces) == ("face", None, 3)
     assert plan.best_score == expected.score
+
+
+def test_all_faces_that_count_are_cut_the_largest_first() -> None:
+    plan = plan_crop(see(SURE, CENTRAL, BIG, FAINT, SMALL), CropParams(face="all"))
+    assert [cut.face for cut in plan.cuts] == [BIG, SURE, CENTRAL]  # of equal ones, the surer
+    assert (plan.source, plan.reason, plan.faces, plan.best_score) == ("face", None, 3, 0.6)
+    alone = [plan_one(see(face), CropParams()) for face in (BIG, SURE, CENTRAL)]
+    assert list(plan.cuts) == alone
 
 
 @pytest.mark.parametrize(
@@ -56,9 +73,11 @@ def test_full_frame_stands_in_with_a_reason(
     faces: tuple[Face, ...], reason: Reason, best: float | None
 ) -> None:
     plan = plan_crop(see(*faces), CropParams())
-    assert (plan.source, plan.reason, plan.face, plan.faces) == ("full_frame", reason, None, 0)
+    assert (plan.source, plan.reason, plan.faces) == ("full_frame", reason, 0)
     assert plan.best_score == best
-    assert plan.region == Box(0, -50, 200, 150)
+    assert plan.cuts == (Cut(Box(0, -50, 200, 150)),)
+    skipped = plan_crop(see(*faces), CropParams(fallback="skip", face="all"))
+    assert skipped == CropPlan(None, reason, (), 0, best)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +90,7 @@ def test_full_frame_stands_in_with_a_reason(
 )
 def test_forbidden_fallback_raises_with_the_reason(faces: tuple[Face, ...], what: str) -> None:
     with pytest.raises(NoFaceError) as caught:
-        plan_crop(see(*faces), CropParams(fallback="error"))
+        plan_crop(see(*faces), CropParams(fallback="error", min_face_px=24))
     assert str(caught.value) == (
         f"{what} (min_score 0.5, min_face 24 px). Lower the threshold or use --fallback full."
     )
@@ -86,17 +105,15 @@ def test_forbidden_fallback_raises_with_the_reason(faces: tuple[Face, ...], what
     ],
 )
 def test_full_frame_is_made_square(full_frame: FullFrame, expected: Box) -> None:
-    assert plan_crop(see(), CropParams(full_frame=full_frame)).region == expected
+    assert plan_one(see(), CropParams(full_frame=full_frame)) == Cut(expected)
     plan = plan_crop(see(BIG), CropParams(crop="full", full_frame=full_frame))
-    assert (plan.region, plan.source, plan.reason, plan.best_score) == (
-        expected, "full_frame", None, None,
-    )  # fmt: skip
+    assert plan == CropPlan("full_frame", None, (Cut(expected),), 0, None)
 
 
 def test_center_fallback_cuts_the_middle_whatever_full_frames_do() -> None:
-    assert plan_crop(see(), CropParams(fallback="center")).region == Box(50, 0, 150, 100)
+    assert plan_one(see(), CropParams(fallback="center")) == Cut(Box(50, 0, 150, 100))
     full = CropParams(crop="full", fallback="center")  # nothing falls back here
-    assert plan_crop(see(), full).region == Box(0, -50, 200, 150)
+    assert plan_one(see(), full) == Cut(Box(0, -50, 200, 150))
 
 
 @st.composite
@@ -109,17 +126,104 @@ def detections(draw: st.DrawFn) -> Detection:
     return Detection(height, width, (Face(box, 0.9, tuple(points), "full"),))
 
 
-@given(detections(), st.floats(0, 5), st.sampled_from(["replicate", "constant"]))
-def test_square_holds_the_face_with_its_margin(
-    detection: Detection, margin: float, border: Border
+SIZES = st.sampled_from([8, 33, 224, 600])
+
+
+def is_inside(region: Box, detection: Detection) -> bool:
+    within_width = region.left >= 0 and region.right <= detection.width
+    return within_width and region.top >= 0 and region.bottom <= detection.height
+
+
+@given(detections(), st.floats(0, 5), st.sampled_from(["replicate", "constant"]), SIZES)
+def test_square_holds_the_face_with_its_margin_to_a_pixel(
+    detection: Detection, margin: float, border: Border, size_px: int
 ) -> None:
-    plan = plan_crop(detection, CropParams(margin=margin, min_face_px=0, border=border))
-    wanted, region = detection.faces[0].box.expand(margin), plan.region
-    assert region.width == pytest.approx(region.height)
-    assert region.left <= wanted.left + 1e-6
-    assert region.right >= wanted.right - 1e-6
-    assert region.top <= wanted.top + 1e-6
-    assert region.bottom >= wanted.bottom - 1e-6
+    params = CropParams(margin=margin, min_face_px=0, border=border, size_px=size_px)
+    free = detection.faces[0].box.expand(margin).square()
+    region = plan_one(detection, params).region
+    step = choose_reduction(region, size_px)
+    assert all(map(math.isfinite, region.xyxy))
+    assert region.width == region.height
+    assert abs(region.width - free.width) <= step  # less where the picture is no multiple of it
+    ranges = ((free.left, free.right, detection.width), (free.top, free.bottom, detection.height))
+    for center, (low, high, length) in zip(region.center, ranges, strict=True):
+        slack = 1.0 if low >= 0 and high <= length else 0.5  # what lies inside is held there
+        assert abs(center - (low + high) / 2) <= slack * step + 1e-6
+    for side, wanted, sign in zip(region.xyxy, free.xyxy, (1, 1, -1, -1), strict=True):
+        assert sign * (side - wanted) <= 1.5 * step + 1e-6
+
+
+@given(detections(), st.floats(0, 5), SIZES)
+def test_region_lies_on_whole_pixels_of_the_picture_as_it_is_reduced(
+    detection: Detection, margin: float, size_px: int
+) -> None:
+    params = CropParams(margin=margin, min_face_px=0, size_px=size_px)
+    region = plan_one(detection, params).region
+    factor = choose_reduction(region, size_px)
+    assert all(side == round(side) and side % factor == 0 for side in region.xyxy)
+    assert factor == 1 or region.width >= factor * size_px
+
+
+@given(
+    st.tuples(st.integers(1, 4000), st.integers(1, 4000)),
+    st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0.01, 1)),
+    SIZES,
+)
+def test_region_inside_the_picture_stays_inside(
+    size: tuple[int, int], place: tuple[float, float, float], size_px: int
+) -> None:
+    height, width = size
+    x, y, share = place
+    side = share * min(size)
+    left, top = x * (width - side), y * (height - side)
+    box = Box(left, top, min(left + side, width), min(top + side, height))
+    detection = see(make_face(box), height=height, width=width)
+    params = CropParams(margin=0, min_face_px=0, size_px=size_px)
+    assert is_inside(plan_one(detection, params).region, detection)
+
+
+@given(st.integers(1, 9000), st.integers(1, 9000), SIZES, st.sampled_from(["pad", "crop"]))
+def test_full_frame_is_square_and_on_whole_pixels_too(
+    height: int, width: int, size_px: int, full_frame: FullFrame
+) -> None:
+    params = CropParams(crop="full", full_frame=full_frame, size_px=size_px)
+    detection = Detection(height, width, ())
+    region = plan_one(detection, params).region
+    factor = choose_reduction(region, size_px)
+    assert region.width == region.height
+    assert all(side % factor == 0 for side in region.xyxy)
+    if full_frame == "crop":
+        assert is_inside(region, detection)
+    wanted = max(height, width) if full_frame == "pad" else min(height, width)
+    assert abs(region.width - wanted) < factor
+    for center, length in zip(region.center, (width, height), strict=True):
+        assert abs(center - length / 2) < factor
+
+
+@pytest.mark.parametrize(
+    ("region", "size_px", "factor"),
+    [
+        (Box(0, 0, 15.9, 99), 8, 1),
+        (Box(0, 0, 16, 99), 8, 2),
+        (Box(0, 0, 99, 31.9), 8, 2),
+        (Box(0, 0, 63.9, 99), 8, 2),
+        (Box(-50, -50, 14, 14), 8, 4),
+        (Box(0, 0, 200, 127.9), 8, 4),
+        (Box(0, 0, 128, 128), 8, 8),
+        (Box(0, 0, 5000, 5000), 8, 8),
+        (Box(0, 0, 0.1, 0.1), 4096, 1),
+    ],
+)
+def test_reduction_leaves_the_crop_its_pixels(region: Box, size_px: int, factor: int) -> None:
+    assert choose_reduction(region, size_px) == factor
+
+
+def test_region_that_is_rounded_up_to_the_next_reduction_lies_on_its_pixels() -> None:
+    face = make_face(Box(103.0, 42.0, 166.9, 105.9))  # 63.9 wide: at 64 the next one begins
+    params = CropParams(margin=0, size_px=8)
+    region = plan_one(see(face, height=400, width=400), params).region
+    assert (region.width, choose_reduction(region, 8)) == (64, 4)
+    assert region.left % 4 == region.top % 4 == 0
 
 
 @given(detections(), st.floats(0, 5), st.booleans())
@@ -127,24 +231,27 @@ def test_shifted_square_keeps_its_size_and_lies_inside_where_it_fits(
     detection: Detection, margin: float, align: bool
 ) -> None:
     params = CropParams(margin=margin, min_face_px=0, align=align)
-    free = plan_crop(detection, params)
-    plan = plan_crop(detection, replace(params, border="shift"))
-    assert plan.region.width == pytest.approx(free.region.width)
-    turn = math.radians(plan.angle)
-    reach = plan.region.width / 2 * (abs(math.cos(turn)) + abs(math.sin(turn)))
+    free = detection.faces[0].box.expand(margin).square()
+    cut = plan_one(detection, replace(params, border="shift"))
+    step = 1e-6 if cut.angle else choose_reduction(cut.region, params.size_px)
+    assert abs(cut.region.width - free.width) <= step
+    turn = math.radians(cut.angle)
+    reach = free.width / 2 * (abs(math.cos(turn)) + abs(math.sin(turn)))
     lengths = (detection.width, detection.height)
-    for center, length in zip(plan.region.center, lengths, strict=True):
+    for center, length in zip(cut.region.center, lengths, strict=True):
         if 2 * reach <= length:
-            assert reach - 1e-6 <= center <= length - reach + 1e-6
+            assert reach - step <= center <= length - reach + step
         else:
-            assert center == pytest.approx(length / 2)
+            assert abs(center - length / 2) <= step
+    if free.width <= min(lengths) and not cut.angle:
+        assert is_inside(cut.region, detection)
 
 
 @given(detections())
 def test_aligned_eyes_lie_level(detection: Detection) -> None:
-    plan = plan_crop(detection, CropParams(align=True, min_face_px=0))
+    cut = plan_one(detection, CropParams(align=True, min_face_px=0))
     (right_x, right_y), (left_x, left_y) = detection.faces[0].keypoints[:2]
-    turn = math.radians(plan.angle)
+    turn = math.radians(cut.angle)
     dx, dy = left_x - right_x, left_y - right_y
     assert abs(dy * math.cos(turn) - dx * math.sin(turn)) < 1e-6 * max(1, math.hypot(dx, dy))
     assert dx * math.cos(turn) + dy * math.sin(turn) >= 0  # the left eye stays on the right
@@ -152,5 +259,5 @@ def test_aligned_eyes_lie_level(detection: Detection) -> None:
 
 def test_unaligned_face_is_not_turned() -> None:
     tilted = replace(BIG, keypoints=((0.0, 0.0), (10.0, 10.0)))
-    assert plan_crop(see(tilted), CropParams()).angle == 0
-    assert plan_crop(see(tilted), CropParams(align=True)).angle == pytest.approx(45)
+    assert plan_one(see(tilted), CropParams()).angle == 0
+    assert plan_one(see(tilted), CropParams(align=True)).angle == pytest.approx(45)

@@ -1,0 +1,133 @@
+"""The two decoders, OpenCV and Pillow: encoded bytes to samples. Knows no file and no name.
+
+Both are kept from writing to stderr and from warning where that is possible.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import struct
+import threading
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import BmpImagePlugin, GifImagePlugin, JpegImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL.Image import DecompressionBombError
+from PIL.ImageFile import ImageFile
+
+from roi_cls.roi.image_header import UndecodableError, check_size, check_webp, read_orientation
+
+Samples = NDArray[np.integer[Any] | np.floating[Any]]
+"""(height, width) or (height, width, channels) as decoded; typed as by OpenCV."""
+_PLUGINS: dict[str, Callable[[io.BytesIO], ImageFile]] = {
+    "JPEG": JpegImagePlugin.JpegImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
+    "WebP": WebPImagePlugin.WebPImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+    "TIFF": TiffImagePlugin.TiffImageFile,
+}
+"""Constructed directly: ``PIL.Image.open`` adds a pixel limit of its own, a process-wide one."""
+# What Pillow may raise for a damaged file: mutated files gave the first four, its code the rest.
+_PILLOW_ERRORS = (
+    OSError, SyntaxError, ValueError, TypeError, LookupError, AttributeError, AssertionError,
+    ArithmeticError, EOFError, RuntimeError, struct.error, zlib.error,
+)  # fmt: skip
+_QUIET_LOCK = threading.Lock()
+# Without a handler Pillow's errors would reach stderr by logging's last resort.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+
+def decode_by_opencv(data: bytes, shape: tuple[int, int], flags: int) -> Samples:
+    """Return RGB or, as ``IMREAD_UNCHANGED``, RGBA where the file has alpha; 8 or 16 bits.
+
+    Not turned upright.
+
+    Raises:
+        UndecodableError: The pixels are damaged, or not of ``shape``, (height, width).
+        MemoryError: They do not fit.
+    """
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise MemoryError from error
+        raise UndecodableError("its pixel data are damaged") from error
+    if pixels is None or pixels.shape[:2] != shape:
+        raise UndecodableError("its pixel data are damaged")
+    if flags == cv2.IMREAD_UNCHANGED and pixels.ndim == 3:
+        order = cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB
+        pixels = cv2.cvtColor(pixels, order)
+    return pixels
+
+
+def decode_by_pillow(data: bytes, kind: str, max_pixels: int) -> tuple[Samples, int]:
+    """Return grey (16 bits), RGB or RGBA, and the EXIF orientation that is left to apply.
+
+    Raises:
+        UndecodableError: The picture is damaged, over the limit, or without a fixed range.
+    """
+    if kind == "WebP":
+        check_webp(data, max_pixels)
+    try:
+        with _quiet(), _PLUGINS[kind](io.BytesIO(data)) as picture:
+            check_size(picture.height, picture.width, max_pixels)
+            if isinstance(picture, TiffImagePlugin.TiffImageFile):
+                return _load_tiff(picture, data)
+            return _load_picture(picture), read_orientation(picture.info.get("exif", b""))
+    except DecompressionBombError as error:
+        raise UndecodableError("its frame is far over the limit of pixels") from error
+    except _PILLOW_ERRORS as error:
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise UndecodableError(f"its {kind} data cannot be decoded ({why})") from error
+
+
+def _load_picture(picture: ImageFile) -> Samples:
+    if picture.mode in ("I", "F"):
+        reason = "its pixels are float, signed or 32-bit numbers, which have no fixed range"
+        raise UndecodableError(reason, "Convert it to 8 or 16 bits, unsigned.")
+    picture.load()
+    if picture.mode.startswith("I;16"):  # Pillow's own conversion clips at 255
+        return np.array(picture, dtype=np.uint16)
+    return np.array(picture.convert("RGBA" if picture.has_transparency_data else "RGB"))
+
+
+def _load_tiff(picture: TiffImagePlugin.TiffImageFile, data: bytes) -> tuple[Samples, int]:
+    tags = picture.tag_v2
+    bits, photometric, orientation = tags.get(258, (1,)), tags.get(262), tags.get(274, 1)
+    pixels = _load_picture(picture)  # Pillow turns TIFF upright by itself
+    if picture.mode.startswith("I;16"):
+        if bits[0] < 16:
+            pixels = (pixels.astype(np.uint32) * 65535 // (2 ** bits[0] - 1)).astype(np.uint16)
+        return np.iinfo(np.uint16).max - pixels if photometric == 0 else pixels, 1
+    if 16 in bits and picture.mode in ("RGB", "RGBA"):  # of these Pillow keeps the upper byte
+        height, width = pixels.shape[:2] if orientation < 5 else pixels.shape[1::-1]
+        # A layout unknown to OpenCV is left to Pillow, which is at most one step off.
+        with suppress(UndecodableError), _silent_opencv():
+            # As stored: for 16-bit TIFF, IMREAD_COLOR_RGB gives other values (OpenCV 5.0.0).
+            deep = decode_by_opencv(data, (height, width), cv2.IMREAD_UNCHANGED)
+            return deep[..., : len(picture.mode)], orientation
+    return pixels, 1
+
+
+@contextmanager
+def _silent_opencv() -> Iterator[None]:
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Pillow's warnings about damaged metadata back; the filters belong to all threads."""
+    with _QUIET_LOCK, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,140 @@
+"""What a network is given to look at: a picture or a part of it, at a scale, perhaps mirrored.
+
+Knows where every pixel of it lies in the frame (the upright picture at full size); it must not
+know what is looked for.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Self
+
+import cv2
+import numpy as np
+
+from roi_cls.roi.box import Box
+from roi_cls.roi.face import KEYPOINT_NAMES, Face
+from roi_cls.roi.image import Image
+from roi_cls.roi.picture import FACTORS, Picture
+
+WHOLE_PX = 384
+"""Longer side that a reduced picture keeps: twice what the larger network sees of it.
+
+On 199 portraits of 768 px the best scores at 384 px are those at 768 px (short range: mean 0.899
+against 0.896, full range 0.786 against 0.780), and the boxes agree (IoU 0.98 in the median).
+"""
+REGION_PX = 256
+"""Longer side that a part of a picture keeps when it is read from a reduced one."""
+_OTHER_SIDE = tuple(
+    KEYPOINT_NAMES.index(name.replace("right", "*").replace("left", "right").replace("*", "left"))
+    for name in KEYPOINT_NAMES
+)  # (1, 0, 2, 3, 5, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Glimpse:
+    """Pixels, and the frame's coordinates of them."""
+
+    image: Image
+    """(height, width, 3) RGB uint8."""
+    left: float
+    """x in the frame of the image's left edge, in pixels of the frame."""
+    top: float
+    """y in the frame of the image's top edge, in pixels of the frame."""
+    scale: float
+    """Pixels of the frame that one pixel of the image stands for."""
+    is_mirrored: bool = False
+    """Whether x runs to the left in the frame."""
+
+    def mirror(self) -> Self:
+        """Return the same part of the frame, mirrored about its vertical middle."""
+        # OpenCV's flip takes a fortieth of the time of copying a reversed array.
+        image = np.asarray(cv2.flip(self.image, 1), dtype=np.uint8)
+        edge = self._x(self.image.shape[1])
+        return replace(self, image=image, left=edge, is_mirrored=not self.is_mirrored)
+
+    def place(self, face: Face) -> Face:
+        """Return a face seen in the image as it lies in the frame."""
+        x0, x1 = sorted((self._x(face.box.left), self._x(face.box.right)))
+        points = tuple((self._x(x), self._y(y)) for x, y in face.keypoints)
+        if self.is_mirrored and len(points) == len(_OTHER_SIDE):
+            points = tuple(points[i] for i in _OTHER_SIDE)
+        box = Box(x0, self._y(face.box.top), x1, self._y(face.box.bottom))
+        return replace(face, box=box, keypoints=points)
+
+    def _x(self, x: float) -> float:
+        return self.left + (-x if self.is_mirrored else x) * self.scale
+
+    def _y(self, y: float) -> float:
+        return self.top + y * self.scale
+
+
+def glimpse_whole(picture: Picture) -> Glimpse:
+    """Return the whole picture, reduced while its longer side stays at ``WHOLE_PX`` or above."""
+    return _reduce(picture, _factor(max(picture.height, picture.width), WHOLE_PX))
+
+
+def glimpse_region(picture: Picture, region: Box) -> Glimpse:
+    """Return the pixels that hold a region of the frame, reduced where it is large.
+
+    What lies outside the frame is grey.
+    """
+    side = max(region.width, region.height)
+    factor = _factor(side, REGION_PX)
+    whole = _reduce(picture, factor)
+    height, width = whole.image.shape[:2]
+    place = picture.to_reduced(region, factor)
+    left, right = _cover(place.left, place.right)
+    top, bottom = _cover(place.top, place.bottom)
+    inside = whole.image[max(0, top) : bottom, max(0, left) : right]
+    # More than 8 times too large: pixels are left out, and the image is small whatever the face.
+    stride = max(1, int(side / factor / REGION_PX))
+    above, below, before, after = (
+        max(0, margin) // stride for margin in (-top, bottom - height, -left, right - width)
+    )
+    image = cv2.copyMakeBorder(
+        inside[::stride, ::stride],
+        above,
+        below,
+        before,
+        after,
+        cv2.BORDER_CONSTANT,
+        value=(128, 128, 128),
+    )
+    return Glimpse(
+        np.asarray(image, dtype=np.uint8),
+        whole.left + (max(0, left) - before * stride) * factor,
+        whole.top + (max(0, top) - above * stride) * factor,
+        factor * stride,
+    )
+
+
+def is_brighter_left(image: Image) -> bool:
+    """Return whether the picture is brighter on its left than on its right.
+
+    Networks answer differently to a picture and its mirror image, by 6 % of the box's width in
+    the median on drawn faces. This says which of the two is looked at, so both have one answer;
+    looking at both would double the cost of the first step.
+    """
+    columns = cv2.reduce(image[::8], 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S)
+    sums = columns.reshape(-1, 3).sum(axis=1, dtype=np.int64)
+    # Integers, so that the two sums differ in their sign alone.
+    positions = 2 * np.arange(sums.size, dtype=np.int64) - (sums.size - 1)
+    return bool(np.dot(sums, positions) < 0)
+
+
+def _factor(side_px: float, kept_px: int) -> int:
+    return max(factor for factor in FACTORS if factor == 1 or side_px / factor >= kept_px)
+
+
+def _reduce(picture: Picture, factor: int) -> Glimpse:
+    corner = picture.from_reduced(Box(0, 0, 1, 1), factor)
+    return Glimpse(picture.reduced(factor), corner.left, corner.top, factor)
+
+
+def _cover(start: float, stop: float) -> tuple[int, int]:
+    """Return the pixels that hold an interval."""
+    nothing = 1e-6  # of a pixel: what rounding leaves must not add a pixel on one side
+    first = math.floor(start + nothing)
+    return first, max(first + 1, math.ceil(stop - nothing))
