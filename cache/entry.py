@@ -10,6 +10,7 @@ from pathlib import Path
 
 from roi_cls.atomic import write_atomically
 from roi_cls.errors import CacheError
+from roi_cls.location import reaching
 
 _MARK = b"\nsha256:"
 _TRAILER_LENGTH = len(_MARK) + 64 + 1  # 73: mark, hex digest, newline
@@ -34,12 +35,13 @@ def read_entry(path: Path) -> bytes | None:
         CacheError: The file is there and cannot be read.
     """
     try:
-        data = path.read_bytes()
+        with reaching(path):
+            data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise CacheError(
-            f"Cannot read the cache entry {str(path)!r}: {error.strerror}. "
+            f"Cannot read the cache entry {str(path)!r}: {error.strerror or error}. "
             "Check its permissions or choose another folder with --cache DIR."
         ) from error
     payload, trailer = data[:-_TRAILER_LENGTH], data[-_TRAILER_LENGTH:]

@@ -1,81 +1,188 @@
-"""Which content lay under which path, so that an unchanged file is not read again.
+"""What is known without reading any picture: which content lies under a path, and its row.
 
-Only a memory: losing it costs time, never a crop. Knows paths and digests, no pixels.
+Only a memory, made from the entries: losing it costs time, never a crop. Knows no pixels.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-SETTLED_NS = 2_000_000_000
-"""A file changed less than 2 s ago may change again within the same time stamp: not trusted."""
+from roi_cls.cache.record import CropRecord, CropResult
+from roi_cls.cache.shard import Shard
+from roi_cls.cache.stamp import FileStamp
+from roi_cls.cache.store import FORMAT
+from roi_cls.closing import Closing
+from roi_cls.errors import CacheError
+from roi_cls.location import is_remote, user_cache_dir
+from roi_cls.roi import CropParams
+
+AT_ONCE = 256
+"""Paths looked up by one query; SQLite takes 999 parameters at least."""
 _BATCH = 512
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS contents (
+    path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER,
+    sha256 BLOB, crc INTEGER
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS rows (
+    recipe BLOB, sha256 BLOB, row BLOB, crc INTEGER, PRIMARY KEY (recipe, sha256)
+) WITHOUT ROWID;
+"""
+_FIND = """
+SELECT path, size, mtime_ns, ctime_ns, contents.sha256, contents.crc, row, rows.crc
+FROM contents JOIN rows ON rows.recipe = ? AND rows.sha256 = contents.sha256 WHERE path IN ({})
+"""
+# UnicodeDecodeError: SQLite's message quotes a damaged schema.
+_ERRORS = (sqlite3.DatabaseError, UnicodeDecodeError)
+PATIENCE_S = 30
+"""For other processes that write the index."""
+_Stored = tuple[bytes, bytes, int]
+"""Digest of the picture, row and the row's checksum."""
 
 
-class FileIndex:
-    """SQLite table from (path, size, mtime_ns, ctime_ns) to the SHA-256 of the file's bytes.
+def find_index(cache: Path, shard: Shard | None = None) -> Path:
+    """Return where the index of a cache lies; a shard has its own, so that each has one writer.
 
-    ctime_ns, because a file may be replaced by one of the same size and age: unpacked archives
-    often give all their files one time.
+    SQLite needs a file on this machine: of a remote cache, the index lies in the user's own cache.
 
-    Safe for several processes. A damaged index is thrown away and started anew; one that cannot be
-    written is read only.
+    Raises:
+        CacheError: The cache is remote, and this user has no folder for its index.
+    """
+    name = "index.sqlite" if shard is None else f"index-{shard.number}-of-{shard.count}.sqlite"
+    if not is_remote(cache):
+        return cache / FORMAT / name
+    try:
+        place = hashlib.sha256(str(cache).encode()).hexdigest()[:16]
+        return user_cache_dir() / "indexes" / place / FORMAT / name
+    except RuntimeError as error:
+        raise CacheError(
+            f"Cannot keep an index of the cache {str(cache)!r} on this machine: this user has no "
+            "home folder. Set XDG_CACHE_HOME to a folder you may write to."
+        ) from error
+
+
+class CropIndex(Closing):
+    """SQLite file with two tables: (path, stamp) to SHA-256, and (recipe, SHA-256) to row.
+
+    One process writes it, the one that drives a run, and several such are safe. A damaged index is
+    thrown away and started anew, a damaged line is unknown; an index that cannot be written is
+    only read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, params: CropParams) -> None:
         self._path = path
-        self._pending: list[tuple[bytes, int, int, int, str]] = []
+        self._recipe = bytes.fromhex(params.digest[:16])
+        # What every row of the recipe has in common is not stored with each.
+        self._common = {
+            "error": None,
+            "size_px": params.size_px,
+            "border": params.border,
+            "resampling": params.resampling,
+            "recipe": params.digest,
+        }
+        self._contents: list[tuple[Any, ...]] = []
+        self._rows: list[tuple[Any, ...]] = []
         self._connection = self._open()
 
-    def find(self, path: Path, status: os.stat_result) -> str | None:
-        """Return the digest remembered for the file as ``status`` describes it, else None."""
-        if not _is_settled(status):
-            return None
-        with self._forgiving():
-            row = self._connection.execute(
-                "SELECT sha256 FROM contents "
-                "WHERE path = ? AND size = ? AND mtime_ns = ? AND ctime_ns = ?",
-                _key(path, status),
-            ).fetchone()
-            return str(row[0]) if row else None
-        return None
+    def find(self, paths: Sequence[Path], stamps: Sequence[FileStamp]) -> list[CropRecord | None]:
+        """Return the row of each file as its stamp describes it, None where it is not known.
 
-    def remember(self, path: Path, status: os.stat_result, sha256: str) -> None:
-        """Keep the digest, unless the file's time is too new (or in the future) to be trusted.
-
-        To be called right after the file was read: later, it would look older than it was then.
+        Args:
+            paths: Pictures, at most ``AT_ONCE``.
+            stamps: What each file looks like now.
         """
-        if not _is_settled(status):
+        names = [_name(path) for path in paths]
+        stored = self._read(names, stamps)
+        return [
+            self._decode(path, *stored[name]) if name in stored else None
+            for path, name in zip(paths, names, strict=True)
+        ]
+
+    def remember(self, result: CropResult) -> None:
+        """Keep the row of a picture that was read; errors are tried again every time."""
+        record, stamp = result.record, result.stamp
+        if record.status == "error" or record.sha256 is None or stamp is None:
             return
-        self._pending.append((*_key(path, status), sha256))
-        if len(self._pending) >= _BATCH:
+        name, sha256 = _name(record.path), bytes.fromhex(record.sha256)
+        self._contents.append((name, *_numbers(stamp), sha256, _check(name, stamp, sha256)))
+        row = self._encode(record)
+        self._rows.append((self._recipe, sha256, row, self._check_row(sha256, row)))
+        if len(self._rows) >= _BATCH:
             self.flush()
 
     def flush(self) -> None:
         """Write what was remembered since the last flush."""
-        rows, self._pending = self._pending, []
-        with self._forgiving(), self._connection:
-            self._connection.executemany("REPLACE INTO contents VALUES (?, ?, ?, ?, ?)", rows)
+        contents, self._contents = self._contents, []
+        rows, self._rows = self._rows, []
+        for _ in range(2):  # the second time into a new file, where the old one was damaged
+            connection = self._connection
+            with self._forgiving(), connection:
+                connection.executemany("REPLACE INTO contents VALUES (?,?,?,?,?,?)", contents)
+                connection.executemany("REPLACE INTO rows VALUES (?,?,?,?)", rows)
+            if connection is self._connection:
+                return
 
     def close(self) -> None:
         """Flush and close."""
         self.flush()
         self._connection.close()
 
+    def _read(self, names: Sequence[bytes], stamps: Sequence[FileStamp]) -> dict[bytes, _Stored]:
+        expected = dict(zip(names, stamps, strict=True))
+        places = ",".join("?" * len(expected))
+        found: dict[bytes, _Stored] = {}
+        with self._forgiving():
+            for name, *numbers, sha256, crc, row, row_crc in self._connection.execute(
+                _FIND.format(places), (self._recipe, *expected)
+            ):
+                stamp = expected.get(name)
+                if (
+                    stamp
+                    and isinstance(sha256, bytes)  # damaged, a column is of any type
+                    and _numbers(stamp) == tuple(numbers)
+                    and crc == _check(name, stamp, sha256)
+                ):
+                    found[name] = (sha256, row, row_crc)
+        return found
+
+    def _encode(self, record: CropRecord) -> bytes:
+        values = record.to_dict()
+        for name in ("path", "sha256", *self._common):
+            del values[name]
+        return json.dumps(values, separators=(",", ":")).encode()
+
+    def _check_row(self, sha256: bytes, row: bytes) -> int:
+        return zlib.crc32(self._recipe + sha256 + row)
+
+    def _decode(self, path: Path, sha256: bytes, row: bytes, crc: int) -> CropRecord | None:
+        try:
+            if self._check_row(sha256, row) != crc:
+                return None
+            values = json.loads(row)
+            return CropRecord.from_dict(path, {**values, **self._common, "sha256": sha256.hex()})
+        except (KeyError, TypeError, ValueError):  # a value of another type
+            return None
+
     def _open(self) -> sqlite3.Connection:
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
             return _connect(self._path)
-        except sqlite3.OperationalError:  # cannot be opened or written: go on without one
-            return _connect(":memory:")
-        except sqlite3.DatabaseError:  # not a database any more
-            return self._start_anew()
+        except _ERRORS as error:
+            if _is_damage(error):
+                return self._start_anew()
+            # Never read-only while others write: so read, SQLite takes the file to stand still.
+            is_busy = _code(error) == sqlite3.SQLITE_BUSY
+            return _connect(":memory:") if is_busy else _connect_read_only(self._path)
 
     def _start_anew(self) -> sqlite3.Connection:
         for name in ("", "-wal", "-shm"):
@@ -83,41 +190,103 @@ class FileIndex:
                 os.unlink(f"{self._path}{name}")
         try:
             return _connect(self._path)
-        except sqlite3.DatabaseError:
+        except _ERRORS:
             return _connect(":memory:")
 
     @contextlib.contextmanager
     def _forgiving(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.OperationalError:
-            pass  # locked for 30 s, disk full, read only: slower next time, nothing lost
-        except sqlite3.DatabaseError:
-            self._connection.close()
-            self._connection = self._start_anew()
+        except _ERRORS as error:
+            if _is_damage(error):
+                self._connection.close()
+                self._connection = self._start_anew()
+            # Else locked for 30 s, disk full, read only: slower next time, nothing lost.
+
+
+def index_files(root: Path) -> list[Path]:
+    """Return the indexes of a cache: one, and one for each shard."""
+    folder = find_index(root.parent).parent if is_remote(root) else root
+    return sorted(folder.glob("index*.sqlite"))
+
+
+def check_index(path: Path) -> bool:
+    """Whether an index is sound, as far as SQLite can tell: one that is locked may be."""
+    try:
+        with contextlib.closing(_connect(path)) as database:
+            return bool(database.execute("PRAGMA integrity_check").fetchone() == ("ok",))
+    except _ERRORS:
+        return False
+
+
+def forget_recipe(path: Path, digest: str) -> None:
+    """Forget every row of a recipe, named by the first 16 digits of its digest."""
+    with contextlib.suppress(*_ERRORS), contextlib.closing(_connect(path)) as database:
+        with database:
+            database.execute("DELETE FROM rows WHERE recipe = ?", (bytes.fromhex(digest),))
+        database.execute("VACUUM")
 
 
 def _connect(path: Path | str) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=30)
+    connection = sqlite3.connect(path, timeout=PATIENCE_S)
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
+        _use_wal(connection)
         connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute(
-            "CREATE TABLE IF NOT EXISTS contents (path BLOB PRIMARY KEY, size INTEGER, "
-            "mtime_ns INTEGER, ctime_ns INTEGER, sha256 TEXT) WITHOUT ROWID"
-        )
+        connection.executescript(_SCHEMA)
         connection.commit()
-    except sqlite3.Error:
+        connection.execute(_FIND.format("?"), (b"", b""))  # a damaged name of a column shows here
+    except _ERRORS:
         connection.close()
         raise
     return connection
 
 
-def _is_settled(status: os.stat_result) -> bool:
-    # SQLite's integers have 64 bits; file systems know times before and after those.
-    return -(2**63) <= status.st_mtime_ns <= time.time_ns() - SETTLED_NS
+def _use_wal(connection: sqlite3.Connection) -> None:
+    give_up = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            # Of several processes that make one index, SQLite turns some away without waiting.
+            if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
-def _key(path: Path, status: os.stat_result) -> tuple[bytes, int, int, int]:
-    name = os.fsencode(os.path.abspath(path))
-    return name, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+def _connect_read_only(path: Path) -> sqlite3.Connection:
+    # immutable: without it SQLite wants to make its -shm file, which it cannot here.
+    uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+    try:
+        connection = sqlite3.connect(uri, uri=True)
+    except _ERRORS:
+        return _connect(":memory:")
+    try:
+        connection.execute(_FIND.format("?"), (b"", b""))
+    except _ERRORS:
+        connection.close()
+        return _connect(":memory:")
+    return connection
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether the file itself is the cause; else its surroundings are: locks, rights, space."""
+    return not isinstance(error, sqlite3.OperationalError) or _code(error) == sqlite3.SQLITE_ERROR
+
+
+def _code(error: Exception) -> int:
+    # The lower byte; the rest is detail. Errors of Python's own module have none.
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+
+
+def _name(path: Path) -> bytes:
+    return os.fsencode(str(path) if is_remote(path) else os.path.abspath(path))
+
+
+def _numbers(stamp: FileStamp) -> tuple[int, int, int]:
+    return stamp.size, stamp.mtime_ns, stamp.ctime_ns
+
+
+def _check(name: bytes, stamp: FileStamp, sha256: bytes) -> int:
+    return zlib.crc32(b"%b %d %d %d %b" % (name, *_numbers(stamp), sha256))

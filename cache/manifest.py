@@ -5,49 +5,70 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable
-from dataclasses import fields
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from roi_cls.atomic import write_atomically
-from roi_cls.cache.record import CropRecord
+from roi_cls.atomic import open_atomically, telling_storage
+from roi_cls.cache.manifest_parquet import open_parquet
+from roi_cls.cache.record import RECORD_FIELDS, CropRecord
 from roi_cls.errors import CacheError
 
-SUFFIXES = (".jsonl", ".csv")
+AddRow = Callable[[CropRecord], None]
 
 
-def write_manifest(path: Path, records: Iterable[CropRecord]) -> None:
-    """Write the rows as JSON lines or CSV, by the suffix of ``path``; all or nothing.
+@contextmanager
+def open_manifest(path: Path) -> Iterator[AddRow]:
+    """Give a function that adds a row; at the end of the block the file is there, or nothing is.
 
-    In CSV, boxes and points are written as JSON and what is absent is left empty. A path that is
-    no text (bytes that are not UTF-8) is escaped in JSON and written as it is in CSV.
+    The suffix says the form: JSON lines, CSV or Parquet. In CSV, boxes and points are written as
+    JSON and what is absent is left empty. A path that is no text (bytes that are not UTF-8) is
+    escaped in JSON and in Parquet, and written as it is in CSV.
 
     Raises:
-        CacheError: Another suffix.
+        CacheError: Another suffix, or Parquet without pyarrow.
         StorageError: The file cannot be written.
     """
     check_manifest_path(path)
-    text = _jsonl(records) if path.suffix.lower() == ".jsonl" else _csv(records)
-    write_atomically(path, text.encode("utf-8", "surrogateescape"))
+    open_form = _FORMS[path.suffix.lower()]
+    with open_atomically(path) as file, open_form(file, path) as add:
+        yield add
 
 
 def check_manifest_path(path: Path) -> None:
     """Raise ``CacheError`` unless the suffix names a form of manifest."""
-    if path.suffix.lower() not in SUFFIXES:
+    if path.suffix.lower() not in _FORMS:
         raise CacheError(
             f"Cannot write the manifest {str(path)!r}: its suffix names no known form. "
-            f"Use one of {', '.join(SUFFIXES)}."
+            f"Use one of {', '.join(_FORMS)}."
         )
 
 
-def _jsonl(records: Iterable[CropRecord]) -> str:
-    return "".join(_json(record.to_dict()) + "\n" for record in records)
+@contextmanager
+def _open_jsonl(file: io.BufferedWriter, path: Path) -> Iterator[AddRow]:
+    yield lambda record: _write(file, _json_line(record), path)
 
 
-def _json(values: dict[str, Any]) -> str:
+@contextmanager
+def _open_csv(file: io.BufferedWriter, path: Path) -> Iterator[AddRow]:
+    _write(file, ",".join(RECORD_FIELDS) + "\n", path)
+    yield lambda record: _write(file, _csv_line(record), path)
+
+
+_FORMS = {".jsonl": _open_jsonl, ".csv": _open_csv, ".parquet": open_parquet}
+
+
+def _write(file: io.BufferedWriter, text: str, path: Path) -> None:
+    # Only what is done to the file is told as its fault, not what happens between the rows.
+    with telling_storage(path):
+        file.write(text.encode("utf-8", "surrogateescape"))
+
+
+def _json_line(record: CropRecord) -> str:
+    values = record.to_dict()
     text = json.dumps(values, ensure_ascii=False)
-    return text if _is_unicode(text) else json.dumps(values)
+    return (text if _is_unicode(text) else json.dumps(values)) + "\n"
 
 
 def _is_unicode(text: str) -> bool:
@@ -58,14 +79,17 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _csv(records: Iterable[CropRecord]) -> str:
+def _csv_line(record: CropRecord) -> str:
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
+    quoting: Literal[0, 1]
     # A lone carriage return ends a row for readers; the plain writer does not quote it.
-    quoting_writer = csv.writer(buffer, lineterminator="\n", quoting=csv.QUOTE_ALL)
-    writer.writerow(field.name for field in fields(CropRecord))
-    for record in records:
-        values = record.to_dict().values()
-        row = [json.dumps(v) if isinstance(v, tuple | list) else v for v in values]
-        (quoting_writer if "\r" in str(record.path) else writer).writerow(row)
+    quoting = csv.QUOTE_ALL if "\r" in str(record.path) else csv.QUOTE_MINIMAL
+    writer = csv.writer(buffer, lineterminator="\n", quoting=quoting)
+    writer.writerow(_csv_value(value) for value in record.to_dict().values())
     return buffer.getvalue()
+
+
+def _csv_value(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return json.dumps(value) if value else None
+    return value

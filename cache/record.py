@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from roi_cls.roi import CropParams, CropPlan, Detection
+from roi_cls.cache.stamp import FileStamp
+from roi_cls.roi import Box, CropParams, CropPlan, Cut, Detection, Face
 
-Status = Literal["ok", "error"]
+Status = Literal["ok", "skipped", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class FaceCut:
+    """A further face of a picture, where the recipe cuts all of them."""
+
+    box: tuple[float, float, float, float]
+    face_score: float
+    keypoints: tuple[tuple[float, float], ...]
+    model: str
+    region: tuple[float, float, float, float]
+    angle: float
 
 
 @dataclass(frozen=True, slots=True)
 class CropRecord:
-    """What happened to one picture. Coordinates are pixels of the upright picture."""
+    """What happened to one picture. Coordinates are pixels of the upright picture.
+
+    An ok row says all that is needed to cut its crop again, bit for bit: see ``recut``.
+    """
 
     path: Path
     status: Status
+    """``skipped``: no face, and the recipe has no substitute for it."""
     error: str | None = None
     """Why there is no crop; None where there is one."""
     sha256: str | None = None
@@ -28,7 +45,7 @@ class CropRecord:
     source: str | None = None
     """``face`` or ``full_frame``."""
     reason: str | None = None
-    """Why the full frame took the face's place: ``no_face``, ``low_score`` or ``too_small``."""
+    """Why no face was cut: ``no_face``, ``low_score`` or ``too_small``."""
     box: tuple[float, float, float, float] | None = None
     """The face, as left, top, right, bottom."""
     face_score: float | None = None
@@ -37,38 +54,128 @@ class CropRecord:
     """How many faces met the recipe's thresholds."""
     keypoints: tuple[tuple[float, float], ...] | None = None
     """(x, y) of the face's eyes, nose tip, mouth centre and ears."""
+    model: str | None = None
+    """Which network saw the face: ``short``, ``full`` or ``custom``."""
+    step: str | None = None
+    """The last step the detector needed: ``short``, ``full`` or ``tiles``."""
     region: tuple[float, float, float, float] | None = None
     """What was cut, before its rotation; may reach beyond the picture."""
     angle: float = 0.0
     """Clockwise rotation of the region about its centre, degrees."""
+    more: tuple[FaceCut, ...] = ()
+    """The other faces, where ``face`` is ``all``; the first is this row's own."""
+    size_px: int | None = None
+    """Side of the crop, pixels."""
+    border: str | None = None
+    """How the crop was filled where its region leaves the picture."""
+    resampling: str | None = None
+    """How the region was brought to the crop's size."""
     recipe: str | None = None
     """Digest of the crop recipe."""
 
+    @property
+    def cuts(self) -> tuple[Cut, ...]:
+        """The regions that were cut, as they were planned."""
+        if self.region is None:
+            return ()
+        if self.box is None or self.face_score is None:
+            return (Cut(Box(*self.region), self.angle),)
+        first = FaceCut(
+            self.box,
+            self.face_score,
+            self.keypoints or (),
+            self.model or "",
+            self.region,
+            self.angle,
+        )
+        return tuple(_as_cut(face) for face in (first, *self.more))
+
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return {**asdict(self), "path": str(self.path)}
+        """Return plain JSON values; ``from_dict`` reads them back."""
+        values = {name: getattr(self, name) for name in RECORD_FIELDS}
+        values["path"] = str(self.path)
+        values["more"] = [
+            {name: getattr(face, name) for name in _FACE_FIELDS} for face in self.more
+        ]
+        return values
+
+    @classmethod
+    def from_dict(cls, path: Path, values: dict[str, Any]) -> CropRecord:
+        """Return the row that ``to_dict`` wrote, for the picture at ``path``.
+
+        Raises:
+            KeyError, TypeError, ValueError: The values are not of that form.
+        """
+        given = dict(values)
+        given["path"] = path
+        for name in ("box", "region"):
+            if given[name] is not None:
+                given[name] = tuple(given[name])
+        if given["keypoints"] is not None:
+            given["keypoints"] = _as_points(given["keypoints"])
+        if given["more"]:
+            given["more"] = tuple(
+                FaceCut(
+                    tuple(face["box"]),
+                    face["face_score"],
+                    _as_points(face["keypoints"]),
+                    face["model"],
+                    tuple(face["region"]),
+                    face["angle"],
+                )
+                for face in given["more"]
+            )
+        else:
+            given["more"] = ()
+        return cls(**given)
+
+
+RECORD_FIELDS = tuple(field.name for field in fields(CropRecord))
+_FACE_FIELDS = tuple(field.name for field in fields(FaceCut))
 
 
 def ok_record(
     path: Path, sha256: str, detection: Detection, plan: CropPlan, params: CropParams
 ) -> CropRecord:
-    """Return the row of a picture that was cropped as ``plan`` says."""
+    """Return the row of a picture that was cropped as ``plan`` says, or skipped."""
+    cut = plan.cuts[0] if plan.cuts else None
+    face = cut.face if cut else None
     return CropRecord(
         path=path,
-        status="ok",
+        status="ok" if cut else "skipped",
         sha256=sha256,
         height=detection.height,
         width=detection.width,
         source=plan.source,
         reason=plan.reason,
-        box=plan.face.box.xyxy if plan.face else None,
+        box=face.box.xyxy if face else None,
         face_score=plan.best_score,
         faces=plan.faces,
-        keypoints=plan.face.keypoints if plan.face else None,
-        region=plan.region.xyxy,
-        angle=plan.angle,
+        keypoints=face.keypoints if face else None,
+        model=face.model if face else None,
+        step=detection.step,
+        region=cut.region.xyxy if cut else None,
+        angle=cut.angle if cut else 0.0,
+        more=tuple(_as_face_cut(other, other.face) for other in plan.cuts[1:] if other.face),
+        size_px=params.size_px,
+        border=params.border,
+        resampling=params.resampling,
         recipe=params.digest,
     )
+
+
+def _as_face_cut(cut: Cut, face: Face) -> FaceCut:
+    box, region = face.box.xyxy, cut.region.xyxy
+    return FaceCut(box, face.score, face.keypoints, face.model, region, cut.angle)
+
+
+def _as_cut(face: FaceCut) -> Cut:
+    found = Face(Box(*face.box), face.face_score, face.keypoints, face.model)
+    return Cut(Box(*face.region), face.angle, found)
+
+
+def _as_points(points: list[list[float]]) -> tuple[tuple[float, float], ...]:
+    return tuple((x, y) for x, y in points)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +187,5 @@ class CropResult:
     """The detector ran."""
     cropped: bool = False
     """A crop was cut and written."""
+    stamp: FileStamp | None = None
+    """Of the file as it was read; None: not read, or it cannot be trusted to stay known."""

@@ -2,87 +2,109 @@
 
 from __future__ import annotations
 
-import io
+import contextlib
 import json
+import os
 from pathlib import Path
 
-import numpy as np
-
 from roi_cls.atomic import remove_stale, write_atomically
+from roi_cls.cache.crop_file import SUFFIX, decode_crops, encode_crops
 from roi_cls.cache.entry import read_entry, write_entry
-from roi_cls.cache.index import FileIndex
-from roi_cls.closing import Closing
+from roi_cls.errors import CacheError, StorageError
+from roi_cls.location import is_remote, reaching
 from roi_cls.roi import CropParams, Detection
 from roi_cls.roi.image import Image
 
-FORMAT = "v1"
+FORMAT = "v2"
 """Raised whenever entries are written in another form; older ones are then left alone."""
 
 
-class CropCache(Closing):
-    """Detections and crops in a folder, keyed by the SHA-256 of a picture's bytes.
+class CropStore:
+    """Detections and crops of one recipe in a folder, keyed by the SHA-256 of a picture's bytes.
 
     A detection lies under (detector options and weights, picture), a crop under (recipe, picture):
     another margin cuts again and detects nothing. Writing the same entry twice writes the same
-    bytes, so processes may share a folder without locks. A damaged entry reads as absent.
+    bytes, so processes and machines may share a folder without locks. A damaged entry reads as
+    absent.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._root = folder / FORMAT
-        self._drafts = self._root / "drafts"
+    def __init__(self, folder: Path, params: CropParams) -> None:
+        self._params = params
+        root = folder / FORMAT
+        self._drafts = root / "drafts"
+        self._detections = detections_folder(root) / params.detector_digest[:16]
+        self._crops = crops_folder(root) / params.digest[:16]
+        self._crops_text = str(self._crops)
+        self._is_described = False
         remove_stale(self._drafts)
-        self.index = FileIndex(self._root / "index.sqlite")
 
-    def read_detection(self, params: CropParams, sha256: str) -> Detection | None:
+    def read_detection(self, sha256: str) -> Detection | None:
         """Return the detection of the picture with this digest, or None."""
-        payload = read_entry(self._detection_path(params, sha256))
-        if payload is None:
-            return None
-        return Detection.from_dict(json.loads(payload))
+        payload = read_entry(_entry_path(self._detections, sha256, ".json"))
+        return None if payload is None else Detection.from_dict(json.loads(payload))
 
-    def write_detection(self, params: CropParams, sha256: str, detection: Detection) -> None:
+    def write_detection(self, sha256: str, detection: Detection) -> None:
         """Keep a detection. Raises ``StorageError`` where it cannot be written."""
         payload = json.dumps(detection.to_dict(), separators=(",", ":")).encode()
-        write_entry(self._detection_path(params, sha256), payload, self._drafts)
+        write_entry(_entry_path(self._detections, sha256, ".json"), payload, self._drafts)
 
-    def has_crop(self, params: CropParams, sha256: str) -> bool:
+    def has_crop(self, sha256: str) -> bool:
         """Whether a crop was written; it is not read, so it may turn out to be damaged."""
-        return self._crop_path(params, sha256).exists()
+        path = _entry_path(self._crops, sha256, SUFFIX)
+        try:
+            with reaching(path):
+                return path.exists()
+        except OSError as error:
+            raise CacheError(
+                f"Cannot look for the cache entry {str(path)!r}: {error.strerror or error}. "
+                "Check the connection or choose another folder with --cache DIR."
+            ) from error
 
-    def read_crop(self, params: CropParams, sha256: str) -> Image | None:
-        """Return the crop, (size_px, size_px, 3) RGB uint8, bit for bit as cut; or None."""
-        payload = read_entry(self._crop_path(params, sha256))
-        if payload is None:
-            return None
-        return np.asarray(np.load(io.BytesIO(payload), allow_pickle=False), dtype=np.uint8)
+    def read_crop(self, sha256: str) -> Image | None:
+        """Return the crops, (N, size_px, size_px, 3) RGB uint8, bit for bit as cut; or None."""
+        payload = read_entry(_entry_path(self._crops, sha256, SUFFIX))
+        return None if payload is None else decode_crops(payload)
 
-    def write_crop(self, params: CropParams, sha256: str, pixels: Image) -> None:
-        """Keep a crop, lossless. Raises ``StorageError`` where it cannot be written.
+    def write_crop(self, sha256: str, pixels: Image) -> None:
+        """Keep a picture's crops, lossless. Raises ``StorageError`` where they cannot be written.
 
-        A plain array: encoding a 224 px crop as PNG takes 3 ms, longer than to detect and cut it.
+        Args:
+            sha256: Of the picture's bytes.
+            pixels: (N, size_px, size_px, 3) RGB uint8; N > 1 only where the recipe cuts all faces.
         """
-        buffer = io.BytesIO()
-        np.save(buffer, pixels, allow_pickle=False)
-        path = self._crop_path(params, sha256)
-        self._describe_recipe(path.parent.parent, params)
-        write_entry(path, buffer.getvalue(), self._drafts)
+        if not self._is_described:
+            self._describe_recipe()
+        write_entry(_entry_path(self._crops, sha256, SUFFIX), encode_crops(pixels), self._drafts)
 
-    def close(self) -> None:
-        """Flush and close the index."""
-        self.index.close()
+    def mark_used(self) -> None:
+        """Note the time at which a run uses the crops; pruning goes by it. Best effort."""
+        if is_remote(self._crops):
+            return
+        with contextlib.suppress(OSError, StorageError):
+            if self._crops.is_dir():
+                self._describe_recipe()
+                os.utime(self._crops / RECIPE_FILE)
 
-    def _describe_recipe(self, folder: Path, params: CropParams) -> None:
-        path = folder / "recipe.json"
+    def _describe_recipe(self) -> None:
+        path = self._crops / RECIPE_FILE
         if not path.exists():
-            text = json.dumps(params.to_dict(), indent=2, sort_keys=True) + "\n"
+            text = json.dumps(self._params.to_dict(), indent=2, sort_keys=True) + "\n"
             write_atomically(path, text.encode(), drafts=self._drafts)
+        self._is_described = True
 
-    def _detection_path(self, params: CropParams, sha256: str) -> Path:
-        return self._entry_path("detections", params.detector_digest, sha256, "json")
 
-    def _crop_path(self, params: CropParams, sha256: str) -> Path:
-        return self._entry_path("crops", params.digest, sha256, "npy")
+RECIPE_FILE = "recipe.json"
 
-    def _entry_path(self, kind: str, digest: str, sha256: str, suffix: str) -> Path:
-        return self._root / kind / digest[:16] / sha256[:2] / f"{sha256}.{suffix}"
+
+def detections_folder(root: Path) -> Path:
+    """Return where the detections lie, a folder per set of detector options."""
+    return root / "detections"
+
+
+def crops_folder(root: Path) -> Path:
+    """Return where the crops lie, a folder per recipe."""
+    return root / "crops"
+
+
+def _entry_path(folder: Path, sha256: str, suffix: str) -> Path:
+    return folder / sha256[:2] / f"{sha256}{suffix}"

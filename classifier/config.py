@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 Augmentation = Literal["none", "light", "strong"]
+Aggregate = Literal["max", "mean"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 GlobalPool = Literal["avg", "max", "avgmax", "catavgmax"]
 Imbalance = Literal["weights", "sampling", "none"]

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from roi_cls.atomic import write_atomically
 from roi_cls.cache import CropRecord, CropResult
-from roi_cls.cache.build import BuildOptions
+from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.bundle import ModelBundle, load_bundle, load_model
 from roi_cls.classifier.config import Device
 from roi_cls.classifier.device import choose_backend
 from roi_cls.classifier.evaluation import Evaluation, evaluate_scores
-from roi_cls.classifier.predict import open_bundle_detector
+from roi_cls.classifier.predict import open_run_detector
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.classifier.score import compute_logits, to_probabilities
 from roi_cls.classifier.scores import data_root, relative_path, score_table, write_scores
@@ -69,7 +69,7 @@ def evaluate_run(
     bundle = load_bundle(job.run.path)
     samples, unseen = _test_samples(job, bundle)
     check_same_labels(bundle.labels, samples)
-    open_detector = open_bundle_detector(bundle, job.run, job.detector_model)
+    open_detector = open_run_detector(bundle.crop, job.run, job.detector_model)
     records = crop_samples(
         samples,
         bundle.crop,
@@ -92,6 +92,7 @@ def evaluate_run(
         0.5 if bundle.threshold is None else bundle.threshold,
         ["face" if record.source == "face" else "full_frame" for record in crops.records],
         errors=len(errors),
+        skipped=sum(record.status == "skipped" for record in records),
         majority_label=bundle.training.get("majority_label"),
     )
     table = score_table(crops, bundle.labels, probabilities, data_root(job.source))

@@ -18,7 +18,7 @@ from roi_cls.classifier.interval import CONFIDENCE, Estimate, Floats, Labels, fo
 from roi_cls.classifier.metrics import Metrics, measure_scores
 from roi_cls.errors import BundleError, DataError
 
-EVALUATION_VERSION = 1
+EVALUATION_VERSION = 2
 """Raised when the written form changes."""
 
 Source = Literal["face", "full_frame"]
@@ -40,6 +40,8 @@ class Evaluation:
     """Class that the baseline always answers."""
     errors: int = 0
     """Pictures that could not be read: counted here, and in no metric."""
+    skipped: int = 0
+    """Pictures without a face that the recipe has no substitute for: in no metric either."""
     confidence: float = CONFIDENCE
     """Of every interval."""
 
@@ -61,6 +63,9 @@ class Evaluation:
         if self.errors:
             noun = "picture was" if self.errors == 1 else "pictures were"
             parts.append(f"{self.errors} unreadable {noun} not scored")
+        if self.skipped:
+            noun = "picture" if self.skipped == 1 else "pictures"
+            parts.append(f"{self.skipped} {noun} without a face skipped, as the recipe says")
         return "; ".join(parts) + "."
 
     def to_dict(self) -> dict[str, Any]:
@@ -73,6 +78,7 @@ class Evaluation:
             "majority_label": self.majority_label,
             "confidence": self.confidence,
             "errors": self.errors,
+            "skipped": self.skipped,
             **self.overall.to_dict(),
             "slices": {source: metrics.to_dict() for source, metrics in self.slices},
         }
@@ -102,6 +108,7 @@ class Evaluation:
                 threshold=float(values["threshold"]),
                 majority_label=str(values["majority_label"]),
                 errors=int(values["errors"]),
+                skipped=int(values["skipped"]),
                 confidence=float(values["confidence"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -119,6 +126,7 @@ def evaluate_scores(
     threshold: float,
     sources: Sequence[Source],
     errors: int = 0,
+    skipped: int = 0,
     majority_label: str | None = None,
     seed: int = 0,
 ) -> Evaluation:
@@ -126,7 +134,7 @@ def evaluate_scores(
 
     labels: (N,) true class indices.  probabilities: (N, K), rows sum to 1.  sources: (N,).
     threshold: of the target's probability, chosen on validation data; unused with K > 2.
-    errors: pictures that could not be read and are in none of the arrays.
+    errors, skipped: pictures that could not be read, or were skipped; they are in no array.
     majority_label: most frequent class in training; None: here, the lower index at a tie.
 
     Raises:
@@ -148,7 +156,9 @@ def evaluate_scores(
     )
     members = {source: origin == source for source in get_args(Source)}
     slices = ((name, measure(truth[at], scores[at])) for name, at in members.items() if at.any())
-    return Evaluation(measure(truth, scores), tuple(slices), target, threshold, majority, errors)
+    return Evaluation(
+        measure(truth, scores), tuple(slices), target, threshold, majority, errors, skipped
+    )
 
 
 def _check_scores(

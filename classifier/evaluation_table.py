@@ -60,6 +60,8 @@ def render_evaluation(evaluation: Evaluation) -> str:
 def _describe(evaluation: Evaluation) -> str:
     total, errors = evaluation.overall.images, evaluation.errors
     lines = [f"{_pictures(total)} scored, {errors} unreadable and not scored."]
+    if evaluation.skipped:
+        lines.append(f"{_pictures(evaluation.skipped)} without a face skipped, as the recipe says.")
     if len(evaluation.overall.classes) == 2:
         rule = f"decided from probability {evaluation.threshold:.4g} on"
     else:

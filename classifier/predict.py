@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,25 +13,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roi_cls.cache.builder import DetectorOpener
-from roi_cls.classifier.bundle import ModelBundle, load_bundle, load_model
-from roi_cls.classifier.config import Device
+from roi_cls.classifier.bundle import load_bundle, load_model
+from roi_cls.classifier.config import Aggregate, Device
 from roi_cls.classifier.decision import decide
 from roi_cls.classifier.device import choose_backend
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.classifier.score import BATCH_SIZE, compute_logits, to_probabilities
 from roi_cls.closing import Closing
-from roi_cls.errors import ImageReadError, NoFaceError
-from roi_cls.roi.crop import Crop, make_crop
+from roi_cls.errors import BundleError, ImageReadError, NoFaceError
+from roi_cls.roi import CropParams
+from roi_cls.roi.crop import Crops, make_crops
 from roi_cls.roi.detector import FaceDetector
-from roi_cls.roi.image import decode_image, read_image
+from roi_cls.roi.image import read_bytes
 from roi_cls.roi.mediapipe_detector import MediapipeDetector
 from roi_cls.roi.models import DetectorModel, resolve_models
-from roi_cls.roi.params import MAX_PIXELS
+from roi_cls.roi.params import MAX_PIXELS, FaceChoice
+from roi_cls.roi.picture import Picture
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A picture to predict: a file, or bytes under a name."""
+class Source:
+    """Where a picture to predict comes from: a file, or bytes under a name."""
 
     path: str
     data: bytes | None = None
@@ -44,7 +46,7 @@ class Prediction:
 
     path: str
     status: str
-    """``ok`` or ``error``."""
+    """``ok``, ``error``, or ``skipped``: no face, and the recipe has no substitute."""
     error: str | None = None
     label: str | None = None
     score: float | None = None
@@ -62,19 +64,20 @@ class Prediction:
     """The detector's confidence in the face, or in the best one it refused."""
     faces: int = 0
     """How many faces met the recipe's thresholds."""
+    per_face: tuple[dict[str, Any], ...] | None = None
+    """With ``face = all``, each face's box, face_score, label, score and probabilities."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields of ``roi-cls predict --json``."""
         return asdict(self)
 
 
-def open_bundle_detector(bundle: ModelBundle, run: RunFolder, given: Path | None) -> DetectorOpener:
-    """Return how to open the very detector that the run was trained with; picklable.
+def open_run_detector(crop: CropParams, run: RunFolder, given: Path | None) -> DetectorOpener:
+    """Return how to open the very detector that the run's recipe names; picklable.
 
     Raises:
         DetectorModelError: Its model files are not to be had.
     """
-    crop = bundle.crop
     models: tuple[DetectorModel, ...] = ()
     if crop.crop == "face":
         models = resolve_models(
@@ -96,33 +99,54 @@ class Predictor(Closing):
         device: Device = "auto",
         detector_model: Path | None = None,
         max_pixels: int = MAX_PIXELS,
+        face: FaceChoice | None = None,
+        aggregate: Aggregate = "max",
     ) -> None:
         """Load model and detector.
 
+        Args:
+            run: A finished run.
+            device: Where to compute.
+            detector_model: Where the detector's model files lie, if not in the run.
+            max_pixels: Larger pictures are refused.
+            face: Which face is looked at; None: the one the run was trained on.
+            aggregate: How a picture's several faces become its answer: the face with the highest
+                probability of the target, or the mean over faces.
+
         Raises:
-            BundleError, DetectorModelError, WeightsError: The run cannot be used here.
+            BundleError, DetectorModelError, WeightsError: The run cannot be used here, or looks at
+                no face.
         """
         self.bundle = load_bundle(run.path)
+        if face and self.bundle.crop.crop == "full":
+            raise BundleError(
+                f"Cannot choose a face (--face {face}): run {run.path.name!r} was trained on whole "
+                "pictures and looks for no face. Leave --face out, or name another --run."
+            )
         # Scores are computed in fp32 wherever they are shown or stored: bf16 moves them by 1e-2.
         self._backend = choose_backend(device, "fp32")
         self._model = load_model(run.path).to(self._backend.device)
         self._max_pixels = max_pixels
+        self._aggregate = aggregate
+        self._crop_params: CropParams = replace(
+            self.bundle.crop, face=face or self.bundle.crop.face
+        )
         self.detector: FaceDetector | None = None
         if self.bundle.crop.crop == "face":
-            self.detector = open_bundle_detector(self.bundle, run, detector_model)()
+            self.detector = open_run_detector(self._crop_params, run, detector_model)()
 
     def predict(
-        self, pictures: Iterable[Picture], batch_size: int = BATCH_SIZE
+        self, sources: Iterable[Source], batch_size: int = BATCH_SIZE
     ) -> Iterator[Prediction]:
         """Yield one prediction per picture, in order; a picture in error is a row, too.
 
         Args:
-            pictures: Files or bytes.
+            sources: Files or bytes.
             batch_size: Pictures scored at once; also how many are held in memory.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        waiting = iter(pictures)
+        waiting = iter(sources)
         while batch := tuple(itertools.islice(waiting, batch_size)):  # itertools.batched is 3.12's
             yield from self._predict_batch(batch)
 
@@ -131,25 +155,24 @@ class Predictor(Closing):
         if self.detector is not None:
             self.detector.close()
 
-    def _predict_batch(self, pictures: tuple[Picture, ...]) -> list[Prediction]:
-        crops = [self._crop(picture) for picture in pictures]
-        usable = [crop.pixels for crop in crops if isinstance(crop, Crop)]
-        scores = iter(self._score(np.stack(usable)) if usable else ())
+    def _predict_batch(self, sources: tuple[Source, ...]) -> list[Prediction]:
+        crops = [self._crop(source) for source in sources]
+        usable = [crop.pixels for crop in crops if isinstance(crop, Crops)]
+        pixels = np.concatenate(usable) if usable else np.empty((0, 1, 1, 3), np.uint8)
+        scores = iter(self._score(pixels) if len(pixels) else ())
         return [
-            self._answer(picture, crop, next(scores))
-            if isinstance(crop, Crop)
-            else Prediction(picture.path, "error", crop)
-            for picture, crop in zip(pictures, crops, strict=True)
+            self._answer(source, crop, np.array([next(scores) for _ in crop.pixels]))
+            if isinstance(crop, Crops)
+            else Prediction(source.path, "error", crop)
+            for source, crop in zip(sources, crops, strict=True)
         ]
 
-    def _crop(self, picture: Picture) -> Crop | str:
-        """Return the crop, or why there is none."""
+    def _crop(self, source: Source) -> Crops | str:
+        """Return the crops, or why there are none."""
         try:
-            if picture.data is None:
-                image = read_image(Path(picture.path), max_pixels=self._max_pixels)
-            else:
-                image = decode_image(picture.data, picture.path, max_pixels=self._max_pixels)
-            return make_crop(image, self.bundle.crop, self.detector)
+            data = read_bytes(Path(source.path)) if source.data is None else source.data
+            picture = Picture(data, source.path, max_pixels=self._max_pixels)
+            return make_crops(picture, self._crop_params, self.detector)
         except (ImageReadError, NoFaceError) as error:
             return str(error)
 
@@ -157,19 +180,45 @@ class Predictor(Closing):
         logits = compute_logits(self._model, pixels, self.bundle.normalisation, self._backend)
         return to_probabilities(logits, self.bundle.temperature)
 
-    def _answer(self, picture: Picture, crop: Crop, scores: NDArray[np.float64]) -> Prediction:
-        labels = self.bundle.labels
-        answer = int(decide(scores[None], labels.target_index, self.bundle.threshold)[0])
-        plan = crop.plan
+    def _answer(self, source: Source, crops: Crops, scores: NDArray[np.float64]) -> Prediction:
+        plan = crops.plan
+        if not plan.cuts:
+            return Prediction(
+                source.path, "skipped", reason=plan.reason, face_score=plan.best_score
+            )
+        together, first = self._aggregate_scores(scores)
+        face = plan.cuts[first].face
+        is_per_face = self._crop_params.face == "all" and plan.source == "face"
         return Prediction(
-            path=picture.path,
+            path=source.path,
             status="ok",
-            label=labels.names[answer],
-            score=float(scores[answer]),
-            probabilities={n: float(p) for n, p in zip(labels.names, scores, strict=True)},
+            **self._decide(together),
             source=plan.source,
             reason=plan.reason,
-            box=plan.face.box.xyxy if plan.face else None,
-            face_score=plan.best_score,
+            box=face.box.xyxy if face else None,
+            face_score=face.score if face else plan.best_score,
             faces=plan.faces,
+            per_face=tuple(
+                {"box": cut.face.box.xyxy, "face_score": cut.face.score, **self._decide(of_face)}
+                for cut, of_face in zip(plan.cuts, scores, strict=True)
+                if cut.face
+            )
+            if is_per_face
+            else None,
         )
+
+    def _aggregate_scores(self, scores: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
+        """Return the picture's probabilities from its faces', and which face to show for it."""
+        if self._aggregate == "mean":
+            return scores.mean(axis=0), 0
+        first = int(scores[:, self.bundle.labels.target_index].argmax())
+        return scores[first], first
+
+    def _decide(self, scores: NDArray[np.float64]) -> dict[str, Any]:
+        labels = self.bundle.labels
+        answer = int(decide(scores[None], labels.target_index, self.bundle.threshold)[0])
+        return {
+            "label": labels.names[answer],
+            "score": float(scores[answer]),
+            "probabilities": {n: float(p) for n, p in zip(labels.names, scores, strict=True)},
+        }

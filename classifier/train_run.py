@@ -15,9 +15,9 @@ from torch import nn
 
 from roi_cls.atomic import write_atomically
 from roi_cls.cache import CropResult
-from roi_cls.cache.build import BuildOptions
 from roi_cls.cache.builder import DetectorOpener
-from roi_cls.cache.manifest import write_manifest
+from roi_cls.cache.manifest import open_manifest
+from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.batch import Normalisation
 from roi_cls.classifier.bundle import ModelBundle, save_bundle
 from roi_cls.classifier.config import TrainConfig
@@ -32,7 +32,7 @@ from roi_cls.classifier.training_data import Splitting, TrainingData, load_train
 from roi_cls.data.collect import collect_samples
 from roi_cls.data.split import SplitParams
 from roi_cls.data.table import write_split
-from roi_cls.errors import TrainingError
+from roi_cls.errors import DataError, TrainingError
 from roi_cls.roi import CropParams
 from roi_cls.roi.mediapipe_detector import MediapipeDetector
 from roi_cls.roi.models import DetectorModel, hash_file, resolve_models
@@ -86,6 +86,7 @@ def train_run(job: TrainJob, observers: Observers) -> TrainOutcome:
         RoiClsError: Anything that keeps the run from its end, in words for its user.
     """
     _check_free(job)
+    _check_one_crop(job.crop)
     check_model_name(job.config.model)  # before the pictures are cropped, which takes long
     backend = choose_backend(job.config.device, job.config.precision)
     crop, open_detector, models = _open_recipe(job)
@@ -122,6 +123,14 @@ def train_run(job: TrainJob, observers: Observers) -> TrainOutcome:
     )
     _finish(job.run, trainer, data, bundle, backend)
     return TrainOutcome(len(data.errors), trained=True)
+
+
+def _check_one_crop(crop: CropParams) -> None:
+    if crop.face == "all":
+        raise DataError(
+            "Cannot train with --face all: a label belongs to a picture, not to each of its faces. "
+            "Train with another --face; `roi-cls predict --face all` then scores every face."
+        )
 
 
 def _create_model(job: TrainJob, data: TrainingData) -> nn.Module:
@@ -213,7 +222,9 @@ def _begin(
     """Write what the run is made from: only now, so that a refused call changes no run."""
     run, digests = job.run, [record.sha256 or "" for record in data.records]
     write_atomically(run.settings, (json.dumps(settings, indent=2) + "\n").encode())
-    write_manifest(run.crops, data.records)
+    with open_manifest(run.crops) as add_row:
+        for record in data.records:
+            add_row(record)
     write_split(run.split, data.split.samples, data_root(job.source), digests)
     for model in models:
         write_atomically(run.detector / f"{model.sha256}.tflite", model.path.read_bytes())

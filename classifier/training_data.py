@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from roi_cls.cache import CropRecord, CropResult
-from roi_cls.cache.build import BuildOptions
 from roi_cls.cache.builder import DetectorOpener
+from roi_cls.cache.options import BuildOptions
 from roi_cls.data.crops import CropArray, check_cropped, crop_samples, load_crops
 from roi_cls.data.labels import LabelSet, choose_labels
 from roi_cls.data.sample import Sample

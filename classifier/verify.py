@@ -9,7 +9,7 @@ import numpy as np
 
 from roi_cls.classifier.bundle import load_bundle
 from roi_cls.classifier.config import Device
-from roi_cls.classifier.predict import Picture, Predictor
+from roi_cls.classifier.predict import Prediction, Predictor, Source
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.classifier.scores import data_root, read_scores
 from roi_cls.errors import VerificationError
@@ -49,14 +49,14 @@ def verify_run(
     bundle = load_bundle(run.path)
     stored = read_scores(run.validation_scores, bundle.labels.names)
     root = data_root(source or Path(bundle.training["source"]))
-    pictures = [Picture(str(root / path)) for path in stored.paths]
+    pictures = [Source(str(root / path)) for path in stored.paths]
     with Predictor(run, device=device, detector_model=detector_model) as predictor:
         predictions = list(predictor.predict(pictures))
     failed = [p for p in predictions if p.probabilities is None]
     if failed:
         raise VerificationError(
             f"Cannot verify run {run.path.name!r}: {len(failed)} of {len(predictions)} validation "
-            f"pictures cannot be predicted, first: {failed[0].error} "
+            f"pictures cannot be predicted, first: {_why_not(failed[0])} "
             "If the data set moved, name its folder with --data."
         )
     names = bundle.labels.names
@@ -67,7 +67,12 @@ def verify_run(
     return Verification(len(predictions), float(differences.max()))
 
 
-def _differs(run: RunFolder, pictures: list[Picture], differences: np.ndarray) -> VerificationError:
+def _why_not(prediction: Prediction) -> str:
+    # Its crop was learned from, so it had a face then, or another recipe.
+    return prediction.error or f"{prediction.path!r} is skipped, as it has no face."
+
+
+def _differs(run: RunFolder, pictures: list[Source], differences: np.ndarray) -> VerificationError:
     worst = int(differences.argmax())
     count = int((~(differences <= TOLERANCE)).sum())
     return VerificationError(

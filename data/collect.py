@@ -1,38 +1,21 @@
-"""Picture files to samples: finds them below a folder and reads the label off names or folders.
+"""Picture files to samples: reads the label off names or folders.
 
 Opens no picture: a file that cannot be decoded is a sample here and an error row later.
 """
 
 from __future__ import annotations
 
-import errno
-import os
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from roi_cls.data.find import PICTURE_SUFFIXES, find_pictures, telling_unlisted
 from roi_cls.data.labels import DEFAULT_LABEL_NAMES
 from roi_cls.data.sample import Sample, SplitName
 from roi_cls.data.table import SPLIT_NAMES, first_five, read_samples
 from roi_cls.errors import DataError
-
-_READ_SUFFIXES = (
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".jpe",
-    ".jfif",
-    ".webp",
-    ".bmp",
-    ".tif",
-    ".tiff",
-    ".gif",
-)
-_UNREAD_SUFFIXES = (".heic", ".heif", ".avif", ".jp2", ".jxl")  # rows in error say what to do
-PICTURE_SUFFIXES = _READ_SUFFIXES + _UNREAD_SUFFIXES
-"""Endings of picture files, in any case; also of forms that cannot be read, so that none vanish."""
+from roi_cls.location import reaching
 
 _ORIGIN_NAME = re.compile(r"image_[0-9]+_([^_]+)")  # the name without its suffix
 _LAYOUTS = (
@@ -75,77 +58,24 @@ def collect_samples(
     Raises:
         DataError: No picture, no label, or more than one way to read the labels.
     """
-    if source.is_file() and source.suffix.lower() in (".csv", ".tsv"):
+    with telling_unlisted(source), reaching(source):
+        is_file, is_folder = source.is_file(), source.is_dir()
+        is_there = is_file or is_folder or source.exists()
+    if is_file and source.suffix.lower() in (".csv", ".tsv"):
         samples = read_samples(source, label_names, labelled=labelled)
         _check_names_used(source, label_names, samples if labelled else ())
         return samples
-    if not labelled and source.suffix.lower() in PICTURE_SUFFIXES and source.is_file():
+    if not labelled and source.suffix.lower() in PICTURE_SUFFIXES and is_file:
         return (Sample(source),)
-    if not source.is_dir():
-        why = "it is neither a folder nor a CSV" if source.exists() else "it does not exist"
+    if not is_folder:
+        why = "it is neither a folder nor a CSV" if is_there else "it does not exist"
         raise DataError(
             f"Cannot find pictures in {str(source)!r}: {why}. Give a folder of pictures or a CSV."
         )
-    paths = _find_pictures(source)
+    paths = find_pictures(source)
     if not labelled:
         return _read_leniently(source, paths, label_names)
     return _read_labels(source, paths, label_names)
-
-
-def _find_pictures(source: Path) -> list[str]:
-    pictures: list[str] = []
-    others: Counter[str] = Counter()
-    _walk(str(source), pictures, others)
-    if pictures:
-        return sorted(pictures)
-    known = ", ".join(suffix[1:] for suffix in _READ_SUFFIXES)
-    kinds = ", ".join(f"{n} {suffix or 'without suffix'}" for suffix, n in others.most_common(3))
-    holds = f"no file ends in {known}; it holds {kinds}" if others else "it holds no files"
-    raise DataError(
-        f"Cannot find pictures in {str(source)!r} or below: {holds}. "
-        f"Give a folder with files that end in {known}."
-    )
-
-
-def _walk(source: str, pictures: list[str], others: Counter[str]) -> None:
-    """Add the pictures below ``source``, and a count of its other files by suffix."""
-    # Only the folders above are compared: a link to one of them would never end, while a second
-    # link to a folder elsewhere is one more place with pictures, as it is for `find -L`.
-    nobody: frozenset[tuple[int, int]] = frozenset()
-    waiting = [(source, "", nobody)]
-    while waiting:
-        folder, prefix, above = waiting.pop()
-        try:
-            status = os.stat(folder)
-            identity = (status.st_dev, status.st_ino)
-            if identity in above:
-                continue
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if entry.name.startswith(".") or entry.name == "__MACOSX":
-                        continue
-                    suffix = os.path.splitext(entry.name)[1].lower()
-                    if suffix in PICTURE_SUFFIXES:
-                        pictures.append(prefix + entry.name)
-                    if _is_folder(entry):
-                        waiting.append((entry.path, f"{prefix}{entry.name}/", above | {identity}))
-                    else:
-                        others[suffix] += 1
-        except OSError as error:
-            # Going on would leave out, unseen, every picture below.
-            raise DataError(
-                f"Cannot list the folder {folder!r}: {error.strerror}. "
-                "Make it readable or move it away."
-            ) from error
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError as error:
-        if error.errno == errno.ELOOP:  # a link that leads to itself
-            return False
-        raise
 
 
 def _read_labels(

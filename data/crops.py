@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roi_cls.cache import CropRecord, CropResult
-from roi_cls.cache.build import BuildOptions, build_crops, open_builder
+from roi_cls.cache.build import build_crops
 from roi_cls.cache.builder import DetectorOpener
+from roi_cls.cache.engine import open_builder
+from roi_cls.cache.options import BuildOptions
 from roi_cls.data.labels import LabelSet
 from roi_cls.data.sample import Sample
 from roi_cls.errors import DataError
@@ -76,18 +78,24 @@ def load_crops(
     pixels = np.empty((len(usable), params.size_px, params.size_px, 3), np.uint8)
     with open_builder(params, open_detector, options) as builder:
         for i, (_, record) in enumerate(usable):
-            pixels[i] = builder.load(record)
+            pixels[i] = builder.load(record)[0]
     return CropArray(pixels, np.array(indices, np.int64), tuple(r for _, r in usable))
 
 
 def check_cropped(records: Sequence[CropRecord]) -> None:
     """Raise ``DataError``, with the first reason, unless a row has a crop."""
     if not any(record.status == "ok" for record in records):
-        first = f", first: {records[0].error}" if records else "."
+        first = f", first: {_why_not(records[0])}" if records else "."
         raise DataError(
             f"Cannot load crops: none of the {len(records)} pictures could be cropped{first} "
             "`roi-cls crops PATH --manifest rows.csv` lists them all."
         )
+
+
+def _why_not(record: CropRecord) -> str:
+    if record.status == "skipped":
+        return f"{str(record.path)!r} has no face and the recipe skips such pictures."
+    return str(record.error)
 
 
 def _label_index(sample: Sample, labels: LabelSet) -> int:

@@ -14,9 +14,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from roi_cls.data.collect import PICTURE_SUFFIXES
 from roi_cls.data.defect import DEFECT_KINDS, DefectKind
 from roi_cls.data.demo_picture import count_faces, draw_picture
+from roi_cls.data.find import PICTURE_SUFFIXES
 from roi_cls.data.sample import SplitName
 from roi_cls.errors import DataError
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from roi_cls.data.sample import Sample, SplitName
 from roi_cls.errors import DataError
+from roi_cls.location import as_path, is_remote, reaching
 
 SPLIT_NAMES: Mapping[str, SplitName] = {
     "train": "train",
@@ -51,7 +52,7 @@ def read_samples(
         sample = _sample(path, line, row, label_names or {})
         if labelled and sample.label is None:
             raise DataError(f"Cannot use {str(path)!r}: line {line} has no label. {_REMEDY}")
-        first = samples.setdefault(os.path.normpath(sample.path), sample)
+        first = samples.setdefault(os.path.normpath(str(sample.path)), sample)
         if _facts(first) != _facts(sample):
             raise DataError(
                 f"Cannot use {str(path)!r}: {row['path']!r} stands in it twice, as "
@@ -59,7 +60,12 @@ def read_samples(
             )
     if not samples:
         raise DataError(f"Cannot use {str(path)!r}: it has a header and no row. {_REMEDY}")
-    absent = [str(sample.path) for sample in samples.values() if not os.path.exists(sample.path)]
+    # Remote pictures are not asked for one by one: an absent one is a row in error later.
+    absent = [
+        str(sample.path)
+        for sample in samples.values()
+        if not is_remote(sample.path) and not os.path.exists(sample.path)
+    ]
     if absent:
         raise DataError(
             f"Cannot use {str(path)!r}: {len(absent)} of {len(samples)} pictures do not exist: "
@@ -167,10 +173,12 @@ def _rows(path: Path, needed: Sequence[str], encoding: str) -> Iterator[_Row]:
 def _read_text(path: Path, encoding: str) -> str:
     errors = "strict" if encoding == "utf-8-sig" else "surrogateescape"
     try:
-        return path.read_bytes().decode(encoding, errors)
+        with reaching(path):
+            data = path.read_bytes()
+        return data.decode(encoding, errors)
     except OSError as error:
         raise DataError(
-            f"Cannot read {str(path)!r}: {error.strerror}. Give a CSV file that exists."
+            f"Cannot read {str(path)!r}: {error.strerror or error}. Give a CSV file that exists."
         ) from error
     except UnicodeDecodeError as error:
         raise DataError(
@@ -199,7 +207,7 @@ def _sample(
             "Write train, validation (or val), test, or leave it empty."
         )
     return Sample(
-        (path.parent if root is None else root) / row["path"],
+        as_path(row["path"]) if "://" in row["path"] else (root or path.parent) / row["path"],
         label_names.get(label, label) or None,
         SPLIT_NAMES[split] if split else None,
         row.get("group") or None,

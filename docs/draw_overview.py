@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
-from roi_cls.classifier.predict import Picture, Prediction, Predictor
+from roi_cls.classifier.predict import Prediction, Predictor, Source
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.roi import CropParams
 from roi_cls.roi.crop import make_crop
@@ -80,7 +80,7 @@ def main(demo: Path, run: Path, output: Path) -> None:
     """Predict the demo's test pictures, choose four, draw them."""
     paths = sorted((demo / "test").glob("*.png"))
     with Predictor(RunFolder(run)) as predictor:
-        chosen = choose(list(predictor.predict(Picture(str(path)) for path in paths)))
+        chosen = choose(list(predictor.predict(Source(str(path)) for path in paths)))
         params: CropParams = predictor.bundle.crop
         detector: FaceDetector | None = predictor.detector
         crops = [make_crop(read_image(Path(p.path)), params, detector).pixels for p in chosen]

@@ -7,18 +7,34 @@ from typing import Annotated
 
 import typer
 
+from roi_cls.cache.options import EngineName
 from roi_cls.classifier.config import Device
+from roi_cls.location import as_path
 
 CACHE = Path("artifacts/crops")
 """Where crops are kept unless told otherwise."""
 RUNS = Path("artifacts/runs")
 """Where runs are kept unless told otherwise."""
 
+
+def parse_path(text: str | Path) -> Path:
+    """Return the path that an option names, local or remote; defaults come as paths."""
+    return as_path(str(text))
+
+
 Data = Annotated[Path, typer.Argument(help="Folder or CSV of labelled pictures.")]
 Inputs = Annotated[
     list[str], typer.Argument(help="Pictures: files, folders, patterns; predict also takes '-'.")
 ]
-Cache = Annotated[Path, typer.Option(envvar="ROI_CLS_CACHE", help="Folder of the crop cache.")]
+Cache = Annotated[
+    Path,
+    typer.Option(
+        envvar="ROI_CLS_CACHE",
+        parser=parse_path,
+        metavar="<path>",
+        help="Folder of the crop cache, here or on s3://…",
+    ),
+]
 Runs = Annotated[Path, typer.Option(envvar="ROI_CLS_RUNS", help="Folder of the runs.")]
 Workers = Annotated[
     int | None,
@@ -27,6 +43,20 @@ Workers = Annotated[
         envvar="ROI_CLS_WORKERS",
         help="Processes that decode and detect; 0: this one; unset: one per core if worth it.",
     ),
+]
+Engine = Annotated[
+    EngineName,
+    typer.Option(envvar="ROI_CLS_ENGINE", help="Who crops: this machine, or a Ray cluster."),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        envvar="ROI_CLS_ADDRESS", help="Of the Ray cluster; unset: one started on this machine."
+    ),
+]
+ShardText = Annotated[
+    str | None,
+    typer.Option("--shard", envvar="ROI_CLS_SHARD", help="Take only this part of them, like 3/8."),
 ]
 MaxPixels = Annotated[
     int,

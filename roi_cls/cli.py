@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import io
-import json
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from roi_cls import __version__
+from roi_cls import __version__, crop_commands
 from roi_cls.arguments import (
     CACHE,
     RUNS,
@@ -27,19 +27,35 @@ from roi_cls.arguments import (
     Runs,
     Workers,
 )
-from roi_cls.classifier.config import TrainConfig
-from roi_cls.console import note, note_next, show
+from roi_cls.classifier.config import Aggregate, TrainConfig
+from roi_cls.console import exit_with, note, note_next, show
 from roi_cls.data.split import SplitParams
 from roi_cls.errors import RoiClsError
 from roi_cls.options import settings_options
 from roi_cls.roi import CropParams
-from roi_cls.roi.params import MAX_PIXELS
+from roi_cls.roi.params import MAX_PIXELS, FaceChoice
 
 if TYPE_CHECKING:
     from roi_cls.classifier.run_folder import RunFolder
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+class _Commands(TyperGroup):
+    """Lets a command be named by two words where the first alone is one, too: ``crops show``."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        pair = " ".join(args[:2])
+        if pair in self.commands:
+            return pair, self.commands[pair], args[2:]
+        return super().resolve_command(ctx, args)
+
+
+app = typer.Typer(
+    cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
 data_app = typer.Typer(no_args_is_help=True)
+app.command("crops")(crop_commands.crops)
+app.command("crops show")(crop_commands.crops_show)
+app.add_typer(crop_commands.cache_app, name="cache", help="See, check and prune the crops kept.")
 app.add_typer(data_app, name="data", help="Make and inspect data sets.")
 
 INTERRUPTED = 130  # typer's exit code after Ctrl-C, as shells have it: 128 + SIGINT
@@ -59,33 +75,6 @@ def roi_cls(
     ] = False,
 ) -> None:
     """The face first, then the frame: crop faces with MediaPipe, classify the crops with timm."""
-
-
-@app.command()
-@settings_options
-def crops(
-    inputs: Inputs,
-    params: CropParams,
-    cache: Cache = CACHE,
-    manifest: Annotated[
-        Path | None, typer.Option(help="Also write all rows: .jsonl or .csv.")
-    ] = None,
-    detector_model: DetectorModel = None,
-    workers: Workers = None,
-    max_pixels: MaxPixels = MAX_PIXELS,
-    as_json: Json = False,
-) -> None:
-    """Find and cut the faces of pictures, and keep the crops.
-
-    Example: roi-cls crops photos --margin 0.5 --manifest rows.csv
-    """
-    from roi_cls.cache.build import BuildOptions
-    from roi_cls.cropping import crop_inputs, summary_text
-
-    options = BuildOptions(cache, workers, max_pixels)
-    summary = crop_inputs(inputs, params, options, detector_model, manifest).to_dict()
-    show(json.dumps(summary) if as_json else summary_text(summary))
-    _exit_with(summary["errors"])
 
 
 @app.command()
@@ -113,7 +102,7 @@ def train(
 
     Example: roi-cls train photos --run first --target artefact
     """
-    from roi_cls.cache.build import BuildOptions
+    from roi_cls.cache.options import BuildOptions
     from roi_cls.classifier.run_folder import RunFolder
     from roi_cls.classifier.train_run import TrainJob
     from roi_cls.data.labels import parse_label_names
@@ -128,7 +117,7 @@ def train(
     outcome = train_and_tell(job)
     show(f"Run {folder.path.name!r} is ready in {folder.path}")
     note_next("evaluate", str(source), *_run_arguments(folder.path, runs))
-    _exit_with(outcome.errors)
+    exit_with(outcome.errors)
 
 
 @app.command()
@@ -148,7 +137,7 @@ def evaluate(
 
     Example: roi-cls evaluate photos --run first --json
     """
-    from roi_cls.cache.build import BuildOptions
+    from roi_cls.cache.options import BuildOptions
     from roi_cls.classifier.evaluate_run import EvaluateJob
     from roi_cls.data.labels import parse_label_names
     from roi_cls.training import evaluate_and_tell
@@ -159,7 +148,7 @@ def evaluate(
     job = EvaluateJob(source, folder, options, device, detector_model, names)
     outcome = evaluate_and_tell(job, as_json)
     note_next("predict", str(outcome.example), *_run_arguments(folder.path, runs))
-    _exit_with(len(outcome.errors))
+    exit_with(len(outcome.errors))
 
 
 @app.command()
@@ -175,6 +164,12 @@ def predict(
     batch_size: Annotated[
         int, typer.Option("--batch", min=1, help="Pictures scored at once.")
     ] = 32,
+    face: Annotated[
+        FaceChoice | None, typer.Option(help="Which face to look at; unset: as in training.")
+    ] = None,
+    aggregate: Annotated[
+        Aggregate, typer.Option(help="With --face all: how the faces make the picture's answer.")
+    ] = "max",
     runs: Runs = RUNS,
     device: DeviceName = "auto",
     detector_model: DetectorModel = None,
@@ -190,8 +185,19 @@ def predict(
         raise typer.BadParameter("--json, --jsonl and --csv exclude each other")
     form: Form = "json" if as_json else "jsonl" if jsonl else "csv" if as_csv else "text"
     folder = _find_run(run, runs)
-    job = PredictJob(inputs, folder, form, output, batch_size, device, detector_model, max_pixels)
-    _exit_with(predict_and_print(job))
+    job = PredictJob(
+        inputs=inputs,
+        run=folder,
+        form=form,
+        output=output,
+        batch_size=batch_size,
+        device=device,
+        detector_model=detector_model,
+        max_pixels=max_pixels,
+        face=face,
+        aggregate=aggregate,
+    )
+    exit_with(predict_and_print(job))
 
 
 @app.command()
@@ -262,11 +268,6 @@ def _run_arguments(run: Path, runs: Path) -> list[str]:
     if run.parent != runs:  # a run may be named by its folder, anywhere
         return ["--run", str(run)]
     return ["--run", run.name, *([] if runs == RUNS else ["--runs", str(runs)])]
-
-
-def _exit_with(errors: int) -> None:
-    if errors:
-        raise typer.Exit(3)
 
 
 def main() -> None:

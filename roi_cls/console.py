@@ -10,11 +10,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
 
 from roi_cls.errors import StorageError
 
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
 PLAIN_INTERVAL_S = 10.0
 """Between two progress lines where stderr is no terminal."""
+BAR_INTERVAL_S = 0.1
+"""Between two updates of the bar: each costs as much as looking up five known pictures."""
 Advance = Callable[[int, int, str], None]
 """Called with (done, total, note)."""
 
@@ -72,32 +80,36 @@ def progress(what: str, unit: str = "pictures") -> Iterator[Advance]:
         yield _plain(what, unit)
 
 
-@contextlib.contextmanager
-def _bar(what: str, unit: str) -> Iterator[Advance]:
+def _make_bar() -> Progress:
+    from rich import progress as parts
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
 
     columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}", markup=False),
+        parts.TextColumn("{task.description}", markup=False),
+        parts.BarColumn(),
+        parts.MofNCompleteColumn(),
+        parts.TextColumn("{task.fields[rate]}"),
+        parts.TimeRemainingColumn(),
+        parts.TextColumn("{task.fields[note]}", markup=False),
     )
     # Notes to stderr are led through the bar's console; stdout, perhaps a pipe, must not be.
-    bar = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
+    console = Console(stderr=True)
+    return parts.Progress(*columns, console=console, transient=True, redirect_stdout=False)
+
+
+@contextlib.contextmanager
+def _bar(what: str, unit: str) -> Iterator[Advance]:
+    bar = _make_bar()
     task = bar.add_task(what, total=None, rate="", note="", start=False)
     rate = _Rate(unit)
+    drawn = 0.0
 
     def advance(done: int, total: int, note: str) -> None:
+        nonlocal drawn
         shown = rate.text(done)
+        if time.monotonic() - drawn < BAR_INTERVAL_S and done < total:
+            return
+        drawn = time.monotonic()
         bar.start_task(task)
         bar.update(task, completed=done, total=total, rate=shown, note=note)
         if not bar.live.is_started:
@@ -127,6 +139,12 @@ def _plain(what: str, unit: str) -> Advance:
         note(f"{what}: {', '.join(fact for fact in facts if fact)}")
 
     return advance
+
+
+def exit_with(errors: int) -> None:
+    """End the command with exit code 3 where it is done, but some inputs were in error."""
+    if errors:
+        raise typer.Exit(3)
 
 
 def rate_text(per_second: float, unit: str) -> str:

@@ -3,74 +3,123 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from roi_cls.cache import CropRecord
-from roi_cls.cache.build import BuildOptions, CropSummary, build_crops
-from roi_cls.cache.manifest import check_manifest_path, write_manifest
+from roi_cls.cache.build import build_crops
+from roi_cls.cache.builder import DetectorOpener
+from roi_cls.cache.engine import open_builder
+from roi_cls.cache.manifest import check_manifest_path, open_manifest
+from roi_cls.cache.options import BuildOptions
+from roi_cls.cache.summary import CropSummary
 from roi_cls.console import note, progress, rate_text
 from roi_cls.errors import StorageError
 from roi_cls.inputs import expand_paths
+from roi_cls.recipe_text import count_text, describe_recipe
 from roi_cls.roi import REASON_TEXT, CropParams
 
 SHOWN_ERRORS = 5
+_STEP_NAMES = {"short": "short range", "full": "full range", "tiles": "tiles"}
 
 
-def crop_inputs(
-    inputs: Sequence[str],
-    params: CropParams,
-    options: BuildOptions,
-    detector_model: Path | None,
-    manifest: Path | None,
-) -> CropSummary:
-    """Crop every picture named, write the manifest, return the summary.
+@dataclass(frozen=True, slots=True)
+class CropJob:
+    """What to crop, how, and what to leave beside the crops."""
+
+    inputs: Sequence[str]
+    params: CropParams
+    options: BuildOptions
+    detector_model: Path | None = None
+    manifest: Path | None = None
+    """Where all rows go."""
+    contact_sheet: Path | None = None
+    """Where a page of crops goes."""
+
+
+def crop_inputs(job: CropJob) -> CropSummary:
+    """Crop every picture named, write the manifest and the page, return the summary.
 
     Raises:
         RoiClsError: The run as a whole cannot go on; finished crops are kept.
     """
-    from roi_cls.roi.mediapipe_detector import MediapipeDetector
-    from roi_cls.roi.models import resolve_models
-
-    if manifest:
-        check_manifest_path(manifest)
-        if manifest.is_dir():
-            raise StorageError(manifest, "it is a folder")
-    paths = list(expand_paths(inputs))
-    if params.crop == "face":
-        models = resolve_models(params.detector, given=detector_model)
-        params = replace(params, detector_sha256=tuple(model.sha256 for model in models))
-        open_detector = partial(MediapipeDetector, models, params)
-    else:
-        open_detector = partial(MediapipeDetector, (), params)
-    summary, records = CropSummary(), []
-    with progress("Cropping") as advance:
-        for result in build_crops(paths, params, open_detector, options):
+    _check_outputs(job)
+    paths = list_inputs(job)
+    params, open_detector = open_recipe(job.params, job.detector_model)
+    summary = CropSummary()
+    errors: list[CropRecord] = []
+    drawn: list[CropRecord] = []
+    with ExitStack() as stack:
+        add_row = stack.enter_context(open_manifest(job.manifest)) if job.manifest else None
+        advance = stack.enter_context(progress("Cropping"))
+        for result in build_crops(paths, params, open_detector, job.options):
             summary.add(result)
-            records.append(result.record)
+            if add_row:
+                add_row(result.record)
+            if result.record.status == "error" and len(errors) < SHOWN_ERRORS:
+                errors.append(result.record)
+            if job.contact_sheet:
+                drawn.append(result.record)
             advance(summary.images, len(paths), "")
-    if manifest:
-        write_manifest(manifest, records)
-    show_errors(
-        [record for record in records if record.status == "error"],
-        "--manifest rows.csv lists every picture",
-    )
+    show_errors(errors, "--manifest rows.csv lists every picture", summary.errors)
+    if job.contact_sheet:
+        _draw_sheet(job.contact_sheet, drawn, params, open_detector, job.options)
     return summary
 
 
-def show_errors(errors: Sequence[CropRecord], rest: str) -> None:
+def list_inputs(job: CropJob) -> list[Path]:
+    """Return the pictures that the inputs name, of them those of the shard, which may be none.
+
+    Raises:
+        DataError: The inputs name none.
+    """
+    paths = list(expand_paths(job.inputs))
+    shard = job.options.shard
+    if shard is None:
+        return paths
+    held = [path for path in paths if shard.holds(path)]
+    if not held:  # by chance, where parts are many: no reason for a scheduler to stop
+        note(
+            f"Shard {shard.number}/{shard.count} has nothing to do: all of the "
+            f"{count_text(len(paths), 'picture')} are in other shards."
+        )
+    return held
+
+
+def open_recipe(
+    params: CropParams, detector_model: Path | None
+) -> tuple[CropParams, DetectorOpener]:
+    """Return the recipe with its detector's files resolved, and how to open that detector.
+
+    Raises:
+        DetectorModelError: A model file is not to be had.
+    """
+    from roi_cls.roi.mediapipe_detector import MediapipeDetector
+    from roi_cls.roi.models import resolve_models
+
+    if params.crop == "full":
+        return params, partial(MediapipeDetector, (), params)
+    models = resolve_models(params.detector, given=detector_model)
+    params = replace(params, detector_sha256=tuple(model.sha256 for model in models))
+    return params, partial(MediapipeDetector, models, params)
+
+
+def show_errors(errors: Sequence[CropRecord], rest: str, total: int | None = None) -> None:
     """Name the first pictures that could not be cropped, on stderr, and count the rest.
 
     Args:
-        errors: Rows in error.
+        errors: Rows in error; the first ``SHOWN_ERRORS`` at least.
         rest: Where the others can be seen, as a sentence without its full stop.
+        total: How many there are; None: no more than ``errors``.
     """
     for record in errors[:SHOWN_ERRORS]:
         note(f"error: {record.error}")
-    if len(errors) > SHOWN_ERRORS:
-        note(f"… and {len(errors) - SHOWN_ERRORS} more; {rest}.")
+    more = (len(errors) if total is None else total) - SHOWN_ERRORS
+    if more > 0:
+        note(f"… and {more} more; {rest}.")
 
 
 def summary_text(summary: dict[str, Any]) -> str:
@@ -78,16 +127,49 @@ def summary_text(summary: dict[str, Any]) -> str:
     reasons = ", ".join(
         f"{count} because {REASON_TEXT[reason]}" for reason, count in summary["reasons"].items()
     )
-    lines = [
-        f"{_count(summary['images'], 'picture')}: {_count(summary['face'], 'face crop')}, "
-        f"{_count(summary['full_frame'], 'full frame')}{f' ({reasons})' if reasons else ''}, "
-        f"{_count(summary['errors'], 'error')}",
+    images, faces = summary["images"], summary["face"]
+    parts = [f"{count_text(images, 'picture')}: {count_text(faces, 'face crop')}"]
+    if summary["full_frame"] or not summary["skipped"]:
+        parts.append(count_text(summary["full_frame"], "full frame"))
+    if summary["skipped"]:
+        parts.append(f"{summary['skipped']} skipped")
+    if reasons:
+        parts[-1] += f" ({reasons})"
+    lines = [", ".join([*parts, count_text(summary["errors"], "error")])]
+    if steps := summary["steps"]:
+        needed = ", ".join(f"{_STEP_NAMES[step]} {count}" for step, count in steps.items())
+        lines.append(f"last step the detector needed: {needed}")
+    lines.append(
         f"detected {summary['detected']}, cropped {summary['cropped']}, "
         f"reused {summary['reused']} in {summary['seconds']:.1f} s "
-        f"({rate_text(summary['images_per_second'], 'pictures')})",
-    ]
+        f"({rate_text(summary['images_per_second'], 'pictures')})"
+    )
     return "\n".join(lines)
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def _check_outputs(job: CropJob) -> None:
+    """Refuse a manifest or a page that cannot be written, before the work is done."""
+    from roi_cls.contact_sheet import check_sheet_path
+
+    for path, check in (
+        (job.manifest, check_manifest_path),
+        (job.contact_sheet, check_sheet_path),
+    ):
+        if path:
+            check(path)
+            if path.is_dir():
+                raise StorageError(path, "it is a folder")
+
+
+def _draw_sheet(
+    path: Path,
+    records: Sequence[CropRecord],
+    params: CropParams,
+    open_detector: DetectorOpener,
+    options: BuildOptions,
+) -> None:
+    from roi_cls.contact_sheet import write_contact_sheet
+
+    with open_builder(params, open_detector, options) as builder:
+        sheet = write_contact_sheet(path, records, builder.load, describe_recipe(params))
+    note(f"Drew {sheet.shown} of {sheet.crops} crops on {path}")

@@ -62,9 +62,10 @@ import numpy
 from roi_cls.roi.mediapipe_detector import MediapipeDetector
 from roi_cls.roi.models import DetectorModel
 from roi_cls.roi.params import CropParams
+from roi_cls.roi.picture import Picture
 models = [DetectorModel(name, Path(path), "") for name, path in json.loads(sys.argv[1])]
 with MediapipeDetector(models, CropParams()) as detector:
-    detector.detect(numpy.full((64, 64, 3), 128, numpy.uint8))
+    detector.detect(Picture.of(numpy.full((64, 64, 3), 128, numpy.uint8)))
 print(json.dumps({}))
 """
 

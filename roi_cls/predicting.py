@@ -13,13 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TextIO
 
-from roi_cls.classifier.config import Device
-from roi_cls.classifier.predict import Picture, Prediction, Predictor
+import typer
+
+from roi_cls.classifier.config import Aggregate, Device
+from roi_cls.classifier.predict import Prediction, Predictor, Source
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.console import Advance, progress, show
 from roi_cls.errors import StorageError
 from roi_cls.inputs import STDIN, expand_paths, is_pattern, is_table, read_stdin
+from roi_cls.location import as_path
 from roi_cls.roi import REASON_TEXT
+from roi_cls.roi.params import FaceChoice
 
 Form = Literal["text", "json", "jsonl", "csv"]
 
@@ -37,6 +41,10 @@ class PredictJob:
     device: Device
     detector_model: Path | None
     max_pixels: int
+    face: FaceChoice | None = None
+    """Which face is looked at; None: the one the run was trained on."""
+    aggregate: Aggregate = "max"
+    """How several faces make one answer."""
 
 
 def predict_and_print(job: PredictJob) -> int:
@@ -44,7 +52,10 @@ def predict_and_print(job: PredictJob) -> int:
 
     Raises:
         RoiClsError: The run cannot be used, or an input names no picture.
+        typer.BadParameter: Faces are to be aggregated, and not all are looked at.
     """
+    if job.aggregate != "max" and job.face != "all":
+        raise typer.BadParameter(f"--aggregate {job.aggregate} is for --face all: give both")
     pictures = list(named_pictures(job.inputs))  # what names nothing is told before the model loads
     errors = 0
 
@@ -60,6 +71,8 @@ def predict_and_print(job: PredictJob) -> int:
         device=job.device,
         detector_model=job.detector_model,
         max_pixels=job.max_pixels,
+        face=job.face,
+        aggregate=job.aggregate,
     )
     single = len(job.inputs) == 1 and _is_one_picture(job.inputs[0])
     with predictor, _open_output(job.output) as file, _progress(file) as advance:
@@ -73,7 +86,7 @@ def predict_and_print(job: PredictJob) -> int:
 
 
 def _is_one_picture(text: str) -> bool:
-    path = Path(text)
+    path = as_path(text)
     return text == STDIN or not (path.is_dir() or is_table(path) or is_pattern(text))
 
 
@@ -110,13 +123,13 @@ def _open_output(path: Path | None) -> Iterator[TextIO]:
         raise StorageError(path, error.strerror or str(error)) from error
 
 
-def named_pictures(inputs: Sequence[str]) -> Iterator[Picture]:
+def named_pictures(inputs: Sequence[str]) -> Iterator[Source]:
     """Yield the pictures that the inputs name, in order; ``-`` is standard input."""
     for text in inputs:
         if text == STDIN:
-            yield Picture(STDIN, read_stdin())
+            yield Source(STDIN, read_stdin())
         else:
-            yield from (Picture(str(path)) for path in expand_paths([text]))
+            yield from (Source(str(path)) for path in expand_paths([text]))
 
 
 def format_predictions(
@@ -156,6 +169,8 @@ def prediction_line(prediction: Prediction) -> str:
     path = prediction.path if prediction.path.isprintable() else repr(prediction.path)
     if prediction.status == "error":
         return f"{path}: error: {prediction.error}"
+    if prediction.status == "skipped":
+        return f"{path}: skipped{_why(prediction)}"
     return (
         f"{path}: {prediction.label} {prediction.score:.3f}"
         f"{' (unsure)' if prediction.unsure else ''} ({_looked_at(prediction)})"
@@ -164,12 +179,15 @@ def prediction_line(prediction: Prediction) -> str:
 
 def _looked_at(prediction: Prediction) -> str:
     if prediction.box is None:
-        reason = prediction.reason
-        why = f": {REASON_TEXT[reason]}" if reason else ""  # type: ignore[index]  # a reason's name
-        return f"full frame{why}"
+        return f"full frame{_why(prediction)}"
     left, top, right, bottom = (round(value) for value in prediction.box)
     others = f", {prediction.faces} faces seen" if prediction.faces > 1 else ""
     return f"face at {left},{top}-{right},{bottom}, found with {prediction.face_score:.2f}{others}"
+
+
+def _why(prediction: Prediction) -> str:
+    reason = prediction.reason
+    return f": {REASON_TEXT[reason]}" if reason else ""  # type: ignore[index]  # a reason's name
 
 
 def _csv_lines(predictions: Iterable[Prediction]) -> Iterator[str]:

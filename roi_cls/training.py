@@ -22,6 +22,7 @@ from roi_cls.classifier.train_run import (
 from roi_cls.classifier.training_data import TrainingData
 from roi_cls.console import Advance, note, progress, show
 from roi_cls.cropping import show_errors
+from roi_cls.recipe_text import count_text
 
 
 def train_and_tell(job: TrainJob) -> TrainOutcome:
@@ -101,6 +102,8 @@ class _OnCrop:
 
 def _tell_data(data: TrainingData) -> None:
     show_errors(data.errors, "crops.jsonl in the run's folder lists every picture")
+    if skipped := sum(record.status == "skipped" for record in data.records):
+        note(f"Left out: {count_text(skipped, 'picture')} without a face (--fallback skip).")
     split = data.split
     counts = Counter(
         (sample.split, sample.label)

@@ -6,16 +6,22 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
 from unittest import mock
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from roi_cls.cli import main
+from roi_cls.closing import Closing
+from roi_cls.roi import Box, Detection, Face
+from roi_cls.roi.models import DetectorModel
+from roi_cls.roi.picture import Picture
 
 # Torch's threads wait for each other actively: with tiny models, on cores that other work shares,
 # most of the time would go there. Read when torch is imported.
@@ -73,6 +79,43 @@ def tiny_runs(
     done = _run_command("train", tiny_set, "--run", "tiny", *tiny_train_arguments, *places)
     assert done.returncode == 0, done.stderr
     return runs
+
+
+class WhiteFaces(Closing):
+    """A detector that sees a face in every white rectangle; it is surer of those further left."""
+
+    def __init__(self, models: object, params: object) -> None:
+        pass
+
+    def detect(self, picture: Picture) -> Detection:
+        """Return the rectangles from left to right."""
+        white = (picture.pixels() == 255).all(axis=2).astype(np.uint8)
+        stats = cv2.connectedComponentsWithStats(white)[2][1:]  # the first is what is not white
+        boxes = [Box(x, y, x + width, y + height) for x, y, width, height, _ in stats.tolist()]
+        boxes.sort(key=lambda box: box.left)
+        faces = tuple(
+            Face(box, 0.9 - 0.05 * i, (box.center,) * 6, "short") for i, box in enumerate(boxes)
+        )
+        return Detection(picture.height, picture.width, faces, "short" if faces else "tiles")
+
+    def close(self) -> None:
+        """Free nothing."""
+
+
+@pytest.fixture(scope="module")
+def white_faces() -> Iterator[None]:
+    """Let every command see ``WhiteFaces`` in place of MediaPipe and its models.
+
+    In this process: give ``--workers 0``.
+    """
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        models = (DetectorModel("short", Path(folder) / "model.tflite", "0" * 64),)
+        models[0].path.write_bytes(b"model")
+        for module in ("classifier.train_run", "classifier.predict", "roi.mediapipe_detector"):
+            patch.setattr(f"roi_cls.{module}.MediapipeDetector", WhiteFaces)
+        for module in ("classifier.train_run", "classifier.predict", "roi.models"):
+            patch.setattr(f"roi_cls.{module}.resolve_models", lambda *given, **options: models)
+        yield
 
 
 def _run_command(*arguments: object, stdin: bytes = b"") -> CompletedProcess[str]:

@@ -5,6 +5,8 @@ import errno
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -13,18 +15,19 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image as Pillow
+from pyarrow import parquet
 
 from roi_cls.cropping import summary_text
 from roi_cls.errors import StorageError
 from roi_cls.roi import KEYPOINT_NAMES, Box, CropParams, Detection, Face, mediapipe_detector, models
-from roi_cls.roi.image import Image
 from roi_cls.roi.models import DetectorModel
+from roi_cls.roi.picture import Picture
 
 Command = Callable[..., CompletedProcess[str]]
 Crops = Callable[..., tuple[int, dict[str, Any]]]
 SUMMARY = [
-    *("images", "face", "full_frame", "reasons", "errors", "detected", "cropped", "reused"),
-    *("seconds", "images_per_second"),
+    *("images", "face", "full_frame", "reasons", "errors", "skipped", "steps"),
+    *("detected", "cropped", "reused", "seconds", "images_per_second"),
 ]
 HOURS_AGO = 1_700_000_000  # s; a file as new as this second is not trusted to stay as it is
 
@@ -35,12 +38,16 @@ class FakeDetector:
     def __init__(self, models: object, params: CropParams) -> None:
         pass
 
-    def detect(self, image: Image) -> Detection:
+    def detect(self, picture: Picture) -> Detection:
         """Return the middle quarter as a face."""
-        height, width = image.shape[:2]
+        height, width = picture.height, picture.width
         box = Box(width * 0.25, height * 0.25, width * 0.75, height * 0.75)
         face = Face(box, 0.9, ((0.0, 0.0),) * len(KEYPOINT_NAMES), "short")
-        return Detection(height, width, (face,) if image.any() else ())
+        return (
+            Detection(height, width, (face,), "short")
+            if picture.pixels().any()
+            else Detection(height, width, (), "tiles")
+        )
 
     def close(self) -> None:
         """Free nothing."""
@@ -150,7 +157,7 @@ def test_manifest_of_an_unknown_form_is_refused_before_the_work(
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
         f"error: Cannot write the manifest {str(target)!r}: its suffix names no known form. "
-        "Use one of .jsonl, .csv.\n"
+        "Use one of .jsonl, .csv, .parquet.\n"
     )
     assert not cache.exists()
 
@@ -182,11 +189,14 @@ def test_summary_counts_one_thing_in_the_singular() -> None:
         **dict.fromkeys(("detected", "cropped", "reused"), 1),
         **dict.fromkeys(("images", "face", "full_frame", "errors"), 1),
         "reasons": {"no_face": 1},
+        "skipped": 0,
+        "steps": {"short": 1, "tiles": 1},
         "seconds": 2.04,
         "images_per_second": 0.5,
     }
     assert summary_text(summary) == (
         "1 picture: 1 face crop, 1 full frame (1 because no face was found), 1 error\n"
+        "last step the detector needed: short range 1, tiles 1\n"
         "detected 1, cropped 1, reused 1 in 2.0 s (0.5 pictures/s)"
     )
 
@@ -232,3 +242,122 @@ def test_places_may_come_from_the_environment(
     assert (done.returncode, json.loads(done.stdout)["errors"]) == (3, 4)
     assert "over the limit of 100" in done.stderr
     assert (tmp_path / "mine").is_dir()
+
+
+def shard_rows(manifest: Path) -> list[str]:
+    return [json.loads(line)["path"] for line in manifest.read_text().splitlines()]
+
+
+def test_shards_are_disjoint_and_complete_and_write_an_index_each(
+    crops: Crops, photos: Path, tmp_path: Path
+) -> None:
+    seen: list[str] = []
+    for i in (1, 2, 3):
+        manifest = tmp_path / f"{i}.jsonl"
+        code, summary = crops(photos, "--shard", f"{i}/3", "--manifest", manifest)
+        rows = shard_rows(manifest)
+        assert (code, summary["images"], summary["cropped"]) == (0, len(rows), len(rows))
+        assert rows == sorted(rows)  # in input order
+        seen += rows
+    assert sorted(seen) == [str(photos / f"{i}.png") for i in range(4)]
+    indexes = sorted(path.name for path in (tmp_path / "cache" / "v2").glob("index*.sqlite"))
+    assert indexes == [f"index-{i}-of-3.sqlite" for i in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("later", [(), ("--shard", "1/1")], ids=["whole", "other shards"])
+def test_crops_of_shards_are_found_by_a_later_run(
+    crops: Crops, photos: Path, later: tuple[str, ...]
+) -> None:
+    for i in (1, 2):
+        crops(photos, "--shard", f"{i}/2")
+    for _ in range(2):  # the first reads the files, as no index knows them; the second none
+        assert work(crops(photos, *later)[1]) == (0, 0, 4)
+
+
+def test_shard_runs_again_from_its_own_index(crops: Crops, photos: Path) -> None:
+    parts = [crops(photos, "--shard", f"{i}/2")[1]["images"] for i in (1, 2)]
+    assert sum(parts) == 4
+    for i, count in zip((1, 2), parts, strict=True):
+        assert work(crops(photos, "--shard", f"{i}/2")[1]) == (0, 0, count)
+
+
+def test_shard_without_pictures_is_done(
+    crops: Crops, command: Command, photos: Path, tmp_path: Path
+) -> None:
+    manifest, sheet = tmp_path / "rows.csv", tmp_path / "sheet.png"
+    words = ["--shard", "7/9000", "--manifest", manifest, "--contact-sheet", sheet]
+    done = command("crops", photos, *words, "--cache", tmp_path / "c", "--workers", "0")
+    assert done.returncode == 0
+    assert done.stdout.startswith("0 pictures: 0 face crops, 0 full frames, 0 errors\n")
+    assert done.stderr.startswith(
+        "Shard 7/9000 has nothing to do: all of the 4 pictures are in other shards.\n"
+    )
+    assert manifest.read_text().startswith("path,status,")
+    assert sheet.exists()
+
+
+@pytest.mark.parametrize("text", ["3", "0/4", "5/4", "a/b"])
+def test_bad_shard_is_refused_before_the_work(
+    command: Command, photos: Path, tmp_path: Path, text: str
+) -> None:
+    done = command("crops", photos, "--shard", text, "--cache", tmp_path / "cache")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--shard: a shard is i/n with 1 <= i <= n, such as 1/8, got " in done.stderr
+    assert text in done.stderr
+    assert not (tmp_path / "cache").exists()
+
+
+def test_failed_run_leaves_the_old_manifest(
+    crops: Crops, command: Command, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = tmp_path / "rows.jsonl"
+    manifest.write_text("old")
+
+    def fill_up(source: str, target: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    places = ["--cache", tmp_path / "cache", "--workers", "0", "--manifest", manifest]
+    with monkeypatch.context() as patch:
+        patch.setattr("roi_cls.atomic.os.replace", fill_up)
+        done = command("crops", photos, *places)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "the disk is full" in done.stderr
+    assert str(tmp_path / "cache") in done.stderr  # that is what was full
+    assert manifest.read_text() == "old"
+    assert not list(tmp_path.glob(".tmp-*"))
+
+
+def test_manifests_of_all_forms_hold_the_same_rows(
+    crops: Crops, photos: Path, tmp_path: Path
+) -> None:
+    (photos / "2.png").write_text("no picture")
+    for form in ("jsonl", "csv", "parquet"):
+        crops(photos, "--manifest", tmp_path / f"rows.{form}")
+    lines = (tmp_path / "rows.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert parquet.read_table(tmp_path / "rows.parquet").to_pylist() == rows
+    with (tmp_path / "rows.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [list(row) for row in table] == [list(row) for row in rows]
+    for flat, row in zip(table, rows, strict=True):
+        for name, value in row.items():
+            if value is None or value == []:
+                assert flat[name] == ""
+            elif isinstance(value, str):
+                assert flat[name] == value
+            else:
+                assert json.loads(flat[name]) == value
+
+
+@pytest.mark.slow
+def test_shards_run_at_once_on_one_cache(command: Command, photos: Path, tmp_path: Path) -> None:
+    places = ["--cache", str(tmp_path / "cache"), "--workers", "0", "--crop", "full", "--json"]
+    words = [sys.executable, "-m", "roi_cls", "crops", str(photos), *places, "--shard"]
+    running = [
+        subprocess.Popen([*words, f"{i}/3"], stdout=subprocess.PIPE, text=True) for i in (1, 2, 3)
+    ]
+    summaries = [json.loads(process.communicate()[0]) for process in running]
+    assert [process.returncode for process in running] == [0, 0, 0]
+    assert sum(summary["cropped"] for summary in summaries) == 4
+    whole = json.loads(command("crops", photos, *places).stdout)
+    assert (whole["images"], whole["cropped"], whole["reused"]) == (4, 0, 4)

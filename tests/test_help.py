@@ -32,7 +32,10 @@ def words(request: pytest.FixtureRequest) -> tuple[str, ...]:
 
 
 def test_the_commands_of_the_contract_are_there() -> None:
-    contract = {"crops", "train", "evaluate", "predict", "verify", "doctor", "data demo"}
+    contract = {
+        *("crops", "train", "evaluate", "predict", "verify", "doctor", "data demo"),
+        *("crops show", "cache info", "cache verify", "cache prune"),
+    }
     assert contract <= {" ".join(words) for words in COMMANDS}
 
 
@@ -93,7 +96,13 @@ def test_help_imports_nothing_heavy() -> None:
         (["crops", "x", "--min-score", "2"], "--min-score must be between 0 and 1, got 2.0"),
         (["crops", "x", "--min-face", "-1"], "--min-face must not be negative, got -1"),
         (["crops", "x", "--crop", "head"], "'head' is not one of 'face', 'full'"),
-        (["crops", "x", "--face", "all"], "'all' is not one of 'largest', 'confident', 'central'"),
+        (["crops", "x", "--face", "two"], "'two' is not one of 'largest', 'confident', 'central'"),
+        (["crops", "x", "--shard", "9/8"], "--shard: a shard is i/n with 1 <= i <= n, such as 1/8"),
+        (["crops", "x", "--engine", "spark"], "'spark' is not one of 'local', 'ray'"),
+        (["cache", "prune"], "say what is to go: --recipe, --unused-for or --max-size"),
+        (["cache", "prune", "--max-size", "big"], "'big' is no size; write it like 500MB"),
+        (["cache", "prune", "--unused-for", "3"], "'3' is no span of time; write it like 12h"),
+        (["crops", "show"], "Missing argument 'picture'"),
         (["crops", "x", "--workers", "-1"], "Invalid value for '--workers'"),
         (["train", "x", "--epochs", "0"], "--epochs must be at least 1, got 0"),
         (["train", "x", "--lr", "0"], "--lr must be above 0, got 0.0"),

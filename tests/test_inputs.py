@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given
 from hypothesis import strategies as st
 
 from roi_cls.errors import DataError
 from roi_cls.inputs import expand_paths, is_pattern, read_stdin
+from roi_cls.location import as_path
 
 
 @pytest.fixture
@@ -119,3 +121,38 @@ def test_table_stands_for_its_rows(tmp_path: Path) -> None:
     table = tmp_path / "rows.csv"
     table.write_text("path,label\nb.png,x\na.png,y\n")
     assert list(expand_paths([str(table)])) == [tmp_path / "b.png", tmp_path / "a.png"]
+
+
+def test_remote_inputs_are_files_folders_patterns_and_file_urls(tmp_path: Path) -> None:
+    remote = as_path("memory://test-inputs/set")
+    for name in ("b/2.png", "a/1.png", "a/.3.png", "a/note.txt"):
+        (remote / name).write_bytes(b"")
+    (tmp_path / "5.png").touch()
+    inputs = [
+        f"{remote}/a/1.png",
+        f"{remote}/missing.png",
+        str(remote),
+        f"{remote}/**/*.png",
+        tmp_path.as_uri(),
+        f"{tmp_path.as_uri()}/*.png",
+    ]
+    pictures = [f"{remote}/a/1.png", f"{remote}/b/2.png"]
+    local = [str(tmp_path / "5.png")] * 2
+    found = [str(path) for path in expand_paths(inputs)]
+    assert found == [pictures[0], f"{remote}/missing.png", *pictures, *pictures, *local]
+
+
+def test_remote_pattern_without_a_match_is_told() -> None:
+    with pytest.raises(DataError, match=r"^Cannot find pictures: nothing matches 'memory://x/\*'"):
+        list(expand_paths(["memory://x/*"]))
+
+
+def test_remote_input_that_cannot_be_reached_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> object:
+        raise EOFError("Could not connect")  # as clients do: no OSError
+
+    monkeypatch.setattr(MemoryFileSystem, "info", fail)
+    monkeypatch.setattr(MemoryFileSystem, "ls", fail)
+    for text in ("memory://y", "memory://y/a.csv", "memory://y/*.png"):
+        with pytest.raises(DataError, match=r"^Cannot look at 'memory://y.*': Could not connect\."):
+            list(expand_paths([text]))

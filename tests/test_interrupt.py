@@ -67,12 +67,12 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def crop_words(photos: Path, cache: Path, workers: int) -> list[str]:
-    places = ["--cache", str(cache), "--workers", str(workers)]
+    places = ["--cache", str(cache), "--workers", str(workers), "--manifest", f"{cache}.jsonl"]
     return ["crops", str(photos), "--crop", "full", "--size", "64", *places, "--json"]
 
 
 def crop_files(cache: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in cache.rglob("*.npy")}
+    return {path.name: path.read_bytes() for path in cache.rglob("*.bmp")}
 
 
 @pytest.mark.slow
@@ -86,10 +86,13 @@ def test_interrupted_crops_are_kept_and_the_next_call_ends_like_one_that_was_not
 ) -> None:
     cache = tmp_path / "cache"
     words = crop_words(photos, cache, workers)
-    done = interrupt(words, lambda: len(list(cache.rglob("*.npy"))) >= 3, number)
+    manifest = tmp_path / "cache.jsonl"
+    manifest.write_text("old")
+    done = interrupt(words, lambda: len(list(cache.rglob("*.bmp"))) >= 3, number)
     if number == signal.SIGINT:
         assert_interrupted(done)
-        assert not list(cache.rglob(".tmp-*"))
+        assert not list(tmp_path.rglob(".tmp-*"))
+    assert manifest.read_text() == "old"
     kept = len(crop_files(cache))
     assert 3 <= kept < 60
     whole = command(*crop_words(photos, tmp_path / "other", 0))
@@ -99,6 +102,8 @@ def test_interrupted_crops_are_kept_and_the_next_call_ends_like_one_that_was_not
     assert (summary["images"], summary["errors"]) == (60, 0)
     assert summary["cropped"] <= 60 - kept + 1  # of one, the detection may be there and no crop
     assert crop_files(cache) == crop_files(tmp_path / "other")
+    assert manifest.read_bytes() == (tmp_path / "other.jsonl").read_bytes()
+    assert manifest.read_bytes().count(b"\n") == 60
 
 
 def read_lines(run: Path) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ from roi_cls.roi.params import MAX_PIXELS
 Command = Callable[..., CompletedProcess[str]]
 FIELDS = [
     *("path", "status", "error", "label", "score", "probabilities", "unsure"),
-    *("source", "reason", "box", "face_score", "faces"),
+    *("source", "reason", "box", "face_score", "faces", "per_face"),
 ]
 OK = Prediction(
     path="a.png",

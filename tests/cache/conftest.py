@@ -1,7 +1,9 @@
-"""Shared by the tests of the builder: a detector that counts its work, and a cache opened anew."""
+"""Shared by the tests of the cache: a detector that counts its work, and a cache opened anew."""
 
 import contextlib
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -12,20 +14,23 @@ import pytest
 
 from roi_cls.cache.builder import CropBuilder
 from roi_cls.cache.record import CropResult
-from roi_cls.cache.store import CropCache
+from roi_cls.cache.store import CropStore
+from roi_cls.closing import Closing
 from roi_cls.roi import Box, CropParams, Detection, Face
-from roi_cls.roi.image import Image
+from roi_cls.roi.picture import Picture
 
 PARAMS = CropParams(size_px=16, min_face_px=4)
 LONG_AGO = 1_600_000_000  # seconds since 1970
-FACE = Face(Box(5, 5, 25, 25), 0.9, ((10.0, 12.0), (20.0, 14.0)) * 3, "short")
+EYES = ((10.0, 12.0), (20.0, 14.0)) * 3
+FACE = Face(Box(5, 5, 25, 25), 0.9, EYES, "short")
+SECOND = Face(Box(22, 8, 34, 20), 0.8, EYES, "full")
 
 Build = Callable[..., CropResult]
-OpenBuilder = Callable[[], AbstractContextManager[CropBuilder]]
+OpenBuilder = Callable[..., AbstractContextManager[CropBuilder]]
 
 
-class FakeDetector:
-    """Sees one face, except in black pictures, and counts its work."""
+class FakeDetector(Closing):
+    """Sees two faces, except in black pictures, and counts its work."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -36,20 +41,15 @@ class FakeDetector:
         self.opened += 1
         return self
 
-    def detect(self, image: Image) -> Detection:
-        """Return the face or none."""
+    def detect(self, picture: Picture) -> Detection:
+        """Return the faces or none."""
         self.calls += 1
-        return Detection(image.shape[0], image.shape[1], (FACE,) if image.any() else ())
+        faces = (FACE, SECOND) if picture.pixels().any() else ()
+        return Detection(picture.height, picture.width, faces, "short" if faces else "tiles")
 
     def close(self) -> None:
         """Count down."""
         self.opened -= 1
-
-    def __enter__(self) -> "FakeDetector":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 @pytest.fixture
@@ -62,25 +62,24 @@ def detector() -> Iterator[FakeDetector]:
 
 @pytest.fixture
 def open_builder(tmp_path: Path, detector: FakeDetector) -> OpenBuilder:
-    """Open a builder on ``tmp_path/cache``, as another process would."""
-    return lambda: _open_builder(tmp_path / "cache", detector, PARAMS)
+    """Open a builder on ``tmp_path/cache``, as another process would; crops of 16 px, unless."""
 
+    @contextlib.contextmanager
+    def open_builder(**settings: object) -> Iterator[CropBuilder]:
+        params = CropParams.from_dict({**PARAMS.to_dict(), **settings})
+        store = CropStore(tmp_path / "cache", params)
+        with CropBuilder(store, params, detector.open) as builder:
+            yield builder
 
-@contextlib.contextmanager
-def _open_builder(
-    folder: Path, detector: FakeDetector, params: CropParams
-) -> Iterator[CropBuilder]:
-    with CropCache(folder) as cache, CropBuilder(cache, params, detector.open) as builder:
-        yield builder
+    return open_builder
 
 
 @pytest.fixture
-def build(tmp_path: Path, detector: FakeDetector) -> Build:
-    """Build a picture by a builder opened for it, by a recipe of 16 px unless told otherwise."""
+def build(open_builder: OpenBuilder) -> Build:
+    """Build a picture by a builder opened for it."""
 
     def build(path: Path, **settings: object) -> CropResult:
-        params = CropParams.from_dict({**PARAMS.to_dict(), **settings})
-        with _open_builder(tmp_path / "cache", detector, params) as builder:
+        with open_builder(**settings) as builder:
             return builder.build(path)
 
     return build
@@ -93,3 +92,22 @@ def picture(tmp_path: Path) -> Path:
     cv2.imwrite(str(path), np.random.default_rng(0).integers(1, 256, (30, 40, 3), np.uint8))
     os.utime(path, (LONG_AGO, LONG_AGO))
     return path
+
+
+@pytest.fixture
+def shared_folder() -> Iterator[Path]:
+    """A folder that any user can reach; those of pytest are private."""
+    folder = Path(tempfile.mkdtemp(prefix="roi-cls-test-"))
+    folder.chmod(0o755)
+    yield folder
+    folder.chmod(0o755)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def as_plain_user() -> Iterator[Callable[[], None]]:
+    """Give up root's right to write anywhere, until the end of the test."""
+    is_root = os.geteuid() == 0
+    yield lambda: os.seteuid(65534) if is_root else None
+    if is_root:
+        os.seteuid(0)

@@ -7,13 +7,15 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 import pytest
 
 from roi_cls.cache.record import CropResult
+from roi_cls.cache.stamp import read_stamp
 from roi_cls.roi import CropParams
-from roi_cls.roi.crop import make_crop
-from roi_cls.roi.image import read_image
+from roi_cls.roi.crop import make_crops
+from roi_cls.roi.picture import Picture
 
 if TYPE_CHECKING:
     from tests.cache.conftest import Build, FakeDetector, OpenBuilder
@@ -38,6 +40,7 @@ def test_second_build_does_nothing(build: Build, picture: Path) -> None:
     assert (work(first), work(second)) == ((True, True), (False, False))
     assert first.record == second.record
     assert (first.record.status, first.record.box) == ("ok", (5, 5, 25, 25))
+    assert first.stamp == second.stamp == read_stamp(picture)
 
 
 @pytest.mark.parametrize("move", ["touch", "rename", "copy"])
@@ -85,6 +88,50 @@ def test_full_recipe_opens_no_detector(build: Build, picture: Path, detector: Fa
     assert detector.calls == 0
 
 
+def test_crop_read_back_is_the_crop_just_made(
+    build: Build, picture: Path, detector: FakeDetector, open_builder: OpenBuilder
+) -> None:
+    record = build(picture).record
+    expected = make_crops(Picture(picture.read_bytes(), picture), PARAMS, detector).pixels
+    picture.unlink()  # it is not needed any more
+    with open_builder() as builder:
+        assert np.array_equal(builder.load(record), expected)
+
+
+def test_all_faces_are_kept_in_one_entry(
+    build: Build, picture: Path, tmp_path: Path, open_builder: OpenBuilder
+) -> None:
+    record = build(picture, face="all").record
+    assert (record.faces, len(record.more)) == (2, 1)
+    with open_builder(face="all") as builder:
+        both = builder.load(record)
+    assert both.shape == (2, 16, 16, 3)
+    assert len(list(tmp_path.rglob("*.bmp"))) == 1
+    largest = build(picture).record
+    with open_builder() as builder:
+        assert np.array_equal(builder.load(largest), both[:1])
+
+
+def test_skipped_picture_has_a_row_and_no_entry(
+    build: Build, tmp_path: Path, open_builder: OpenBuilder
+) -> None:
+    path = tmp_path / "black.png"
+    cv2.imwrite(str(path), np.zeros((30, 40, 3), np.uint8))
+    os.utime(path, (LONG_AGO, LONG_AGO))
+    first, second = (build(path, fallback="skip") for _ in range(2))
+    assert (first.record.status, first.record.reason, first.record.error) == (
+        "skipped", "no_face", None,
+    )  # fmt: skip
+    assert (work(first), work(second)) == ((True, False), (False, False))
+    assert first.stamp  # it can be remembered
+    assert list(tmp_path.rglob("*.bmp")) == []
+    with (
+        open_builder(fallback="skip") as builder,
+        pytest.raises(ValueError, match=r"there is no crop of .*black\.png: no_face"),
+    ):
+        builder.load(first.record)
+
+
 def test_damaged_detection_is_made_again(build: Build, picture: Path, tmp_path: Path) -> None:
     record = build(picture).record
     damage(tmp_path / "cache", "detections/*/*/*.json")
@@ -97,24 +144,29 @@ def test_damaged_crop_is_cut_again_bit_for_bit(
     build: Build, picture: Path, tmp_path: Path, detector: FakeDetector, open_builder: OpenBuilder
 ) -> None:
     record = build(picture).record
-    damage(tmp_path / "cache", "*.npy")
-    expected = make_crop(read_image(picture), PARAMS, detector).pixels
+    (entry,) = (tmp_path / "cache").rglob("*.bmp")
+    content = entry.read_bytes()
+    damage(tmp_path / "cache", "*.bmp")
+    expected = make_crops(Picture(picture.read_bytes(), picture), PARAMS, detector).pixels
     with open_builder() as builder:
         assert np.array_equal(builder.load(record), expected)
         picture.unlink()
         assert np.array_equal(builder.load(record), expected)  # it was kept again
+    assert entry.read_bytes() == content
     assert detector.calls == 2  # the builder's and the one expected
 
 
-@pytest.mark.parametrize("content", [None, b"garbage" * 999])
-def test_lost_index_costs_hashes_only(
-    build: Build, picture: Path, tmp_path: Path, content: bytes | None, open_builder: OpenBuilder
+def test_damaged_crop_is_cut_again_when_its_picture_is_built(
+    build: Build, picture: Path, tmp_path: Path
 ) -> None:
-    build(picture)
-    for path in (tmp_path / "cache" / "v1").glob("index.sqlite*"):
-        path.unlink()
-    if content:
-        (tmp_path / "cache" / "v1" / "index.sqlite").write_bytes(content)
-    assert work(build(picture)) == (False, False)
-    with open_builder() as builder:
-        assert builder.find(picture) is not None  # remembered again
+    record = build(picture).record
+    damage(tmp_path / "cache", "*.bmp")
+    again = build(picture)
+    assert work(again) == (False, True)
+    assert again.record == record
+
+
+def test_file_too_new_to_be_trusted_has_no_stamp(build: Build, picture: Path) -> None:
+    os.utime(picture)
+    result = build(picture)
+    assert (result.record.status, result.stamp) == ("ok", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +16,11 @@ import pytest
 from roi_cls.cache import builder as builder_module
 from roi_cls.cache.builder import CropBuilder
 from roi_cls.cache.record import CropRecord, CropResult
+from roi_cls.cache.stamp import read_stamp
 from roi_cls.errors import CacheError, ImageReadError, StorageError
 from roi_cls.roi import CropParams, Detection
-from roi_cls.roi.image import Image, read_bytes
+from roi_cls.roi.image import read_bytes
+from roi_cls.roi.picture import Picture
 
 if TYPE_CHECKING:
     from tests.cache.conftest import Build, OpenBuilder
@@ -41,7 +44,7 @@ def test_crop_whose_picture_changed_cannot_be_made_again(
     build: Build, picture: Path, tmp_path: Path, open_builder: OpenBuilder
 ) -> None:
     record = build(picture).record
-    damage(tmp_path / "cache", "*.npy")
+    damage(tmp_path / "cache", "*.bmp")
     picture.write_bytes(picture.read_bytes() + b"more")
     with open_builder() as builder:
         with pytest.raises(CacheError) as caught:
@@ -140,21 +143,57 @@ def test_file_that_changes_all_the_time_is_a_row_in_error(
     )
 
 
+def test_file_replaced_by_one_of_its_size_and_time_while_it_is_read_is_read_again(
+    build: Build, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, other, whole = read_bytes, picture.with_name("other.png"), picture.read_bytes()
+    for path, end in ((picture, b"!"), (other, b"?")):  # what follows the pixels
+        path.write_bytes(whole + end)
+        os.utime(path, (LONG_AGO, LONG_AGO))
+    content = other.read_bytes()
+
+    def read_and_replace(path: Path) -> bytes:
+        data = read(path)
+        if other.exists():
+            other.replace(path)  # as an archive is unpacked over it
+        return data
+
+    monkeypatch.setattr(builder_module, "read_bytes", read_and_replace)
+    result = build(picture)
+    assert result.record.sha256 == hashlib.sha256(content).hexdigest()
+    assert result.stamp == read_stamp(picture)
+
+
+def test_file_deleted_while_it_is_read_is_a_row_in_error(
+    build: Build, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = read_bytes
+
+    def read_and_delete(path: Path) -> bytes:
+        data = read(path)
+        path.unlink()
+        return data
+
+    monkeypatch.setattr(builder_module, "read_bytes", read_and_delete)
+    assert build(picture).record.error == (
+        f"Cannot read {str(picture)!r}: no such file. Check the path."
+    )
+
+
 def test_file_that_was_new_when_read_is_not_trusted_after_slow_work(
-    build: Build, picture: Path, monkeypatch: pytest.MonkeyPatch, open_builder: OpenBuilder
+    build: Build, picture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [LONG_AGO * 10**9 + 10**9]
     monkeypatch.setattr(builder_module.CropBuilder, "_detect", _slow(now))
-    monkeypatch.setattr("roi_cls.cache.index.time.time_ns", lambda: now[0])
-    build(picture)
-    with open_builder() as builder:
-        assert builder.find(picture) is None
+    monkeypatch.setattr("roi_cls.cache.stamp.time.time_ns", lambda: now[0])
+    assert build(picture).stamp is None
+    assert read_stamp(picture) is not None  # by now
 
 
-def _slow(now: list[int]) -> Callable[[CropBuilder, Image], Detection]:
-    def detect(_: CropBuilder, image: Image) -> Detection:
+def _slow(now: list[int]) -> Callable[[CropBuilder, Picture], Detection]:
+    def detect(_: CropBuilder, picture: Picture) -> Detection:
         now[0] += 60 * 10**9
-        return Detection(image.shape[0], image.shape[1], ())
+        return Detection(picture.height, picture.width, ())
 
     return detect
 
@@ -173,18 +212,16 @@ def test_full_disk_ends_the_run(
 
 
 def test_cache_that_may_only_be_read_gives_what_it_holds(
-    build: Build, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    build: Build, picture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record = build(picture).record
 
     def refuse(*_: object, **__: object) -> None:
         raise OSError(30, "Read-only file system")
 
-    for path in (tmp_path / "cache" / "v1").glob("index.sqlite*"):
-        path.unlink()
-        path.mkdir()  # root may write anywhere, but not into a folder
-    for module, name in ((os, "replace"), (os, "mkdir"), (os, "unlink")):
-        monkeypatch.setattr(module, name, refuse)
+    for name in ("replace", "mkdir", "unlink", "open"):
+        monkeypatch.setattr(os, name, refuse)
     result = build(picture)
     assert work(result) == (False, False)
     assert result.record == record
+    monkeypatch.undo()

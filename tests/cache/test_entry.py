@@ -5,13 +5,16 @@ import os
 from pathlib import Path
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from roi_cls.cache.entry import read_entry, write_entry
 from roi_cls.errors import CacheError, StorageError
+from roi_cls.location import as_path
 
-KEEP_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+# No deadline: the first write on a busy machine may take long.
+KEEP_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
 
 @KEEP_FOLDER
@@ -63,6 +66,30 @@ def test_unreadable_entry_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert str(caught.value) == (
         f"Cannot read the cache entry {str(path)!r}: Permission denied. "
         "Check its permissions or choose another folder with --cache DIR."
+    )
+
+
+def test_remote_entry_is_read_back_or_absent() -> None:
+    folder = as_path("memory://test-entry")
+    write_entry(folder / "entry", b"payload", folder / "drafts")
+    assert read_entry(folder / "entry") == b"payload"
+    (folder / "entry").write_bytes(b"payload")
+    assert read_entry(folder / "entry") is None
+    assert read_entry(folder / "missing") is None
+
+
+def test_remote_entry_that_cannot_be_reached_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = as_path("memory://test-entry/unreachable")
+
+    def fail(*_: object, **__: object) -> bytes:
+        raise EOFError("the connection was closed")  # as clients do: no OSError
+
+    monkeypatch.setattr(MemoryFileSystem, "open", fail)
+    with pytest.raises(CacheError) as caught:
+        read_entry(path)
+    assert str(caught.value) == (
+        "Cannot read the cache entry 'memory://test-entry/unreachable': the connection was "
+        "closed. Check its permissions or choose another folder with --cache DIR."
     )
 
 

@@ -2,16 +2,25 @@
 
 import os
 import sqlite3
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from roi_cls.cache.index import FileIndex
+from roi_cls.cache import index as index_module
+from roi_cls.cache.index import AT_ONCE, CropIndex, check_index, find_index, forget_recipe
+from roi_cls.cache.record import CropRecord, CropResult, ok_record
+from roi_cls.cache.shard import Shard
+from roi_cls.cache.stamp import FileStamp, read_stamp
+from roi_cls.roi import Box, CropParams, Detection, Face, plan_crop
 
+PARAMS = CropParams(size_px=16, min_face_px=4)
 LONG_AGO = 1_600_000_000  # seconds since 1970
-DIGEST = "d" * 64
+POINTS = ((10.1, 12.2), (20.3, 14.4)) * 3
+SEEN = Detection(30, 40, (Face(Box(5, 5, 25.5, 25), 1 / 3, POINTS, "short"),), "short")
+
+OpenIndex = Callable[[], CropIndex]
 
 
 @pytest.fixture
@@ -20,10 +29,22 @@ def database(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def index(database: Path) -> Iterator[FileIndex]:
-    index = FileIndex(database)
-    yield index
-    index.close()
+def open_index(database: Path) -> Iterator[OpenIndex]:
+    """Open the index as another process would; all are closed at the end."""
+    opened: list[CropIndex] = []
+
+    def open_index() -> CropIndex:
+        opened.append(CropIndex(database, PARAMS))
+        return opened[-1]
+
+    yield open_index
+    for index in opened:
+        index.close()
+
+
+@pytest.fixture
+def index(open_index: OpenIndex) -> CropIndex:
+    return open_index()
 
 
 @pytest.fixture
@@ -34,38 +55,96 @@ def picture(tmp_path: Path) -> Path:
     return path
 
 
-def remember(index: FileIndex, path: Path) -> None:
-    index.remember(path, path.stat(), DIGEST)
+def row_of(path: Path, params: CropParams = PARAMS, seen: Detection = SEEN) -> CropRecord:
+    sha256 = os.fsencode(path).hex()[-64:].rjust(64, "0")
+    return ok_record(path, sha256, seen, plan_crop(seen, params), params)
+
+
+def remember(index: CropIndex, path: Path) -> CropRecord:
+    row = row_of(path)
+    index.remember(CropResult(row, stamp=read_stamp(path)))
     index.flush()
+    return row
 
 
-def test_unchanged_file_is_known_to_the_next_process(
-    index: FileIndex, database: Path, picture: Path
+def find(index: CropIndex, path: Path) -> CropRecord | None:
+    stamp = read_stamp(path)
+    assert stamp
+    return index.find([path], [stamp])[0]
+
+
+def test_unchanged_file_is_known_to_the_next_process_with_its_whole_row(
+    index: CropIndex, open_index: OpenIndex, picture: Path
 ) -> None:
-    remember(index, picture)
-    other = FileIndex(database)
-    assert other.find(picture, picture.stat()) == DIGEST
-    other.close()
+    row = remember(index, picture)
+    assert find(open_index(), picture) == row
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        replace(PARAMS, face="all"),
+        replace(PARAMS, min_score=0.9),
+        replace(PARAMS, min_score=0.9, fallback="skip"),
+        replace(PARAMS, align=True, border="constant", resampling="lanczos"),
+        replace(PARAMS, crop="full", full_frame="squash"),
+    ],
+)
+def test_row_of_any_recipe_is_exact(database: Path, picture: Path, params: CropParams) -> None:
+    seen = Detection(30, 40, (*SEEN.faces, replace(SEEN.faces[0], score=0.6)), "tiles")
+    row = row_of(picture, params, seen)
+    with CropIndex(database, params) as index:
+        index.remember(CropResult(row, stamp=read_stamp(picture)))
+        assert find(index, picture) is None  # not written yet
+    with CropIndex(database, params) as index:
+        found = find(index, picture)
+    assert found == row
+    assert found is not None
+    assert found.cuts == row.cuts
+
+
+def test_rows_of_two_recipes_are_two(database: Path, picture: Path) -> None:
+    with CropIndex(database, PARAMS) as index:
+        row = remember(index, picture)
+    other = replace(PARAMS, margin=1.0)
+    with CropIndex(database, other) as index:
+        assert find(index, picture) is None
+        index.remember(CropResult(row_of(picture, other), stamp=read_stamp(picture)))
+    with CropIndex(database, PARAMS) as index:
+        assert find(index, picture) == row
 
 
 def test_relative_and_absolute_path_are_one(
-    index: FileIndex, picture: Path, monkeypatch: pytest.MonkeyPatch
+    index: CropIndex, picture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    remember(index, picture)
+    row = remember(index, picture)
     monkeypatch.chdir(picture.parent)
-    assert index.find(Path("a.png"), picture.stat()) == DIGEST
+    assert find(index, Path("a.png")) == replace(row, path=Path("a.png"))
 
 
-def test_name_that_is_no_text_is_known(index: FileIndex, tmp_path: Path) -> None:
+def test_name_that_is_no_text_is_known(index: CropIndex, tmp_path: Path) -> None:
     path = tmp_path / os.fsdecode(b"\xff'\n.png")
     path.write_bytes(b"content")
     os.utime(path, (LONG_AGO, LONG_AGO))
-    remember(index, path)
-    assert index.find(path, path.stat()) == DIGEST
+    row = remember(index, path)
+    assert find(index, path) == row
+
+
+def test_rows_come_in_the_order_of_the_paths(index: CropIndex, picture: Path) -> None:
+    stamp = FileStamp(7, LONG_AGO, LONG_AGO)
+    paths = [picture.with_name(f"{i}") for i in range(AT_ONCE)]
+    for path in paths[::2]:
+        index.remember(CropResult(row_of(path), stamp=stamp))
+    index.flush()
+    found = index.find([*paths[1:], paths[0]], [stamp] * AT_ONCE)
+    assert found == [row_of(path) if i % 2 else None for i, path in enumerate(paths[1:])] + [
+        row_of(paths[0])
+    ]
+    assert index.find([], []) == []
 
 
 @pytest.mark.parametrize("change", ["size", "time", "path"])
-def test_changed_file_is_not_known(index: FileIndex, picture: Path, change: str) -> None:
+def test_changed_file_is_not_known(index: CropIndex, picture: Path, change: str) -> None:
     remember(index, picture)
     if change == "size":
         picture.write_bytes(b"longer content")
@@ -74,116 +153,73 @@ def test_changed_file_is_not_known(index: FileIndex, picture: Path, change: str)
         os.utime(picture, (LONG_AGO, LONG_AGO + 1))
     else:
         picture = picture.rename(picture.with_name("b.png"))
-    assert index.find(picture, picture.stat()) is None
+    assert find(index, picture) is None
 
 
 def test_file_replaced_by_one_of_the_same_size_and_time_is_not_known(
-    index: FileIndex, picture: Path
+    index: CropIndex, picture: Path
 ) -> None:
     remember(index, picture)
     other = picture.with_name("other.png")
     other.write_bytes(b"CONTENT")
     os.utime(other, (LONG_AGO, LONG_AGO))
     other.replace(picture)
-    assert index.find(picture, picture.stat()) is None
+    assert find(index, picture) is None
 
 
-@pytest.mark.parametrize("seconds_old", [0.0, 1.5, -1.0, -3600.0])
-def test_file_too_new_or_of_the_future_is_not_remembered(
-    index: FileIndex, picture: Path, seconds_old: float
-) -> None:
-    changed = time.time() - seconds_old
-    os.utime(picture, (changed, changed))
+def test_touched_file_is_known_by_its_new_time(index: CropIndex, picture: Path) -> None:
     remember(index, picture)
-    connection = sqlite3.connect(index._path)
+    os.utime(picture, (LONG_AGO + 9, LONG_AGO + 9))
+    row = remember(index, picture)
+    assert find(index, picture) == row
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        CropResult(row_of(Path("a"))),  # not trusted to stay as it is
+        CropResult(CropRecord(Path("a"), "error", "no", "5" * 64), stamp=FileStamp(1, 2, 3)),
+        CropResult(CropRecord(Path("a"), "error", "no"), stamp=FileStamp(1, 2, 3)),
+    ],
+    ids=["too new", "no picture", "unreadable"],
+)
+def test_what_is_tried_again_every_time_is_not_remembered(
+    index: CropIndex, database: Path, result: CropResult
+) -> None:
+    index.remember(result)
+    index.flush()
+    connection = sqlite3.connect(database)
     assert connection.execute("SELECT COUNT(*) FROM contents").fetchone() == (0,)
+    assert connection.execute("SELECT COUNT(*) FROM rows").fetchone() == (0,)
     connection.close()
 
 
-def test_clock_set_back_distrusts_what_was_remembered(
-    index: FileIndex, picture: Path, monkeypatch: pytest.MonkeyPatch
+def test_rows_are_written_batch_by_batch(
+    index: CropIndex, open_index: OpenIndex, picture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    remember(index, picture)
-    monkeypatch.setattr(time, "time_ns", lambda: (LONG_AGO - 10) * 10**9)
-    assert index.find(picture, picture.stat()) is None
+    monkeypatch.setattr(index_module, "_BATCH", 2)
+    stamp = read_stamp(picture)
+    for name in ("a.png", "b.png", "c.png"):
+        index.remember(CropResult(row_of(picture.with_name(name)), stamp=stamp))
+    assert stamp
+    found = open_index().find([picture.with_name(f"{name}.png") for name in "abc"], [stamp] * 3)
+    assert [row is not None for row in found] == [True, True, False]
 
 
-@pytest.mark.parametrize("mtime_ns", [2**64, -(2**64)])
-def test_time_beyond_the_integers_of_sqlite_is_not_remembered(
-    index: FileIndex, picture: Path, mtime_ns: int
-) -> None:
-    status = os.stat_result((*picture.stat()[:7], 0, 0, 0), {"st_mtime_ns": mtime_ns})
-    index.remember(picture, status, DIGEST)
-    assert index.find(picture, status) is None
+def test_forgotten_recipe_leaves_the_others(database: Path, picture: Path) -> None:
+    other = replace(PARAMS, margin=1.0)
+    for params in (PARAMS, other):
+        with CropIndex(database, params) as index:
+            index.remember(CropResult(row_of(picture, params), stamp=read_stamp(picture)))
+    forget_recipe(database, PARAMS.digest[:16])
+    for params, is_known in ((PARAMS, False), (other, True)):
+        with CropIndex(database, params) as index:
+            assert (find(index, picture) is not None) is is_known
+    assert check_index(database)
 
 
-@pytest.mark.parametrize("content", [b"garbage" * 1000, b"SQLite format 3\0" + b"\xff" * 5000])
-def test_garbage_is_thrown_away(database: Path, picture: Path, content: bytes) -> None:
-    database.parent.mkdir()
-    database.write_bytes(content)
-    index = FileIndex(database)
-    assert index.find(picture, picture.stat()) is None
-    remember(index, picture)
-    index.close()
-    again = FileIndex(database)
-    assert again.find(picture, picture.stat()) == DIGEST
-    again.close()
-
-
-def test_index_damaged_while_it_is_open_is_started_anew(
-    database: Path, picture: Path, tmp_path: Path
-) -> None:
-    index = FileIndex(database)
-    for i in range(600):  # more than one batch
-        index.remember(tmp_path / f"{i}", picture.stat(), DIGEST)
-    index.close()
-    index = FileIndex(database)
-    with database.open("r+b") as file:
-        file.seek(4096)
-        file.write(b"\xff" * (database.stat().st_size - 4096))
-    assert index.find(tmp_path / "3", picture.stat()) is None
-    remember(index, picture)
-    assert index.find(picture, picture.stat()) == DIGEST
-    index.close()
-
-
-def test_index_that_cannot_be_opened_is_kept_in_memory(tmp_path: Path, picture: Path) -> None:
-    (tmp_path / "cache").touch()  # where the folder should be
-    index = FileIndex(tmp_path / "cache" / "index.sqlite")
-    remember(index, picture)
-    assert index.find(picture, picture.stat()) == DIGEST
-    index.close()
-
-
-def test_index_that_stays_broken_is_kept_in_memory(
-    database: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    database.parent.mkdir()
-    database.write_bytes(b"garbage" * 1000)
-    monkeypatch.setattr(os, "unlink", _refuse)
-    index = FileIndex(database)
-    remember(index, picture)
-    assert index.find(picture, picture.stat()) == DIGEST
-    index.close()
-    assert database.read_bytes() == b"garbage" * 1000
-
-
-def _refuse(_: object) -> None:
-    raise PermissionError
-
-
-def test_locked_index_forgets_and_goes_on(
-    database: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    connect = sqlite3.connect
-    monkeypatch.setattr(sqlite3, "connect", lambda path, timeout: connect(path, timeout=0.05))
-    index = FileIndex(database)
-    other = connect(database)
-    other.execute("BEGIN EXCLUSIVE")
-    remember(index, picture)
-    other.rollback()
-    assert index.find(picture, picture.stat()) is None
-    remember(index, picture)
-    assert index.find(picture, picture.stat()) == DIGEST
-    other.close()
-    index.close()
+@pytest.mark.parametrize(
+    ("shard", "name"), [(None, "index.sqlite"), (Shard(3, 8), "index-3-of-8.sqlite")]
+)
+def test_every_shard_has_an_index_of_its_own(shard: Shard | None, name: str) -> None:
+    assert find_index(Path("cache"), shard) == Path("cache", "v2", name)

@@ -1,34 +1,138 @@
-"""A row says what was cut, or why nothing was."""
+"""A row says what was cut, or why nothing was, and survives the way to the disk exactly."""
 
 import json
 from pathlib import Path
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from roi_cls.cache.record import CropRecord, ok_record
 from roi_cls.roi import Box, CropParams, Detection, Face, plan_crop
+from roi_cls.roi.face import Step
 
 POINTS = tuple((float(i), float(i + 1)) for i in range(6))
 FACE = Face(Box(10, 20, 50, 60), 0.75, POINTS, "short")
+FAR = Face(Box(150, 20, 180, 50), 0.95, POINTS, "full")
+SEEN = Detection(100, 200, (FAR, FACE), "full")
+
+
+def row_of(detection: Detection, params: CropParams) -> CropRecord:
+    return ok_record(Path("a.png"), "s", detection, plan_crop(detection, params), params)
 
 
 def test_row_of_a_face_tells_where_it_was() -> None:
-    params, detection = CropParams(margin=0.5), Detection(100, 200, (FACE,))
-    row = ok_record(Path("a.png"), "s", detection, plan_crop(detection, params), params)
-    assert row == CropRecord(
-        Path("a.png"), "ok", None, "s", 100, 200, "face", None, (10, 20, 50, 60), 0.75, 1,
-        POINTS, (-10.0, 0.0, 70.0, 80.0), 0.0, params.digest,
-    )  # fmt: skip
+    params = CropParams(margin=0.5)
+    assert row_of(SEEN, params) == CropRecord(
+        path=Path("a.png"),
+        status="ok",
+        error=None,
+        sha256="s",
+        height=100,
+        width=200,
+        source="face",
+        reason=None,
+        box=(10, 20, 50, 60),
+        face_score=0.75,
+        faces=2,
+        keypoints=POINTS,
+        model="short",
+        step="full",
+        region=(-10, 0, 70, 80),
+        angle=0.0,
+        more=(),
+        size_px=224,
+        border="replicate",
+        resampling="area",
+        recipe=params.digest,
+    )
 
 
 def test_row_of_a_full_frame_tells_why() -> None:
-    params, detection = CropParams(min_score=0.9), Detection(100, 200, (FACE,))
-    row = ok_record(Path("a.png"), "s", detection, plan_crop(detection, params), params)
-    assert (row.source, row.reason, row.face_score) == ("full_frame", "low_score", 0.75)
-    assert (row.box, row.keypoints, row.faces) == (None, None, 0)
-    assert row.region == (0, -50, 200, 150)
+    row = row_of(Detection(100, 200, (FACE,), "tiles"), CropParams(min_score=0.9))
+    assert (row.status, row.source, row.reason) == ("ok", "full_frame", "low_score")
+    assert (row.face_score, row.box, row.keypoints, row.model, row.faces) == (
+        0.75, None, None, None, 0,
+    )  # fmt: skip
+    assert (row.region, row.step) == ((0, -50, 200, 150), "tiles")
 
 
-def test_row_is_plain_json() -> None:
-    params, detection = CropParams(), Detection(100, 200, (FACE,))
-    row = ok_record(Path("a.png"), "s", detection, plan_crop(detection, params), params)
-    values = json.loads(json.dumps(row.to_dict()))
-    assert (values["path"], values["keypoints"][1]) == ("a.png", [1.0, 2.0])
+def test_skipped_picture_has_a_row_without_a_region() -> None:
+    row = row_of(Detection(100, 200, (), "tiles"), CropParams(fallback="skip"))
+    assert (row.status, row.error, row.source, row.reason) == ("skipped", None, None, "no_face")
+    assert (row.region, row.more, row.cuts, row.height) == (None, (), (), 100)
+
+
+def test_row_of_all_faces_holds_each_with_its_region() -> None:
+    params = CropParams(face="all", align=True)
+    row = row_of(SEEN, params)
+    assert (row.box, row.face_score, row.faces, len(row.more)) == (FACE.box.xyxy, 0.75, 2, 1)
+    other = row.more[0]
+    assert (other.box, other.face_score, other.model) == (FAR.box.xyxy, 0.95, "full")
+    assert other.keypoints == POINTS
+
+
+@st.composite
+def detections(draw: st.DrawFn) -> Detection:
+    whole, places = st.integers(1, 5000), st.floats(-1e5, 1e5)
+    points = st.lists(st.tuples(places, places), max_size=6).filter(lambda p: len(p) != 1)
+    faces = []
+    for _ in range(draw(st.integers(0, 3))):
+        left, top = draw(places), draw(places)
+        box = Box(left, top, left + draw(st.floats(1, 3e3)), top + draw(st.floats(1, 3e3)))
+        score, model = draw(st.floats(0, 1)), draw(st.sampled_from(["short", "full"]))
+        faces.append(Face(box, score, tuple(draw(points)), model))
+    steps: tuple[Step | None, ...] = (None, "short", "full", "tiles")
+    return Detection(draw(whole), draw(whole), tuple(faces), draw(st.sampled_from(steps)))
+
+
+@st.composite
+def recipes(draw: st.DrawFn) -> CropParams:
+    return CropParams(
+        crop=draw(st.sampled_from(["face", "full"])),
+        face=draw(st.sampled_from(["largest", "confident", "central", "all"])),
+        margin=draw(st.floats(0, 5)),
+        size_px=draw(st.integers(8, 600)),
+        fallback=draw(st.sampled_from(["full", "center", "skip"])),
+        full_frame=draw(st.sampled_from(["pad", "crop", "squash"])),
+        border=draw(st.sampled_from(["replicate", "constant", "shift"])),
+    )
+
+
+@given(detections(), recipes())
+def test_json_gives_back_the_same_row_and_what_was_planned(
+    detection: Detection, params: CropParams
+) -> None:
+    row = row_of(detection, params)
+    again = CropRecord.from_dict(row.path, json.loads(json.dumps(row.to_dict())))
+    assert again == row
+    assert hash(again) == hash(row)
+    assert again.cuts == plan_crop(detection, params).cuts
+
+
+def test_row_read_back_is_of_the_path_it_is_asked_for() -> None:
+    values = row_of(SEEN, CropParams()).to_dict()
+    assert values["path"] == "a.png"
+    assert CropRecord.from_dict(Path("b.png"), values).path == Path("b.png")
+
+
+def test_row_in_error_comes_back() -> None:
+    row = CropRecord(Path("a.png"), "error", "Cannot read it.", "5" * 64, recipe="r")
+    assert CropRecord.from_dict(row.path, json.loads(json.dumps(row.to_dict()))) == row
+    assert row.cuts == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"box": 3}, TypeError),
+        ({"keypoints": [[1]]}, ValueError),
+        ({"more": [{"box": [1, 2, 3, 4]}]}, KeyError),
+        ({"colour": "red"}, TypeError),
+    ],
+)
+def test_values_of_another_form_are_refused(
+    changes: dict[str, object], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        CropRecord.from_dict(Path("a"), {**row_of(SEEN, CropParams()).to_dict(), **changes})

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from roi_cls.cache.build import BuildOptions
+from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.classifier.train_run import Observers, TrainJob, train_run
 from roi_cls.closing import Closing
 from roi_cls.data.split import SplitParams
 from roi_cls.roi import Box, CropParams, Detection, Face
-from roi_cls.roi.image import Image
+from roi_cls.roi.picture import Picture
 
 COLOURS = {"blue": (40, 40, 200), "red": (200, 40, 40), "green": (40, 200, 40)}
 FAST = TrainConfig(
@@ -43,11 +43,11 @@ class CentralFace(Closing):
     def __init__(self, models: tuple[object, ...], params: CropParams) -> None:
         self.closed = False
 
-    def detect(self, image: Image) -> Detection:
+    def detect(self, picture: Picture) -> Detection:
         """Return the face in the middle."""
-        height, width = image.shape[:2]
+        height, width = picture.height, picture.width
         box = Box(width / 4, height / 4, width * 3 / 4, height * 3 / 4)
-        return Detection(height, width, (Face(box, 0.9, ((0.0, 0.0),) * 6, "short"),))
+        return Detection(height, width, (Face(box, 0.9, ((0.0, 0.0),) * 6, "short"),), "short")
 
     def close(self) -> None:
         """Note that it was closed."""

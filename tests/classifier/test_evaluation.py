@@ -220,7 +220,7 @@ def test_evaluation_of_another_version_is_refused() -> None:
     with pytest.raises(BundleError) as caught:
         Evaluation.from_dict({"version": 9})
     assert str(caught.value) == (
-        "Cannot read the evaluation: it has version 9, this program reads version 1. "
+        "Cannot read the evaluation: it has version 9, this program reads version 2. "
         "Run `roi-cls evaluate` again."
     )
 

@@ -7,23 +7,24 @@ import pytest
 
 from roi_cls.classifier import predict as predict_module
 from roi_cls.classifier.bundle import load_bundle
-from roi_cls.classifier.predict import Picture, Predictor, open_bundle_detector
+from roi_cls.classifier.predict import Predictor, Source, open_run_detector
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.errors import BundleError
+from roi_cls.roi import CropParams
 
 
 @pytest.fixture(scope="module")
-def pictures(toy_set: Path) -> list[Picture]:
+def pictures(toy_set: Path) -> list[Source]:
     """All pictures of the toy set, with one in error in their midst."""
     paths = sorted(map(str, toy_set.rglob("*.png")))
-    found = [Picture(path) for path in paths]
-    found.insert(5, Picture("absent.png"))
-    found.insert(9, Picture("bytes.png", b"no picture"))
+    found = [Source(path) for path in paths]
+    found.insert(5, Source("absent.png"))
+    found.insert(9, Source("bytes.png", b"no picture"))
     return found
 
 
 def test_rows_keep_the_order_and_errors_are_rows(
-    toy_run: RunFolder, pictures: list[Picture]
+    toy_run: RunFolder, pictures: list[Source]
 ) -> None:
     with Predictor(toy_run, device="cpu") as predictor:
         rows = list(predictor.predict(iter(pictures), batch_size=4))
@@ -38,7 +39,7 @@ def test_rows_keep_the_order_and_errors_are_rows(
         assert filled == {"path", "status"}
 
 
-def test_batch_does_not_change_scores(toy_run: RunFolder, pictures: list[Picture]) -> None:
+def test_batch_does_not_change_scores(toy_run: RunFolder, pictures: list[Source]) -> None:
     with Predictor(toy_run, device="cpu") as predictor:
         alone = list(predictor.predict(pictures, batch_size=1))
         many = list(predictor.predict(pictures, batch_size=32))
@@ -50,7 +51,7 @@ def test_batch_does_not_change_scores(toy_run: RunFolder, pictures: list[Picture
 def test_bytes_and_file_give_the_same_row(toy_run: RunFolder, toy_set: Path) -> None:
     path = toy_set / "red" / "03.png"
     with Predictor(toy_run, device="cpu") as predictor:
-        file, data = predictor.predict([Picture(str(path)), Picture(str(path), path.read_bytes())])
+        file, data = predictor.predict([Source(str(path)), Source(str(path), path.read_bytes())])
     assert file == data
 
 
@@ -63,7 +64,7 @@ def test_whole_picture_is_predicted_without_a_detector(
     monkeypatch.setattr(predict_module, "MediapipeDetector", refuse)
     monkeypatch.setattr(predict_module, "resolve_models", refuse)
     with Predictor(toy_run, device="cpu") as predictor:
-        (row,) = predictor.predict([Picture(str(toy_set / "blue" / "00.png"))])
+        (row,) = predictor.predict([Source(str(toy_set / "blue" / "00.png"))])
     values = json.loads(json.dumps(row.to_dict()))
     assert values["status"] == "ok"
     assert values["label"] == "blue"
@@ -72,21 +73,21 @@ def test_whole_picture_is_predicted_without_a_detector(
     assert (values["faces"], values["unsure"], values["error"]) == (0, False, None)
     assert list(values) == [
         *("path", "status", "error", "label", "score", "probabilities", "unsure", "source"),
-        *("reason", "box", "face_score", "faces"),
+        *("reason", "box", "face_score", "faces", "per_face"),
     ]
 
 
 def test_larger_pictures_than_allowed_are_errors(toy_run: RunFolder, toy_set: Path) -> None:
     path = str(toy_set / "red" / "00.png")
     with Predictor(toy_run, device="cpu", max_pixels=100) as predictor:
-        (row,) = predictor.predict([Picture(path)])
+        (row,) = predictor.predict([Source(path)])
     assert row.status == "error"
 
 
 @pytest.mark.parametrize("batch_size", [0, -1])
 def test_batch_of_none_is_refused(toy_run: RunFolder, batch_size: int) -> None:
     with Predictor(toy_run, device="cpu") as predictor:
-        rows = predictor.predict([Picture("x.png")], batch_size)
+        rows = predictor.predict([Source("x.png")], batch_size)
         with pytest.raises(ValueError, match=f"batch_size must be at least 1, got {batch_size}"):
             next(rows)
 
@@ -106,10 +107,12 @@ def test_detector_is_asked_for_by_the_bundles_hashes_and_closed(
     (tmp_path / "config.json").write_text(json.dumps(config))
     asked: dict[str, object] = {}
     closed: list[bool] = []
+    searched: list[str] = []
 
     class Detector:
-        def __init__(self, models: object, crop: object) -> None:
+        def __init__(self, models: object, crop: CropParams) -> None:
             asked["models"] = models
+            searched.append(crop.face)
 
         def close(self) -> None:
             closed.append(True)
@@ -131,7 +134,9 @@ def test_detector_is_asked_for_by_the_bundles_hashes_and_closed(
         "extra_dirs": (run.detector,),
         "models": ("model",),
     }
+    with Predictor(run, device="cpu", face="all"):
+        assert searched == ["largest", "all"]  # it goes on where it has found one
     asked.clear()
-    open_bundle_detector(load_bundle(run.path), run, None)()
+    open_run_detector(load_bundle(run.path).crop, run, None)()
     assert asked["given"] is None
     assert asked["models"] == ("model",)

@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from fsspec.implementations.memory import MemoryFileSystem
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roi_cls.data.collect import collect_samples
 from roi_cls.data.sample import Sample
 from roi_cls.errors import DataError
+from roi_cls.location import as_path
 
 KNOWN = ".png, .jpg, .jpeg, .jpe, .jfif, .webp, .bmp, .tif, .tiff, .gif".replace(".", "")
 Found = list[tuple[str, str | None, str | None]]
@@ -318,6 +320,7 @@ NAMES = st.text(st.sampled_from("ab01_. é-"), min_size=1, max_size=6).filter(
 )
 
 
+@settings(deadline=None)  # the first write on a busy machine may take long
 @given(st.lists(st.tuples(NAMES, NAMES), min_size=1, max_size=8))
 def test_every_picture_is_one_sample(
     tmp_path_factory: pytest.TempPathFactory, names: list[tuple[str, str]]
@@ -337,3 +340,44 @@ def test_pictures_that_cannot_be_read_do_not_vanish(tmp_path: Path) -> None:
         ("train/a/2.HEIC", "a", "train"),
         ("train/b/3.jfif", "b", "train"),
     ]
+
+
+def test_remote_folder_is_read_as_a_local_one(tmp_path: Path) -> None:
+    names = ("train/image_1_0.png", "train/x/.hidden/image_2_0.png", "test/image_2_1.PNG")
+    more = ("test/.image_3_0.png", "__MACOSX/image_4_0.png", "readme.txt")
+    make(tmp_path, *names, *more)
+    remote = as_path("memory://test-collect/set")
+    for name in (*names, *more):
+        (remote / name).write_bytes(b"")
+    assert found(remote) == found(tmp_path)
+    assert str(collect_samples(remote)[0].path) == "memory://test-collect/set/test/image_2_1.PNG"
+    one = remote / "readme.png"
+    one.write_bytes(b"")
+    assert collect_samples(one, labelled=False) == (Sample(one),)
+
+
+def test_remote_sources_without_pictures_are_explained() -> None:
+    remote = as_path("memory://test-collect/texts")
+    assert refusal(remote).endswith("it does not exist. Give a folder of pictures or a CSV.")
+    (remote / "a.txt").write_bytes(b"")
+    assert refusal(remote) == (
+        "Cannot find pictures in 'ROOT' or below: no file ends in "
+        f"{KNOWN}; it holds 1 .txt. Give a folder with files that end in {KNOWN}."
+    )
+
+
+@pytest.mark.parametrize(("method", "folder"), [("info", "a"), ("find", "b")])
+def test_remote_source_that_cannot_be_reached_is_told(
+    monkeypatch: pytest.MonkeyPatch, method: str, folder: str
+) -> None:
+    remote = as_path(f"memory://test-collect/{folder}")
+    (remote / "1.png").write_bytes(b"")
+
+    def fail(*_: object, **__: object) -> object:
+        raise EOFError("Could not connect.\nat all")  # as clients do: no OSError
+
+    monkeypatch.setattr(MemoryFileSystem, method, fail)
+    assert refusal(remote, labelled=False) == (
+        "Cannot look at 'ROOT': Could not connect. "
+        "Check the path, the network and your right to read it."
+    )

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from roi_cls.cache import CropResult
-from roi_cls.cache.build import BuildOptions
+from roi_cls.cache.options import BuildOptions
 from roi_cls.data.crops import CropArray, check_cropped, crop_samples, load_crops
 from roi_cls.data.labels import LabelSet
 from roi_cls.data.sample import Sample

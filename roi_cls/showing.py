@@ -1,0 +1,164 @@
+"""The picture of ``roi-cls crops show``: a frame, what was seen in it, and its crop, in words too.
+
+Knows the layout. The frame is drawn in ``frame_view``, what is said stands in ``show_words``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image as PillowImage
+from PIL import ImageDraw
+
+from roi_cls.cache import CropRecord
+from roi_cls.frame_view import REGION_STYLE, STYLES, Mark, draw_frame, draw_keypoint
+from roi_cls.ink import INK, MUTED, PAPER, Colour, draw_path, measure, shorten, wrap, write
+from roi_cls.roi import CropParams, Detection
+from roi_cls.roi.image import Image
+from roi_cls.show_words import caption, crop_words, mark_faces
+
+MOST_CROPS = 24
+"""Crops on the picture; how many more there are is said."""
+_EDGE, _GAP = 24, 20
+_LEAST_WIDTH = 640  # px, so that the words have room
+_TITLE, _TEXT, _SMALL = 22, 16, 13  # of letters
+_ONE, _MANY = 360, 160  # px, a crop's longest side alone and among others
+_SAMPLE_WIDTH, _SAMPLE_HEIGHT = 30, 18
+
+_Picture = PillowImage.Image
+
+
+def draw_crop_view(
+    frame: Image, record: CropRecord, detection: Detection, crops: Image, params: CropParams
+) -> _Picture:
+    """Return the frame with the faces seen and the regions cut, its crops, and a caption.
+
+    Args:
+        frame: (height, width, 3) RGB uint8, upright.
+        record: Its row, ``ok`` or ``skipped``.
+        detection: Every face seen, also those that the recipe refuses.
+        crops: (cuts, side, side, 3) RGB uint8, those of the row; none where it was skipped.
+        params: The recipe.
+    """
+    cuts = record.cuts
+    if record.status == "error" or len(crops) != len(cuts):
+        raise ValueError(f"{len(crops)} crops do not belong to the row {record}")
+    marks = mark_faces(record, detection, params)
+    view = draw_frame(frame, cuts, marks)
+    tiles = [
+        _draw_tile(crop, crop_words(cut, params.size_px, i if len(cuts) > 1 else None), len(cuts))
+        for i, (cut, crop) in enumerate(zip(cuts, crops[:MOST_CROPS], strict=False), start=1)
+    ]
+    rows = [[view, *tiles]] if len(tiles) == 1 else [[view]]
+    width = max(_LEAST_WIDTH, _row_width(rows[0]))
+    rows += _fill_rows(tiles if len(tiles) > 1 else [], width)
+    lines = [
+        text for long in caption(record, detection, params) for text in wrap(long, _TEXT, width)
+    ]
+    if len(cuts) > MOST_CROPS:
+        lines.append(f"{MOST_CROPS} of {len(cuts)} crops are shown.")
+    strips = [_draw_words(str(record.path), lines, width)]
+    strips += [_draw_row(row, width) for row in rows]
+    strips += [_draw_row(row, width) for row in _fill_rows(_draw_legend(marks, bool(cuts)), width)]
+    return _stack(strips, width)
+
+
+def _draw_tile(crop: Image, words: Sequence[str], among: int) -> _Picture:
+    """Return a crop with its words below; a small one is enlarged by a whole factor."""
+    most = _ONE if among == 1 else _MANY
+    picture = PillowImage.fromarray(crop)
+    if picture.width > most:
+        picture = picture.resize((most, most), PillowImage.Resampling.LANCZOS)
+    elif factor := most // 2 // picture.width:
+        side = factor * picture.width
+        picture = picture.resize((side, side), PillowImage.Resampling.NEAREST)
+    width = max(picture.width, *(round(measure(word, _SMALL)) for word in words))
+    tile = _blank(width, picture.height + 8 + len(words) * (_SMALL + 5))
+    tile.paste(picture, (0, 0))
+    pen = ImageDraw.Draw(tile)
+    for i, word in enumerate(words):
+        colour = MUTED if i else INK
+        write(pen, (0, picture.height + 8 + i * (_SMALL + 5)), word, _SMALL, colour)
+    return tile
+
+
+def _draw_words(title: str, lines: Sequence[str], width: int) -> _Picture:
+    strip = _blank(width, 2 * _TITLE + len(lines) * (_TEXT + 8))
+    pen = ImageDraw.Draw(strip)
+    write(pen, (0, 0), shorten(title, _TITLE, width), _TITLE)
+    for i, line in enumerate(lines):
+        write(pen, (0, 2 * _TITLE - 8 + i * (_TEXT + 8)), line, _TEXT, INK if i == 0 else MUTED)
+    return strip
+
+
+def _draw_legend(marks: Sequence[Mark], has_region: bool) -> list[_Picture]:
+    """Return a sample with its words for each line that the frame has."""
+    kinds = {mark.kind for mark in marks}
+    samples: list[tuple[tuple[Colour, int, float | None] | None, str]] = []
+    if has_region:
+        samples.append((REGION_STYLE, "what is cut"))
+    if "cut" in kinds:
+        samples += [
+            (STYLES["cut"], "the face it is cut around"),
+            (None, "its eyes, nose, mouth, ears"),
+        ]
+    if "counts" in kinds:
+        samples.append((STYLES["counts"], "another face that counts"))
+    if "refused" in kinds:
+        samples.append((STYLES["refused"], "refused, with what it lacks"))
+    return [_draw_sample(style, words) for style, words in samples]
+
+
+def _draw_sample(style: tuple[Colour, int, float | None] | None, words: str) -> _Picture:
+    canvas = np.full((_SAMPLE_HEIGHT + 4, _SAMPLE_WIDTH + 4, 3), MUTED, np.uint8)
+    if style:
+        right, bottom = _SAMPLE_WIDTH - 3, _SAMPLE_HEIGHT - 3
+        draw_path(canvas, [(6, 6), (right, 6), (right, bottom), (6, bottom)], *style)
+    else:
+        draw_keypoint(canvas, ((_SAMPLE_WIDTH + 4) / 2, (_SAMPLE_HEIGHT + 4) / 2))
+    left = canvas.shape[1] + 8
+    sample = _blank(left + round(measure(words, _SMALL)) + _GAP, canvas.shape[0])
+    sample.paste(PillowImage.fromarray(canvas), (0, 0))
+    write(ImageDraw.Draw(sample), (left, 5), words, _SMALL)
+    return sample
+
+
+def _blank(width: int, height: int) -> _Picture:
+    return PillowImage.new("RGB", (width, height), PAPER)
+
+
+def _row_width(pictures: Sequence[_Picture]) -> int:
+    return sum(picture.width for picture in pictures) + _GAP * (len(pictures) - 1)
+
+
+def _fill_rows(pictures: Sequence[_Picture], width: int) -> list[list[_Picture]]:
+    """Return the pictures in rows that fit into ``width``."""
+    rows: list[list[_Picture]] = []
+    for picture in pictures:
+        if rows and _row_width([*rows[-1], picture]) <= width:
+            rows[-1].append(picture)
+        else:
+            rows.append([picture])
+    return rows
+
+
+def _draw_row(pictures: Sequence[_Picture], width: int) -> _Picture:
+    strip = _blank(width, max(picture.height for picture in pictures))
+    x = 0
+    for picture in pictures:
+        strip.paste(picture, (x, 0))
+        x += picture.width + _GAP
+    return strip
+
+
+def _stack(strips: Sequence[_Picture], width: int) -> _Picture:
+    """Return the strips below each other, with an edge round all."""
+    gap = 14
+    height = sum(strip.height + gap for strip in strips) - gap
+    page = _blank(width + 2 * _EDGE, height + 2 * _EDGE)
+    y = _EDGE
+    for strip in strips:
+        page.paste(strip, (_EDGE, y))
+        y += strip.height + gap
+    return page

@@ -1,0 +1,115 @@
+"""A row alone, read back from a file, gives the very crops that the run stored."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from roi_cls.cache.builder import CropBuilder
+from roi_cls.cache.manifest import open_manifest
+from roi_cls.cache.record import CropRecord
+from roi_cls.cache.recut import recut
+from roi_cls.errors import CacheError, ImageReadError
+
+OpenBuilder = Callable[..., AbstractContextManager[CropBuilder]]
+RECIPES: dict[str, dict[str, object]] = {
+    "face": {},
+    "aligned": {"align": True},
+    "wide": {"margin": 2.0},
+    "grey border": {"margin": 2.0, "border": "constant"},
+    "shifted": {"margin": 0.8, "border": "shift"},
+    "aligned, shifted": {"margin": 0.8, "border": "shift", "align": True},
+    "every face": {"face": "all"},
+    "every face aligned": {"face": "all", "align": True, "margin": 1.0},
+    "lanczos": {"resampling": "lanczos", "size_px": 24},
+    "enlarged": {"size_px": 64},
+    "whole, padded": {"crop": "full"},
+    "whole, cropped": {"crop": "full", "full_frame": "crop"},
+    "whole, squashed": {"crop": "full", "full_frame": "squash"},
+    "fallback": {"min_score": 0.95},
+    "fallback to the centre": {"min_score": 0.95, "fallback": "center"},
+}
+
+
+@pytest.fixture(params=[".png", ".jpg"])
+def drawn(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Smooth noise, 61 px high and 93 px wide; as JPEG it may be decoded at a reduced scale."""
+    path = tmp_path / f"a{request.param}"
+    noise = np.random.default_rng(0).integers(1, 256, (7, 9, 3)).astype(np.uint8)
+    cv2.imwrite(str(path), cv2.resize(noise, (93, 61), interpolation=cv2.INTER_CUBIC))
+    return path
+
+
+@pytest.fixture
+def record(drawn: Path, open_builder: OpenBuilder) -> Iterator[CropRecord]:
+    """An ok row."""
+    with open_builder() as builder:
+        yield builder.build(drawn).record
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_row_from_a_manifest_gives_the_stored_crop_bit_for_bit(
+    drawn: Path, open_builder: OpenBuilder, tmp_path: Path, recipe: str
+) -> None:
+    with open_builder(**RECIPES[recipe]) as builder:
+        record = builder.build(drawn).record
+        stored = builder.load(record)
+    with open_manifest(tmp_path / "rows.jsonl") as add:
+        add(record)
+    values = json.loads((tmp_path / "rows.jsonl").read_text())
+    read = CropRecord.from_dict(Path(values["path"]), values)
+    assert read == record
+    again = recut(read)
+    assert np.array_equal(again, stored)
+    assert again.shape[0] == (2 if "every" in recipe else 1)
+    assert again.dtype == np.uint8
+
+
+def test_changed_picture_is_told(record: CropRecord) -> None:
+    with record.path.open("ab") as file:
+        file.write(b"\0")
+    with pytest.raises(CacheError) as caught:
+        recut(record)
+    assert str(caught.value) == (
+        f"Cannot make the crop of {str(record.path)!r} again: the file has changed meanwhile. "
+        "Run the command once more."
+    )
+
+
+def test_lost_picture_is_told(record: CropRecord) -> None:
+    record.path.unlink()
+    with pytest.raises(ImageReadError, match="no such file"):
+        recut(record)
+
+
+def test_larger_picture_than_allowed_is_refused(record: CropRecord) -> None:
+    with pytest.raises(ImageReadError, match="over the limit of 100"):
+        recut(record, max_pixels=100)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"status": "error", "error": "it is empty"}, "it is empty"),
+        ({"status": "skipped", "reason": "no_face", "region": None}, "no_face"),
+    ],
+)
+def test_row_without_a_crop_is_misuse(
+    record: CropRecord, changes: dict[str, str], why: str
+) -> None:
+    row = replace(record, **changes)  # type: ignore[arg-type]  # texts for texts
+    with pytest.raises(ValueError, match=f"there is no crop of .*: {why}$"):
+        recut(row)
+
+
+def test_row_follows_the_picture_to_another_place(record: CropRecord, tmp_path: Path) -> None:
+    before = recut(record)
+    moved = record.path.rename(tmp_path / "moved.bin")
+    assert hashlib.sha256(moved.read_bytes()).hexdigest() == record.sha256
+    assert np.array_equal(recut(replace(record, path=moved)), before)
