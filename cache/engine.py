@@ -15,6 +15,7 @@ from roi_cls.cache.options import BuildOptions
 from roi_cls.cache.pool import WorkerPool
 from roi_cls.cache.record import CropRecord, CropResult
 from roi_cls.cache.store import FORMAT, CropStore
+from roi_cls.memory import keep_freed_memory
 from roi_cls.roi import CropParams
 
 Work = AbstractContextManager[Callable[[Path], CropResult]]
@@ -54,7 +55,7 @@ class LocalEngine:
         """Yield the result of each picture, in order."""
         workers = self._options.worker_count(len(paths))
         if self._pool is None and workers:
-            make_work = partial(on_one_core, self._make_work)
+            make_work = partial(in_worker, self._make_work)
             self._pool = WorkerPool(workers, make_work, partial(died, self._recipe))
             self._stack.callback(self._pool.close)
         if self._pool is not None:
@@ -74,7 +75,7 @@ def open_engine(
         from roi_cls.cache.ray_engine import open_ray
 
         with open_ray(
-            partial(on_one_core, make_work),
+            partial(in_worker, make_work),
             partial(died, params.digest),
             options.cache,
             address=options.address,
@@ -96,10 +97,11 @@ def open_work(
 
 
 @contextlib.contextmanager
-def on_one_core(make_work: Callable[[], Work]) -> Iterator[Callable[[Path], CropResult]]:
-    """Give the work to a process that shares the machine with others of its kind."""
+def in_worker(make_work: Callable[[], Work]) -> Iterator[Callable[[Path], CropResult]]:
+    """Give the work to a process of its own, which shares the machine with others of its kind."""
     import cv2
 
+    keep_freed_memory()
     cv2.setNumThreads(1)
     with make_work() as work:
         yield work

@@ -116,8 +116,10 @@ def average_faces(seen: Sequence[Face], looks: int) -> Face:
     """Return the one face that was seen in some of ``looks`` looks."""
     scores = np.array([face.score for face in seen])
     weights = scores / scores.sum()
-    box = weights @ np.array([face.box.xyxy for face in seen])
-    points = np.tensordot(weights, np.array([face.keypoints for face in seen]), axes=1)
+    # Not by matrix products: those go through BLAS, whose threads then spin beside the decoders.
+    box = (weights[:, None] * np.array([face.box.xyxy for face in seen])).sum(axis=0)
+    points = np.array([face.keypoints for face in seen])
+    points = (weights[:, None, None] * points).sum(axis=0)
     return Face(
         Box(*map(float, box)),
         float(scores.sum() / looks),
@@ -164,7 +166,8 @@ class _Search:
         """Return the sure faces, and the others that would count after a second look at them."""
         return self._keep(
             face if self._is_sure(face) or face.score < self.min_score else self._confirm(face)
-            for face in merge_suspects(faces)
+            # What lies in or around a sure face goes with it: there is no need to look at it again.
+            for face in merge_faces(faces)
         )
 
     def _look_again(self, faces: Iterable[Face]) -> tuple[Face, ...]:

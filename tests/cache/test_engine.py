@@ -9,7 +9,7 @@ import cv2
 import pytest
 
 from roi_cls.cache import engine as engine_module
-from roi_cls.cache.engine import LocalEngine, Work, died, on_one_core, open_builder
+from roi_cls.cache.engine import LocalEngine, Work, died, in_worker, open_builder
 from roi_cls.cache.lease import claim
 from roi_cls.cache.options import BuildOptions
 from roi_cls.cache.record import CropRecord, CropResult
@@ -94,7 +94,7 @@ def test_process_among_others_uses_one_core() -> None:
         seen.append(cv2.getNumThreads())
         yield _name
 
-    with on_one_core(make_work) as work:
+    with in_worker(make_work) as work:
         assert work(Path("a")) == _name(Path("a"))
     assert seen == [1]
 
