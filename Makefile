@@ -30,7 +30,7 @@ ifeq ($(DATA),)
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo crops train test check lint types links clean
+.PHONY: help setup demo crops train test check lint types links bench clean
 
 help:  ## list the targets
 	@echo "make TARGET [DATA=FOLDER] [RUN=NAME] [MODEL=NAME] [WEIGHTS=hub|none|PATH] [ARGS='--option …']"
@@ -74,6 +74,9 @@ links:
 	  [ "$$link" -ef "$$file" ] || { echo "Cannot make the link $$link" >&2; exit 1; }; \
 	done
 	@for link in .links/roi_cls/*; do [ -e "$$link" ] || rm -f "$$link"; done
+
+bench: .venv/.checked  ## measure the crop stage's speed (benchmarks/results.json)
+	@$(BIN)/python benchmarks/run.py $(ARGS)
 
 clean:  ## remove what the tools made; .venv and artifacts stay
 	@rm -rf .links build dist .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import itertools
 import os
+import secrets
 import tempfile
 import time
 from collections.abc import Iterator
@@ -14,13 +16,12 @@ from pathlib import Path
 from roi_cls.errors import StorageError
 from roi_cls.location import is_remote, reaching, send_file
 
-_UMASK = os.umask(0o022)  # it can only be read by setting it; at import no thread minds
-os.umask(_UMASK)
-
-
 STALE_AFTER_S = 24 * 3600  # 86400
 """No write takes a day: an older temporary file was left by a process that was killed."""
 _PREFIX = ".tmp-"
+_OURS = f"{_PREFIX}{secrets.token_hex(4)}"  # no other process on any machine has it, but a fork
+_numbers = itertools.count()
+_BINARY = getattr(os, "O_BINARY", 0)  # Windows would turn every \n into \r\n
 
 
 def write_atomically(
@@ -70,10 +71,7 @@ def open_atomically(
             yield file
         return
     with telling_storage(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if drafts:
-            drafts.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=drafts or path.parent, prefix=_PREFIX)
+        handle, name = _create_draft(drafts or path.parent)
     try:
         file = os.fdopen(handle, "wb")
         try:
@@ -86,8 +84,7 @@ def open_atomically(
             with telling_storage(path):  # on a full disk, closing fails to flush once more
                 file.close()
         with telling_storage(path):
-            os.chmod(name, 0o666 & ~_UMASK)  # mkstemp's files are private
-            os.replace(name, path)
+            _move(name, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):  # interrupted just after the rename
             os.unlink(name)
@@ -120,6 +117,30 @@ def _open_upload(path: Path) -> Iterator[io.BufferedWriter]:
             send_file(Path(name), path)
     finally:
         os.unlink(name)
+
+
+def _create_draft(folder: Path) -> tuple[int, str]:
+    """Create a file of a name that nobody has, with the rights that files here usually get.
+
+    tempfile's are private and would have to be given other rights. Folders are made where they are
+    missing and not looked for before: they hardly ever are, and a look costs as much as a write.
+    """
+    while True:
+        name = f"{folder}/{_OURS}-{os.getpid()}-{next(_numbers)}"
+        try:
+            return os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666), name
+        except FileExistsError:
+            continue
+        except FileNotFoundError:
+            folder.mkdir(parents=True, exist_ok=True)
+
+
+def _move(name: str, path: Path) -> None:
+    try:
+        os.replace(name, path)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(name, path)
 
 
 def remove_stale(drafts: Path) -> None:

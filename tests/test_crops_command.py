@@ -210,8 +210,8 @@ def test_full_disk_stops_with_a_remedy_and_what_is_finished_is_kept(
     def fill_up(source: str, target: Path) -> None:
         if len(moved) == 5:  # the recipe, then a detection and a crop of two pictures
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        moved.append(str(target))
         real(source, target)
+        moved.append(str(target))
 
     monkeypatch.setattr("roi_cls.atomic.os.replace", fill_up)
     places = ["--cache", tmp_path / "cache", "--workers", "0", "--size", "32"]
