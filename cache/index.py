@@ -206,8 +206,7 @@ class CropIndex(Closing):
 
 def index_files(root: Path) -> list[Path]:
     """Return the indexes of a cache: one, and one for each shard."""
-    folder = find_index(root.parent).parent if is_remote(root) else root
-    return sorted(folder.glob("index*.sqlite"))
+    return sorted(root.glob("index*.sqlite"))
 
 
 def check_index(path: Path) -> bool:
@@ -215,8 +214,8 @@ def check_index(path: Path) -> bool:
     try:
         with contextlib.closing(_connect(path)) as database:
             return bool(database.execute("PRAGMA integrity_check").fetchone() == ("ok",))
-    except _ERRORS:
-        return False
+    except _ERRORS as error:
+        return not _is_damage(error)
 
 
 def forget_recipe(path: Path, digest: str) -> None:

@@ -18,6 +18,7 @@ from roi_cls.cache.entry import read_entry
 from roi_cls.cache.index import check_index, index_files
 from roi_cls.cache.store import FORMAT, RECIPE_FILE, crops_folder, detections_folder
 from roi_cls.errors import BundleError, CacheError
+from roi_cls.location import is_remote
 from roi_cls.roi import CropParams
 from roi_cls.roi.params import RECIPE_VERSION
 
@@ -82,8 +83,14 @@ def find_root(cache: Path) -> Path:
     """Return the folder of this version's cache, which may not be there beside an older one.
 
     Raises:
-        CacheError: There is neither.
+        CacheError: There is neither, or the cache is remote.
     """
+    if is_remote(cache):
+        raise CacheError(
+            f"Cannot look through the remote cache {str(cache)!r}: that is for caches on this "
+            "machine. Use the store's own tools, such as lifecycle rules on the folder "
+            f"{FORMAT}/crops."
+        )
     root = cache / FORMAT
     if not root.is_dir() and not _old_folders(cache):
         raise CacheError(

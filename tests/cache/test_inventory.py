@@ -19,6 +19,7 @@ from roi_cls.cache.record import CropResult
 from roi_cls.cache.shard import Shard
 from roi_cls.closing import Closing
 from roi_cls.errors import CacheError
+from roi_cls.location import as_path
 from roi_cls.roi import Box, CropParams, Detection, Face
 from roi_cls.roi.picture import Picture
 
@@ -310,3 +311,12 @@ def test_index_in_a_folder_that_cannot_be_written_is_left_alone(
     (cache / "v2" / "index.sqlite").write_bytes(b"damaged")
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
     assert list(find_damaged(cache)) == []
+
+
+def test_remote_cache_is_left_to_its_store() -> None:
+    with pytest.raises(CacheError) as caught:
+        list_parts(as_path("memory://bucket/crops"))
+    assert str(caught.value) == (
+        "Cannot look through the remote cache 'memory://bucket/crops': that is for caches on this "
+        "machine. Use the store's own tools, such as lifecycle rules on the folder v2/crops."
+    )
