@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 LONGEST_SIDE_PX = 16_384
 """Longer pictures are shrunk by a whole factor: from 32,767 px on MediaPipe aborts the process."""
 
+NOISY_CALLS = 8
+"""Calls after loading a network during which its native log is kept off stderr."""
+
 
 class MediapipeDetector(Closing):
     """MediaPipe's BlazeFace networks: one on the whole frame, or both as ``cascade`` has it.
@@ -43,6 +46,7 @@ class MediapipeDetector(Closing):
         self._models = {model.name: model for model in models}
         self._params = params
         self._networks: dict[str, vision.FaceDetector] = {}
+        self._calls = 0
 
     def detect(self, picture: Picture) -> Detection:
         """Return every face from ``SCORE_FLOOR`` on, best first.
@@ -73,13 +77,16 @@ class MediapipeDetector(Closing):
 
         small = _bounded(image)
         picture = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=small)
-        if name in self._networks:
-            result = self._networks[name].detect(picture)
-        else:
-            with _native_log():  # the first call logs, too
+        # Besides loading, the first call logs, and the first one whose memory is not aligned.
+        is_new = name not in self._networks
+        is_noisy = is_new or self._calls < NOISY_CALLS
+        with _native_log() if is_noisy else contextlib.nullcontext():
+            if is_new:
                 floor = min(SCORE_FLOOR, self._params.min_score)
                 self._networks[name] = _load_network(self._models[name], floor)
-                result = self._networks[name].detect(picture)
+                self._calls = 0
+            result = self._networks[name].detect(picture)
+            self._calls += 1
         height, width = image.shape[:2]
         scale_x, scale_y = width / small.shape[1], height / small.shape[0]
         faces = []
