@@ -59,9 +59,7 @@ def test_changed_remote_picture_is_cropped_again(command: Command, bucket: str) 
 
 def test_remote_manifest_has_every_row(command: Command, bucket: str, tmp_path: Path) -> None:
     manifest = f"{bucket}/rows.jsonl"
-    command(
-        "crops", f"{bucket}/pictures", "--cache", tmp_path / "c", "--manifest", manifest, *FULL
-    )
+    command("crops", f"{bucket}/pictures", "--cache", tmp_path / "c", "--manifest", manifest, *FULL)
     rows = [json.loads(line) for line in as_path(manifest).read_text().splitlines()]
     assert [row["status"] for row in rows] == ["ok", "ok", "error"]
     assert rows[0]["path"] == f"{bucket}/pictures/0.png"
