@@ -15,9 +15,10 @@ from PIL import ImageDraw, ImageFont
 from roi_cls.classifier.predict import Prediction, Predictor, Source
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.roi import CropParams
-from roi_cls.roi.crop import make_crop
+from roi_cls.roi.crop import make_crops
 from roi_cls.roi.detector import FaceDetector
-from roi_cls.roi.image import read_image
+from roi_cls.roi.image import read_bytes
+from roi_cls.roi.picture import Picture
 
 ROWS = 4
 FRAME = (448, 314)  # width, height of a frame in the picture
@@ -83,7 +84,8 @@ def main(demo: Path, run: Path, output: Path) -> None:
         chosen = choose(list(predictor.predict(Source(str(path)) for path in paths)))
         params: CropParams = predictor.bundle.crop
         detector: FaceDetector | None = predictor.detector
-        crops = [make_crop(read_image(Path(p.path)), params, detector).pixels for p in chosen]
+        pictures = [Picture(read_bytes(Path(p.path)), p.path) for p in chosen]
+        crops = [make_crops(picture, params, detector).pixels[0] for picture in pictures]
     width = GAP + FRAME[0] + 3 * GAP + FRAME[1] - 60 + 3 * GAP + TEXT_WIDTH
     canvas = PillowImage.new("RGB", (width, GAP + ROWS * (FRAME[1] + GAP)), PAPER)
     for i, (prediction, crop) in enumerate(zip(chosen, crops, strict=True)):

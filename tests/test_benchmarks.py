@@ -1,4 +1,4 @@
-"""The benchmarks still fit the code that they measure."""
+"""The benchmarks, and the script of the README's picture, still fit the code."""
 
 import json
 import runpy
@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-SCRIPTS = sorted(path.stem for path in BENCHMARKS.glob("*.py"))
+DOCS = BENCHMARKS.parent / "docs"
+SCRIPTS = sorted([*BENCHMARKS.glob("*.py"), *DOCS.glob("*.py")])
 
 
 @pytest.fixture(autouse=True)
@@ -17,9 +18,9 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_script_loads(name: str) -> None:
-    runpy.run_path(str(BENCHMARKS / f"{name}.py"), run_name=name)
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_script_loads(path: Path) -> None:
+    runpy.run_path(str(path), run_name=path.stem)
 
 
 def test_table_of_the_readme_is_that_of_the_results() -> None:
