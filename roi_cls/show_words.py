@@ -64,6 +64,8 @@ def crop_words(cut: Cut, size_px: int, number: int | None) -> tuple[str, ...]:
 
 def _cut_text(record: CropRecord, params: CropParams) -> str:
     step = next((text for name, text in STEP_TEXT.items() if name == record.step), None)
+    if params.wants_all_faces:  # the last step then says nothing about who found a face
+        step = "all steps of the detector"
     reason = next((text for name, text in REASON_TEXT.items() if name == record.reason), None)
     cuts = record.cuts
     if len(cuts) > 1:

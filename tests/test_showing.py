@@ -90,7 +90,7 @@ LARGE, SMALL, FAINT, TINY = (
             {"face": "confident"},
             [
                 "Face 1 of 2 (the face the detector is surest of), score 0.95, 100 x 100 px, "
-                "found by the full-range network.",
+                "found by all steps of the detector.",
             ],
         ),
         (
