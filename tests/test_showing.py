@@ -90,14 +90,14 @@ LARGE, SMALL, FAINT, TINY = (
             {"face": "confident"},
             [
                 "Face 1 of 2 (the face the detector is surest of), score 0.95, 100 x 100 px, "
-                "found by all steps of the detector.",
+                "found by the full-range network.",
             ],
         ),
         (
             detect(LARGE, SMALL, FAINT),
             {"face": "all"},
             [
-                "2 faces, each cut, found by the tiled search.",
+                "2 faces, each cut, found by all steps of the detector.",
                 "Also seen, but refused: 1 face with a score below 0.5.",
             ],
         ),
