@@ -125,6 +125,7 @@ def _create_draft(folder: Path) -> tuple[int, str]:
     tempfile's are private and would have to be given other rights. Folders are made where they are
     missing and not looked for before: they hardly ever are, and a look costs as much as a write.
     """
+    is_made = False
     while True:
         name = f"{folder}/{_OURS}-{os.getpid()}-{next(_numbers)}"
         try:
@@ -132,7 +133,10 @@ def _create_draft(folder: Path) -> tuple[int, str]:
         except FileExistsError:
             continue
         except FileNotFoundError:
+            if is_made:  # a folder that takes no files, as /proc
+                raise
             folder.mkdir(parents=True, exist_ok=True)
+            is_made = True
 
 
 def _move(name: str, path: Path) -> None:

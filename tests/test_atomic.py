@@ -154,3 +154,10 @@ def test_upload_that_fails_leaves_the_old_file_alone(monkeypatch: pytest.MonkeyP
     with pytest.raises(StorageError) as caught, open_atomically(path):
         pass
     assert str(caught.value) == expected
+
+
+def test_folder_that_takes_no_files_is_told() -> None:
+    with pytest.raises(
+        StorageError, match=r"^Cannot write '/proc/a\.jpg': No such file or directory"
+    ):
+        write_atomically(Path("/proc/a.jpg"), b"content")
