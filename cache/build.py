@@ -14,6 +14,7 @@ from roi_cls.cache.record import CropRecord, CropResult
 from roi_cls.cache.stamp import read_stamp
 from roi_cls.cache.store import FORMAT, CropStore
 from roi_cls.roi import CropParams
+from roi_cls.roi.params import MAX_PIXELS
 
 
 def build_crops(
@@ -44,7 +45,7 @@ def build_crops(
         store.mark_used()
         for start in range(0, len(paths), engine.block):
             block = paths[start : start + engine.block]
-            rows = find_rows(block, index, store)
+            rows = find_rows(block, index, store, options.max_pixels)
             unknown = [path for path, row in zip(block, rows, strict=True) if row is None]
             results = engine.map(unknown)
             for row in rows:
@@ -56,7 +57,9 @@ def build_crops(
                     yield result
 
 
-def find_rows(paths: Sequence[Path], index: CropIndex, store: CropStore) -> list[CropRecord | None]:
+def find_rows(
+    paths: Sequence[Path], index: CropIndex, store: CropStore, max_pixels: int = MAX_PIXELS
+) -> list[CropRecord | None]:
     """Return the row of each unchanged file whose crop is kept, without reading the files."""
     rows: list[CropRecord | None] = [None] * len(paths)
     stamped = [(i, stamp) for i, path in enumerate(paths) if (stamp := read_stamp(path))]
@@ -64,10 +67,12 @@ def find_rows(paths: Sequence[Path], index: CropIndex, store: CropStore) -> list
         part = stamped[start : start + AT_ONCE]
         found = index.find([paths[i] for i, _ in part], [stamp for _, stamp in part])
         for (i, _), row in zip(part, found, strict=True):
-            if row is not None and _is_kept(row, store):
+            if row is not None and _is_kept(row, store, max_pixels):
                 rows[i] = row
     return rows
 
 
-def _is_kept(row: CropRecord, store: CropStore) -> bool:
+def _is_kept(row: CropRecord, store: CropStore, max_pixels: int) -> bool:
+    if (row.height or 0) * (row.width or 0) > max_pixels:  # to be refused, as a new one would be
+        return False
     return row.status == "skipped" or (row.sha256 is not None and store.has_crop(row.sha256))

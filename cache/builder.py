@@ -89,6 +89,8 @@ class CropBuilder(Closing):
             picture = self._open_picture(path, data)
             detection = self._detect(picture)
             self._store.write_detection(sha256, detection)
+        elif detection.height * detection.width > self._max_pixels:
+            self._open_picture(path, data)  # raises what is wrong with it
         detected = must_detect and params.crop == "face"
         try:
             plan = plan_crop(detection, params)

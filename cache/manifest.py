@@ -14,6 +14,7 @@ from roi_cls.atomic import open_atomically, telling_storage
 from roi_cls.cache.manifest_parquet import open_parquet
 from roi_cls.cache.record import RECORD_FIELDS, CropRecord
 from roi_cls.errors import CacheError
+from roi_cls.location import is_remote
 
 AddRow = Callable[[CropRecord], None]
 
@@ -43,6 +44,14 @@ def check_manifest_path(path: Path) -> None:
             f"Cannot write the manifest {str(path)!r}: its suffix names no known form. "
             f"Use one of {', '.join(_FORMS)}."
         )
+    if path.suffix.lower() == ".csv" and not is_remote(path) and path.is_file():
+        with path.open(encoding="utf-8", errors="replace") as file:
+            columns = file.readline().strip().split(",")
+        if columns[:2] != ["path", "status"] and columns != [""]:
+            raise CacheError(
+                f"Cannot write the manifest {str(path)!r}: there is another table of that name, "
+                "perhaps of labels, which would be lost. Choose another name."
+            )
 
 
 @contextmanager

@@ -31,6 +31,7 @@ class CropStore:
     def __init__(self, folder: Path, params: CropParams) -> None:
         self._params = params
         root = folder / FORMAT
+        self._root = root
         self._drafts = root / "drafts"
         self._detections = detections_folder(root) / params.detector_digest[:16]
         self._crops = crops_folder(root) / params.digest[:16]
@@ -86,6 +87,9 @@ class CropStore:
                 os.utime(self._crops / RECIPE_FILE)
 
     def _describe_recipe(self) -> None:
+        tag = self._root / TAG_FILE
+        if not tag.exists():
+            write_atomically(tag, TAG_TEXT, drafts=self._drafts)
         path = self._crops / RECIPE_FILE
         if not path.exists():
             text = json.dumps(self._params.to_dict(), indent=2, sort_keys=True) + "\n"
@@ -94,6 +98,12 @@ class CropStore:
 
 
 RECIPE_FILE = "recipe.json"
+TAG_FILE = "CACHEDIR.TAG"
+TAG_TEXT = (
+    b"Signature: 8a477f597d28d172789f06886806bc55\n"
+    b"# The crops of roi-cls. Back-ups may leave this folder out (https://bford.info/cachedir/).\n"
+)
+"""The usual mark of a cache; what lies below it is not taken for pictures to crop."""
 
 
 def detections_folder(root: Path) -> Path:

@@ -21,6 +21,7 @@ from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.classifier.score import BATCH_SIZE, compute_logits, to_probabilities
 from roi_cls.closing import Closing
 from roi_cls.errors import BundleError, ImageReadError, NoFaceError
+from roi_cls.location import as_path
 from roi_cls.roi import CropParams
 from roi_cls.roi.crop import Crops, make_crops
 from roi_cls.roi.detector import FaceDetector
@@ -170,7 +171,7 @@ class Predictor(Closing):
     def _crop(self, source: Source) -> Crops | str:
         """Return the crops, or why there are none."""
         try:
-            data = read_bytes(Path(source.path)) if source.data is None else source.data
+            data = read_bytes(as_path(source.path)) if source.data is None else source.data
             picture = Picture(data, source.path, max_pixels=self._max_pixels)
             return make_crops(picture, self._crop_params, self.detector)
         except (ImageReadError, NoFaceError) as error:

@@ -25,6 +25,7 @@ _READ_SUFFIXES = (
     ".gif",
 )
 _UNREAD_SUFFIXES = (".heic", ".heif", ".avif", ".jp2", ".jxl")  # rows in error say what to do
+_CACHE_TAG = "CACHEDIR.TAG"  # in the folder of a crop cache
 PICTURE_SUFFIXES = _READ_SUFFIXES + _UNREAD_SUFFIXES
 """Endings of picture files, in any case; also of forms that cannot be read, so that none vanish."""
 
@@ -67,7 +68,10 @@ def _walk(source: str, pictures: list[str], others: Counter[str]) -> None:
             identity = (status.st_dev, status.st_ino)
             if identity in above:
                 continue
-            with os.scandir(folder) as entries:
+            with os.scandir(folder) as listing:
+                entries = list(listing)
+                if prefix and any(entry.name == _CACHE_TAG for entry in entries):
+                    continue  # crops of earlier runs, unless they are named themselves
                 for entry in entries:
                     if entry.name.startswith(".") or entry.name == "__MACOSX":
                         continue
@@ -90,7 +94,12 @@ def _list(source: Path, pictures: list[str], others: Counter[str]) -> None:
     """Do what ``_walk`` does for a remote folder."""
     with telling_unlisted(source):
         names = list_files(source)
+    caches = tuple(
+        name.removesuffix(_CACHE_TAG) for name in names if name.endswith(f"/{_CACHE_TAG}")
+    )
     for name in names:
+        if name.startswith(caches):
+            continue
         parts = name.split("/")
         if any(part.startswith(".") or part == "__MACOSX" for part in parts):
             continue

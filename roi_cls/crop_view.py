@@ -10,6 +10,8 @@ from roi_cls.atomic import write_atomically
 from roi_cls.cache.record import ok_record
 from roi_cls.cropping import open_recipe
 from roi_cls.errors import CacheError, NoFaceError, StorageError
+from roi_cls.inputs import check_not_input
+from roi_cls.location import as_path
 from roi_cls.roi import CropParams
 from roi_cls.roi.crop import make_crops
 from roi_cls.roi.image import read_bytes
@@ -31,9 +33,10 @@ def view_crop(
         CacheError: The view's suffix names no format.
         StorageError: The view cannot be written.
     """
+    path = as_path(picture)
     _check_output(output)
+    check_not_input(output, [path])
     params, open_detector = open_recipe(params, detector_model)
-    path = Path(picture)
     data = read_bytes(path)
     source = Picture(data, path, max_pixels=max_pixels)
     try:

@@ -18,7 +18,8 @@ from roi_cls.cache.options import BuildOptions
 from roi_cls.cache.summary import CropSummary
 from roi_cls.console import note, progress, rate_text
 from roi_cls.errors import StorageError
-from roi_cls.inputs import expand_paths
+from roi_cls.inputs import check_not_input, expand_paths
+from roi_cls.location import as_path
 from roi_cls.recipe_text import count_text, describe_recipe
 from roi_cls.roi import REASON_TEXT, CropParams
 
@@ -48,6 +49,9 @@ def crop_inputs(job: CropJob) -> CropSummary:
     """
     _check_outputs(job)
     paths = list_inputs(job)
+    for output in (job.manifest, job.contact_sheet):
+        if output:
+            check_not_input(output, [*map(as_path, job.inputs), *paths])
     params, open_detector = open_recipe(job.params, job.detector_model)
     summary = CropSummary()
     errors: list[CropRecord] = []

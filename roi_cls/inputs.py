@@ -39,6 +39,24 @@ def expand_paths(inputs: Iterable[str]) -> Iterator[Path]:
                 yield path
 
 
+def check_not_input(output: Path, inputs: Iterable[Path]) -> None:
+    """Refuse to write over what is read.
+
+    Raises:
+        DataError: ``output`` is one of the inputs, by whatever name.
+    """
+    if is_remote(output) or not output.exists():
+        return
+    for path in inputs:
+        # The name first: a look at each of very many files would take long.
+        is_near = path.name == output.name or path.is_symlink() or output.is_symlink()
+        if is_near and not is_remote(path) and path.exists() and path.samefile(output):
+            raise DataError(
+                f"Cannot write {str(output)!r}: it is one of the inputs, which would be lost. "
+                "Choose another name."
+            )
+
+
 def is_table(path: Path) -> bool:
     """Whether ``path`` is a CSV that lists pictures, as a data set may be."""
     return path.suffix.lower() in (".csv", ".tsv") and _asks(path, path.is_file)

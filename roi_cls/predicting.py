@@ -20,7 +20,7 @@ from roi_cls.classifier.predict import Prediction, Predictor, Source
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.console import Advance, progress, show
 from roi_cls.errors import StorageError
-from roi_cls.inputs import STDIN, expand_paths, is_pattern, is_table, read_stdin
+from roi_cls.inputs import STDIN, check_not_input, expand_paths, is_pattern, is_table, read_stdin
 from roi_cls.location import as_path
 from roi_cls.roi import REASON_TEXT
 from roi_cls.roi.params import FaceChoice
@@ -57,6 +57,8 @@ def predict_and_print(job: PredictJob) -> int:
     if job.aggregate != "max" and job.face != "all":
         raise typer.BadParameter(f"--aggregate {job.aggregate} is for --face all: give both")
     pictures = list(named_pictures(job.inputs))  # what names nothing is told before the model loads
+    if job.output:
+        check_not_input(job.output, [as_path(source.path) for source in pictures])
     errors = 0
 
     def count(predictions: Iterable[Prediction], advance: Advance) -> Iterator[Prediction]:

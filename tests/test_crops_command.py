@@ -208,7 +208,7 @@ def test_full_disk_stops_with_a_remedy_and_what_is_finished_is_kept(
     moved: list[str] = []
 
     def fill_up(source: str, target: Path) -> None:
-        if len(moved) == 5:  # the recipe, then a detection and a crop of two pictures
+        if len(moved) == 6:  # the cache's mark, the recipe, two pictures' detections and crops
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         real(source, target)
         moved.append(str(target))
@@ -361,3 +361,48 @@ def test_shards_run_at_once_on_one_cache(command: Command, photos: Path, tmp_pat
     assert sum(summary["cropped"] for summary in summaries) == 4
     whole = json.loads(command("crops", photos, *places).stdout)
     assert (whole["images"], whole["cropped"], whole["reused"]) == (4, 0, 4)
+
+
+def test_cache_below_the_pictures_is_not_cropped_itself(command: Command, photos: Path) -> None:
+    store = photos / "store"
+    words = ["crops", photos, "--crop", "full", "--size", "16", "--workers", "0", "--cache", store]
+    images = [json.loads(command(*words, "--json").stdout)["images"] for _ in range(2)]
+    assert images == [4, 4]
+    assert len(list(store.rglob("*.bmp"))) == 4
+
+
+@pytest.mark.parametrize("option", ["--manifest", "--contact-sheet"])
+def test_output_over_an_input_is_refused_before_the_work(
+    command: Command, photos: Path, tmp_path: Path, option: str
+) -> None:
+    source = tmp_path / ("list.csv" if option == "--manifest" else "a.jpg")
+    if option == "--manifest":
+        source.write_text(f"path\n{photos / '0.png'}\n")
+    else:
+        shutil.copy(photos / "0.png", source)
+    before = source.read_bytes()
+    done = command("crops", source, option, source, "--cache", tmp_path / "c", "--crop", "full")
+    assert done.returncode == 1
+    assert "which would be lost" in done.stderr
+    assert source.read_bytes() == before
+    assert not (tmp_path / "c").exists()
+
+
+def test_table_of_labels_is_not_replaced_by_a_manifest(
+    command: Command, photos: Path, tmp_path: Path
+) -> None:
+    labels = photos / "labels.csv"
+    labels.write_text("path,label\n0.png,clean\n")
+    done = command("crops", photos / "0.png", "--manifest", labels, "--cache", tmp_path / "c")
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"error: Cannot write the manifest {str(labels)!r}: there is another table of that name, "
+        "perhaps of labels, which would be lost. Choose another name.\n",
+    )
+
+
+def test_limit_of_pixels_holds_for_what_is_kept_too(crops: Crops, photos: Path) -> None:
+    crops(photos)
+    code, summary = crops(photos, "--max-pixels", "1000")
+    assert (code, summary["errors"], summary["reused"]) == (3, 4, 0)
+    assert crops(photos)[1]["reused"] == 4

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -317,3 +318,18 @@ def test_rows_on_a_terminal_have_no_bar_among_them(
     assert predict_and_print(job) == 0
     assert screen.getvalue().startswith(f"{picture}: ")
     assert "Predicting" not in screen.getvalue()
+
+
+def test_output_over_an_input_is_refused(
+    command: Command, tiny_set: Path, tiny_runs: Path, tmp_path: Path
+) -> None:
+    picture = tmp_path / "a.png"
+    shutil.copy(tiny_set / "plain" / "01.png", picture)
+    before = picture.read_bytes()
+    done = command("predict", picture, "--runs", tiny_runs, "-o", picture)
+    assert done.returncode == 1
+    assert (
+        f"Cannot write {str(picture)!r}: it is one of the inputs, which would be lost. "
+        "Choose another name."
+    ) in done.stderr
+    assert picture.read_bytes() == before

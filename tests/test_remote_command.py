@@ -91,3 +91,19 @@ def test_cluster_of_the_option_does_the_work(
     done = command(*words, *cluster)
     assert done.returncode == 0
     assert asked == [(tmp_path / "c", {"address": "10.0.0.1:6379", "workers": 3})]
+
+
+def test_one_remote_picture_is_shown(command: Command, bucket: str, tmp_path: Path) -> None:
+    view = tmp_path / "view.png"
+    words = ["crops", "show", f"{bucket}/pictures/0.png", "--crop", "full", "-o", view]
+    assert command(*words).returncode == 0
+    assert view.stat().st_size > 1000
+
+
+def test_remote_pictures_are_predicted_under_their_names(
+    command: Command, bucket: str, tiny_runs: Path
+) -> None:
+    done = command("predict", f"{bucket}/pictures", "--runs", tiny_runs, "--json")
+    rows = json.loads(done.stdout)
+    assert [row["path"] for row in rows] == [f"{bucket}/pictures/{i}.png" for i in range(3)]
+    assert [row["status"] for row in rows] == ["ok", "ok", "error"]

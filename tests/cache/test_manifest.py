@@ -184,7 +184,7 @@ def test_run_that_fails_leaves_the_old_manifest_and_its_own_error(
     tmp_path: Path, form: str, error: BaseException
 ) -> None:
     path = tmp_path / f"rows{form}"
-    path.write_bytes(b"old")
+    path.write_bytes(b"path,status\n")
 
     def fail() -> None:
         with open_manifest(path) as add:
@@ -194,7 +194,7 @@ def test_run_that_fails_leaves_the_old_manifest_and_its_own_error(
     with pytest.raises(type(error)) as caught:
         fail()
     assert caught.value is error  # not told as a fault of the manifest
-    assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"path,status\n"
     assert os.listdir(tmp_path) == [path.name]
 
 
@@ -216,7 +216,7 @@ def test_full_disk_is_told_and_leaves_the_old_manifest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, room: int
 ) -> None:
     path = tmp_path / f"rows{form}"
-    path.write_bytes(b"old")
+    path.write_bytes(b"path,status\n")
 
     def open_small(handle: int, mode: str) -> FullDisk:
         os.close(handle)
@@ -228,7 +228,7 @@ def test_full_disk_is_told_and_leaves_the_old_manifest(
     with pytest.raises(StorageError) as caught:
         write_manifest(path, ROWS * 20)
     assert str(caught.value).startswith(f"Cannot write {str(path)!r}: the disk is full. ")
-    assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"path,status\n"
     assert os.listdir(tmp_path) == [path.name]
 
 
