@@ -16,7 +16,7 @@ from roi_cls.location import is_remote
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # a module else
 
 
 @contextlib.contextmanager

@@ -164,8 +164,11 @@ def _serve(pipe: Connection, make_state: Callable[[], State[Item, Result]]) -> N
                         return
     except RoiClsError as error:
         _answer(pipe, error)
-    except Exception as error:  # a fault of ours, of any kind: the parent must raise it
-        # As text: an exception may not survive pickling, and the traceback would not.
+    except (
+        Exception
+    ) as error:  # of any kind, since nothing else tells the parent of a fault of ours
+        # Raised there and here, never passed over. As text: an exception may not survive pickling,
+        # and the traceback would not.
         _answer(pipe, RuntimeError(f"A worker process failed.\n{traceback.format_exc()}"))
         raise SystemExit(1) from error
 

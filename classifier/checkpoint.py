@@ -64,7 +64,7 @@ def load_checkpoint(path: Path) -> tuple[Progress, dict[str, torch.Tensor]]:
     try:
         with safe_open(str(path), framework="pt") as file:
             progress = Progress(**json.loads(file.metadata()["progress"]))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no dict: it cannot be iterated)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise TrainingError(
             f"Cannot resume from {str(path)!r}: the file is damaged. "

@@ -23,7 +23,7 @@ _UNREADABLE = (
 
 ensure_torchvision()
 import timm  # noqa: E402  (timm imports torchvision)
-from timm.models import PretrainedCfg  # noqa: E402
+from timm.models import PretrainedCfg  # noqa: E402  (as above)
 
 
 def create_model(

@@ -39,7 +39,7 @@ def show(text: str) -> None:
         StorageError: It leads to a file, and the disk is full.
     """
     try:
-        print(text, flush=True)  # noqa: T201
+        print(text, flush=True)  # noqa: T201  (and this one, for results)
     except BrokenPipeError:
         raise  # the reader has seen enough, like head; typer ends without a word
     except OSError as error:

@@ -94,13 +94,14 @@ def reaching(path: Path) -> Iterator[None]:
     They raise ``OSError`` for what is missing or forbidden, and classes of their own, which have
     only ``Exception`` in common, where the network or the credentials fail.
     """
+    if not is_remote(path):
+        yield
+        return
     try:
         yield
     except (OSError, RoiClsError):
         raise
-    except Exception as error:
-        if not is_remote(path):
-            raise
+    except Exception as error:  # botocore's, aiohttp's, gcsfs's: no narrower class holds them all
         raise OSError(errno.EIO, _first_line(error)) from error
 
 

@@ -225,7 +225,7 @@ def test_interrupted_page_leaves_the_old_one(tmp_path: Path) -> None:
     "name", ["Ёжик naïve 中文.png", "line\nbreak.png", "bytes\udcff.png", "w" * 255, "שלום.png"]
 )
 def test_any_name_is_drawn(name: str) -> None:
-    load: LoadCrops = lambda _: np.full((1, 50, 50, 3), 77, np.uint8)  # noqa: E731
+    load: LoadCrops = lambda _: np.full((1, 50, 50, 3), 77, np.uint8)  # noqa: E731  (its type is checked so)
     error = f"Cannot read {name!r}: it is empty."
     page, _ = draw_page([face(name), failed(name, error), failed(name)], load, name)
     assert count_pixels(page, (77, 77, 77)) == 137 * 137

@@ -52,7 +52,7 @@ def test_every_option_and_argument_has_a_help_text(words: tuple[str, ...]) -> No
 
 
 def test_environment_variables_of_options_are_named_alike(words: tuple[str, ...]) -> None:
-    parameters = getattr(COMMANDS[words], "params")  # noqa: B009
+    parameters = getattr(COMMANDS[words], "params")  # noqa: B009  (as above)
     names = [p.envvar for p in parameters if getattr(p, "envvar", None)]
     assert all(name.startswith("ROI_CLS_") for name in names)
 

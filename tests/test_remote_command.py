@@ -82,7 +82,7 @@ def test_cluster_of_the_option_does_the_work(
     ) -> Iterator[LocalEngine]:
         asked.append((cache, options))
         local = BuildOptions(cache, workers=0)
-        with LocalEngine(make_work, "recipe", local) as engine:  # type: ignore[arg-type]
+        with LocalEngine(make_work, "recipe", local) as engine:  # type: ignore[arg-type]  # passed through
             yield engine
 
     monkeypatch.setattr(ray_engine, "open_ray", open_fake)

@@ -113,7 +113,7 @@ def test_run_killed_twice_is_continued_to_the_same_files_and_rows(
     cache, kept = tmp_path / "cache", 0
     for _ in range(2):
         process = start(pictures, cache, 2)
-        wait_until(lambda kept=kept: count_crops(cache) >= kept + 6, process)  # type: ignore[misc]
+        wait_until(lambda kept=kept: count_crops(cache) >= kept + 6, process)  # type: ignore[misc]  # mypy infers no lambda with a default
         assert end(process, signal.SIGKILL)[0] == -signal.SIGKILL
         assert kept + 6 <= count_crops(cache) < PICTURES
         kept = count_crops(cache)

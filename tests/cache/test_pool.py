@@ -132,7 +132,7 @@ def test_unexpected_error_surfaces_with_its_traceback(
 
 
 def _return_what_cannot_travel(item: int) -> str:
-    return lambda: item  # type: ignore[return-value]
+    return lambda: item  # type: ignore[return-value]  # no number: a function, which cannot be pickled
 
 
 def test_result_that_cannot_travel_surfaces(run: Callable[[int, Work, int], list[str]]) -> None:

@@ -28,7 +28,7 @@ def _serving(code: int, asked: list[str]) -> Iterator[str]:
             self.send_response(code)
             self.end_headers()
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (the base class names it so)
             pass
 
     server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
