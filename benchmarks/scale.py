@@ -25,8 +25,8 @@ from roi_cls.cache.index import CropIndex
 from roi_cls.cache.options import BuildOptions
 from roi_cls.cache.record import CropResult
 from roi_cls.cache.stamp import FileStamp
-from roi_cls.cropping import open_recipe
 from roi_cls.roi import CropParams
+from roi_cls.roi.recipe import open_recipe
 
 ROWS = 50_000
 """Rows put into an index to measure it: with fewer, what SQLite begins with would count."""
@@ -49,7 +49,8 @@ class Bytes:
 def measure_bytes(params: CropParams, pictures: int, folder: Path) -> Bytes:
     """Crop portraits into an empty cache and return the means of what they left."""
     paths = write_portraits(folder, pictures)["jpg"]
-    params, open_detector = open_recipe(params, None)
+    recipe = open_recipe(params)
+    params, open_detector = recipe.params, recipe.open_detector
     with tempfile.TemporaryDirectory() as name:
         cache = Path(name)
         results = list(build_crops(paths, params, open_detector, BuildOptions(cache, workers=0)))

@@ -30,10 +30,10 @@ from portraits import write_portraits
 from roi_cls.cache.build import build_crops
 from roi_cls.cache.options import BuildOptions
 from roi_cls.cache.pool import WorkerPool
-from roi_cls.cropping import open_recipe
 from roi_cls.memory import keep_freed_memory
 from roi_cls.roi import CropParams
 from roi_cls.roi.models import resolve_models
+from roi_cls.roi.recipe import open_recipe
 
 STARTED_AFTER = 48
 """Pictures after which every process of a side is at work."""
@@ -98,7 +98,8 @@ def decode_alone(paths: list[Path], workers: int, keeps_memory: bool) -> Timing:
 
 def crop_cold(paths: list[Path], workers: int, params: CropParams, space: Path) -> Timing:
     """Crop every picture into an empty cache."""
-    params, open_detector = open_recipe(params, None)
+    recipe = open_recipe(params)
+    params, open_detector = recipe.params, recipe.open_detector
     options = BuildOptions(Path(tempfile.mkdtemp(dir=space)), workers)
     return time_results(build_crops(paths, params, open_detector, options), len(paths))
 

@@ -21,9 +21,9 @@ from machine import describe_machine
 
 from roi_cls.cache.build import build_crops
 from roi_cls.cache.options import BuildOptions
-from roi_cls.cropping import open_recipe
 from roi_cls.data.demo_picture import draw_picture
 from roi_cls.roi import CropParams
+from roi_cls.roi.recipe import open_recipe
 
 FACES = 500
 ROUNDS = 5
@@ -58,7 +58,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the figures there")
     options = parser.parse_args()
     paths = make_pictures(options.folder, options.pictures)
-    params, open_detector = open_recipe(CropParams(size_px=64), None)
+    recipe = open_recipe(CropParams(size_px=64))
+    params, open_detector = recipe.params, recipe.open_detector
     build = BuildOptions(options.folder / "cache")
     before = peak_mb()
     for _ in build_crops(paths, params, open_detector, build):

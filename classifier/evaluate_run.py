@@ -14,7 +14,6 @@ from roi_cls.classifier.bundle import ModelBundle, load_bundle, load_model
 from roi_cls.classifier.config import Device
 from roi_cls.classifier.device import choose_backend
 from roi_cls.classifier.evaluation import Evaluation, evaluate_scores
-from roi_cls.classifier.predict import open_run_detector
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.classifier.score import compute_logits, to_probabilities
 from roi_cls.classifier.scores import data_root, relative_path, score_table, write_scores
@@ -25,6 +24,7 @@ from roi_cls.data.sample import Sample
 from roi_cls.data.table import first_five, read_split
 from roi_cls.errors import DataError
 from roi_cls.roi.models import hash_file
+from roi_cls.roi.recipe import open_recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,8 @@ def evaluate_run(
     bundle = load_bundle(job.run.path)
     samples, unseen = _test_samples(job, bundle)
     check_same_labels(bundle.labels, samples)
-    open_detector = open_run_detector(bundle.crop, job.run, job.detector_model)
+    given = job.detector_model
+    open_detector = open_recipe(bundle.crop, given, (job.run.detector,)).open_detector
     records = crop_samples(
         samples,
         bundle.crop,

@@ -5,14 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from roi_cls.cache.builder import DetectorOpener
 from roi_cls.classifier.bundle import load_bundle, load_model
 from roi_cls.classifier.config import Aggregate, Device
 from roi_cls.classifier.decision import decide
@@ -26,10 +24,9 @@ from roi_cls.roi import CropParams
 from roi_cls.roi.crop import Crops, make_crops
 from roi_cls.roi.detector import FaceDetector
 from roi_cls.roi.image import read_bytes
-from roi_cls.roi.mediapipe_detector import MediapipeDetector
-from roi_cls.roi.models import DetectorModel, resolve_models
 from roi_cls.roi.params import MAX_PIXELS, FaceChoice
 from roi_cls.roi.picture import Picture
+from roi_cls.roi.recipe import open_recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,23 +68,6 @@ class Prediction:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields of ``roi-cls predict --json``."""
         return asdict(self)
-
-
-def open_run_detector(crop: CropParams, run: RunFolder, given: Path | None) -> DetectorOpener:
-    """Return how to open the very detector that the run's recipe names; picklable.
-
-    Raises:
-        DetectorModelError: Its model files are not to be had.
-    """
-    models: tuple[DetectorModel, ...] = ()
-    if crop.crop == "face":
-        models = resolve_models(
-            crop.detector,
-            given=given,
-            expected_sha256=crop.detector_sha256,
-            extra_dirs=(run.detector,),
-        )
-    return partial(MediapipeDetector, models, crop)
 
 
 class Predictor(Closing):
@@ -134,7 +114,8 @@ class Predictor(Closing):
         )
         self.detector: FaceDetector | None = None
         if self.bundle.crop.crop == "face":
-            self.detector = open_run_detector(self._crop_params, run, detector_model)()
+            recipe = open_recipe(self._crop_params, detector_model, (run.detector,))
+            self.detector = recipe.open_detector()
 
     def predict(
         self, sources: Iterable[Source], batch_size: int = BATCH_SIZE

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from torch import nn
 
 from roi_cls.atomic import write_atomically
 from roi_cls.cache import CropResult
-from roi_cls.cache.builder import DetectorOpener
 from roi_cls.cache.manifest import open_manifest
 from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.batch import Normalisation
@@ -34,8 +32,8 @@ from roi_cls.data.split import SplitParams
 from roi_cls.data.table import write_split
 from roi_cls.errors import DataError, TrainingError
 from roi_cls.roi import CropParams
-from roi_cls.roi.mediapipe_detector import MediapipeDetector
-from roi_cls.roi.models import DetectorModel, hash_file, resolve_models
+from roi_cls.roi.models import DetectorModel, hash_file
+from roi_cls.roi.recipe import open_recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +87,13 @@ def train_run(job: TrainJob, observers: Observers) -> TrainOutcome:
     _check_one_crop(job.crop)
     check_model_name(job.config.model)  # before the pictures are cropped, which takes long
     backend = choose_backend(job.config.device, job.config.precision)
-    crop, open_detector, models = _open_recipe(job)
+    recipe = open_recipe(job.crop, job.detector_model)
+    crop = recipe.params
     data = load_training_data(
         collect_samples(job.source, job.label_names),
         Splitting(data_root(job.source), job.split, job.target),
         crop,
-        open_detector,
+        recipe.open_detector,
         job.options,
         observers.on_crop,
     )
@@ -103,7 +102,7 @@ def train_run(job: TrainJob, observers: Observers) -> TrainOutcome:
     if _is_done(job, settings):
         return TrainOutcome(len(data.errors), trained=False)
     model = _create_model(job, data)
-    _begin(job, settings, models, data)
+    _begin(job, settings, recipe.models, data)
     mean, std = normalisation(model)
     observers.on_start(backend, sum(p.numel() for p in model.parameters()))
     files = TrainFiles(job.run.metrics, job.run.checkpoint, job.run.best)
@@ -154,15 +153,6 @@ def _check_free(job: TrainJob) -> None:
             f"Cannot train as run {job.run.path.name!r}: {str(job.run.path)!r} is there already. "
             "Choose another --run NAME, go on with it by --resume, or delete the folder."
         )
-
-
-def _open_recipe(job: TrainJob) -> tuple[CropParams, DetectorOpener, tuple[DetectorModel, ...]]:
-    """Return the recipe with its detector's weights, and how to open that detector."""
-    models: tuple[DetectorModel, ...] = ()
-    if job.crop.crop == "face":
-        models = resolve_models(job.crop.detector, given=job.detector_model)
-    crop = replace(job.crop, detector_sha256=tuple(model.sha256 for model in models))
-    return crop, partial(MediapipeDetector, models, crop), models
 
 
 def _settings(job: TrainJob, crop: CropParams, data: TrainingData) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from roi_cls.atomic import write_atomically
 from roi_cls.cache.record import ok_record
-from roi_cls.cropping import open_recipe
 from roi_cls.errors import CacheError, NoFaceError, StorageError
 from roi_cls.inputs import check_not_input
 from roi_cls.location import as_path
@@ -16,6 +15,7 @@ from roi_cls.roi import CropParams
 from roi_cls.roi.crop import make_crops
 from roi_cls.roi.image import read_bytes
 from roi_cls.roi.picture import Picture
+from roi_cls.roi.recipe import open_recipe
 from roi_cls.show_words import caption
 from roi_cls.showing import draw_crop_view
 
@@ -36,11 +36,12 @@ def view_crop(
     path = as_path(picture)
     _check_output(output)
     check_not_input(output, [path])
-    params, open_detector = open_recipe(params, detector_model)
+    recipe = open_recipe(params, detector_model)
+    params = recipe.params
     data = read_bytes(path)
     source = Picture(data, path, max_pixels=max_pixels)
     try:
-        with open_detector() as detector:
+        with recipe.open_detector() as detector:
             crops = make_crops(source, params, detector)
     except NoFaceError as error:
         raise NoFaceError(f"Cannot crop {picture!r}: {error}") from error

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from roi_cls.cache import CropRecord
 from roi_cls.cache.build import build_crops
-from roi_cls.cache.builder import DetectorOpener
 from roi_cls.cache.engine import open_builder
 from roi_cls.cache.manifest import check_manifest_path, open_manifest
 from roi_cls.cache.options import BuildOptions
@@ -22,6 +20,7 @@ from roi_cls.inputs import check_not_input, expand_paths
 from roi_cls.location import as_path
 from roi_cls.recipe_text import count_text, describe_recipe
 from roi_cls.roi import REASON_TEXT, CropParams
+from roi_cls.roi.recipe import Recipe, open_recipe
 
 SHOWN_ERRORS = 5
 _STEP_NAMES = {"short": "short range", "full": "full range", "tiles": "tiles"}
@@ -52,14 +51,14 @@ def crop_inputs(job: CropJob) -> CropSummary:
     for output in (job.manifest, job.contact_sheet):
         if output:
             check_not_input(output, [*map(as_path, job.inputs), *paths])
-    params, open_detector = open_recipe(job.params, job.detector_model)
+    recipe = open_recipe(job.params, job.detector_model)
     summary = CropSummary()
     errors: list[CropRecord] = []
     drawn: list[CropRecord] = []
     with ExitStack() as stack:
         add_row = stack.enter_context(open_manifest(job.manifest)) if job.manifest else None
         advance = stack.enter_context(progress("Cropping"))
-        for result in build_crops(paths, params, open_detector, job.options):
+        for result in build_crops(paths, recipe.params, recipe.open_detector, job.options):
             summary.add(result)
             if add_row:
                 add_row(result.record)
@@ -70,7 +69,7 @@ def crop_inputs(job: CropJob) -> CropSummary:
             advance(summary.images, len(paths), "")
     show_errors(errors, "--manifest rows.csv lists every picture", summary.errors)
     if job.contact_sheet:
-        _draw_sheet(job.contact_sheet, drawn, params, open_detector, job.options)
+        _draw_sheet(job.contact_sheet, drawn, recipe, job.options)
     return summary
 
 
@@ -91,24 +90,6 @@ def list_inputs(job: CropJob) -> list[Path]:
             f"{count_text(len(paths), 'picture')} are in other shards."
         )
     return held
-
-
-def open_recipe(
-    params: CropParams, detector_model: Path | None
-) -> tuple[CropParams, DetectorOpener]:
-    """Return the recipe with its detector's files resolved, and how to open that detector.
-
-    Raises:
-        DetectorModelError: A model file is not to be had.
-    """
-    from roi_cls.roi.mediapipe_detector import MediapipeDetector
-    from roi_cls.roi.models import resolve_models
-
-    if params.crop == "full":
-        return params, partial(MediapipeDetector, (), params)
-    models = resolve_models(params.detector, given=detector_model)
-    params = replace(params, detector_sha256=tuple(model.sha256 for model in models))
-    return params, partial(MediapipeDetector, models, params)
 
 
 def show_errors(errors: Sequence[CropRecord], rest: str, total: int | None = None) -> None:
@@ -168,12 +149,11 @@ def _check_outputs(job: CropJob) -> None:
 def _draw_sheet(
     path: Path,
     records: Sequence[CropRecord],
-    params: CropParams,
-    open_detector: DetectorOpener,
+    recipe: Recipe,
     options: BuildOptions,
 ) -> None:
     from roi_cls.contact_sheet import write_contact_sheet
 
-    with open_builder(params, open_detector, options) as builder:
-        sheet = write_contact_sheet(path, records, builder.load, describe_recipe(params))
+    with open_builder(recipe.params, recipe.open_detector, options) as builder:
+        sheet = write_contact_sheet(path, records, builder.load, describe_recipe(recipe.params))
     note(f"Drew {sheet.shown} of {sheet.crops} crops on {path}")

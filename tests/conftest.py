@@ -111,10 +111,8 @@ def white_faces() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         models = (DetectorModel("short", Path(folder) / "model.tflite", "0" * 64),)
         models[0].path.write_bytes(b"model")
-        for module in ("classifier.train_run", "classifier.predict", "roi.mediapipe_detector"):
-            patch.setattr(f"roi_cls.{module}.MediapipeDetector", WhiteFaces)
-        for module in ("classifier.train_run", "classifier.predict", "roi.models"):
-            patch.setattr(f"roi_cls.{module}.resolve_models", lambda *given, **options: models)
+        patch.setattr("roi_cls.roi.mediapipe_detector.MediapipeDetector", WhiteFaces)
+        patch.setattr("roi_cls.roi.models.resolve_models", lambda *given, **options: models)
         yield
 
 

@@ -57,9 +57,8 @@ class CentralFace(Closing):
 @pytest.fixture
 def central_face(monkeypatch: pytest.MonkeyPatch) -> type[CentralFace]:
     """Let training and prediction see ``CentralFace`` in place of MediaPipe and its models."""
-    for module in ("train_run", "predict"):
-        monkeypatch.setattr(f"roi_cls.classifier.{module}.MediapipeDetector", CentralFace)
-        monkeypatch.setattr(f"roi_cls.classifier.{module}.resolve_models", lambda *a, **k: ())
+    monkeypatch.setattr("roi_cls.roi.mediapipe_detector.MediapipeDetector", CentralFace)
+    monkeypatch.setattr("roi_cls.roi.models.resolve_models", lambda *a, **k: ())
     return CentralFace
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from roi_cls.classifier import predict as predict_module
 from roi_cls.classifier.bundle import load_bundle
-from roi_cls.classifier.predict import Predictor, Source, open_run_detector
+from roi_cls.classifier.predict import Predictor, Source
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.errors import BundleError
-from roi_cls.roi import CropParams
+from roi_cls.roi import CropParams, mediapipe_detector, models
+from roi_cls.roi.recipe import open_recipe
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +61,8 @@ def test_whole_picture_is_predicted_without_a_detector(
     def refuse(*args: object, **kwargs: object) -> None:
         raise AssertionError("asked for a detector")
 
-    monkeypatch.setattr(predict_module, "MediapipeDetector", refuse)
-    monkeypatch.setattr(predict_module, "resolve_models", refuse)
+    monkeypatch.setattr(mediapipe_detector, "MediapipeDetector", refuse)
+    monkeypatch.setattr(models, "resolve_models", refuse)
     with Predictor(toy_run, device="cpu") as predictor:
         (row,) = predictor.predict([Source(str(toy_set / "blue" / "00.png"))])
     values = json.loads(json.dumps(row.to_dict()))
@@ -121,8 +121,8 @@ def test_detector_is_asked_for_by_the_bundles_hashes_and_closed(
         asked.update(values, detector=detector)
         return ("model",)
 
-    monkeypatch.setattr(predict_module, "MediapipeDetector", Detector)
-    monkeypatch.setattr(predict_module, "resolve_models", resolve)
+    monkeypatch.setattr(mediapipe_detector, "MediapipeDetector", Detector)
+    monkeypatch.setattr(models, "resolve_models", resolve)
     run = RunFolder(tmp_path)
     with Predictor(run, device="cpu", detector_model=Path("given")):
         assert closed == []
@@ -137,6 +137,6 @@ def test_detector_is_asked_for_by_the_bundles_hashes_and_closed(
     with Predictor(run, device="cpu", face="all"):
         assert searched == ["largest", "all"]  # it goes on where it has found one
     asked.clear()
-    open_run_detector(load_bundle(run.path).crop, run, None)()
+    open_recipe(load_bundle(run.path).crop, None, (run.detector,)).open_detector()
     assert asked["given"] is None
     assert asked["models"] == ("model",)

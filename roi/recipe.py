@@ -1,0 +1,48 @@
+"""A crop recipe made ready: its detector's model files found, and how to open the detector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from roi_cls.roi import mediapipe_detector, models
+from roi_cls.roi.detector import FaceDetector
+from roi_cls.roi.models import DetectorModel
+from roi_cls.roi.params import CropParams
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What cropping needs, in whichever process it happens."""
+
+    params: CropParams
+    """With the SHA-256 of the detector's files."""
+    models: tuple[DetectorModel, ...]
+    """Those files; none for a recipe of full frames."""
+    open_detector: Callable[[], FaceDetector]
+    """Makes the detector; picklable."""
+
+
+def open_recipe(
+    params: CropParams, given: Path | None = None, extra_dirs: Sequence[Path] = ()
+) -> Recipe:
+    """Return the recipe with its detector's files: those that it names, else the known ones.
+
+    Args:
+        params: The recipe; of a trained run, it names its files by their SHA-256.
+        given: A file or folder of the user's, which replaces the known files.
+        extra_dirs: Further folders to look in.
+
+    Raises:
+        DetectorModelError: A model file is not to be had.
+    """
+    found: tuple[DetectorModel, ...] = ()
+    if params.crop == "face":
+        expected = params.detector_sha256
+        found = models.resolve_models(
+            params.detector, given=given, expected_sha256=expected, extra_dirs=extra_dirs
+        )
+        params = replace(params, detector_sha256=expected or tuple(m.sha256 for m in found))
+    return Recipe(params, found, partial(mediapipe_detector.MediapipeDetector, found, params))
