@@ -13,7 +13,7 @@ from typing import Any, Literal
 from roi_cls.atomic import open_atomically, telling_storage
 from roi_cls.cache.manifest_parquet import open_parquet
 from roi_cls.cache.record import RECORD_FIELDS, CropRecord
-from roi_cls.errors import CacheError
+from roi_cls.errors import CacheError, StorageError
 from roi_cls.location import is_remote
 
 AddRow = Callable[[CropRecord], None]
@@ -38,12 +38,19 @@ def open_manifest(path: Path) -> Iterator[AddRow]:
 
 
 def check_manifest_path(path: Path) -> None:
-    """Raise ``CacheError`` unless the suffix names a form of manifest."""
+    """Refuse a manifest that cannot be written, before the work is done.
+
+    Raises:
+        CacheError: The suffix names no form, or another table would be lost.
+        StorageError: The path is a folder.
+    """
     if path.suffix.lower() not in _FORMS:
         raise CacheError(
             f"Cannot write the manifest {str(path)!r}: its suffix names no known form. "
             f"Use one of {', '.join(_FORMS)}."
         )
+    if path.is_dir():
+        raise StorageError(path, "it is a folder")
     if path.suffix.lower() == ".csv" and not is_remote(path) and path.is_file():
         with path.open(encoding="utf-8", errors="replace") as file:
             columns = file.readline().strip().split(",")

@@ -6,7 +6,6 @@ drawn in ``sheet_cell``.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,8 @@ from pathlib import Path
 from PIL import Image as PillowImage
 from PIL import ImageDraw
 
-from roi_cls.atomic import write_atomically
 from roi_cls.cache import CropRecord
+from roi_cls.drawn_file import check_drawing_path, write_drawing
 from roi_cls.errors import CacheError, ImageReadError
 from roi_cls.ink import INK, MUTED, PAPER, RED, Colour, shorten, wrap, write
 from roi_cls.roi.image import Image
@@ -26,7 +25,6 @@ from roi_cls.sheet_words import entry_names, failure_text, header_texts, heading
 LARGEST_LIMIT = 1200
 """Crops on a page: 120 rows are 26,000 px or 125 MB, and JPEG ends at 65,535 px."""
 PAGE_WIDTH = 1600
-_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
 _EDGE, _GAP, _COLUMNS = 28, 12, 10
 _WIDTH = PAGE_WIDTH - 2 * _EDGE
 _TITLE, _HEADING, _TEXT = 26, 19, 16  # of letters
@@ -94,22 +92,10 @@ def write_contact_sheet(
         CacheError: Another suffix.
         StorageError: The file cannot be written.
     """
-    check_sheet_path(path)
+    check_drawing_path(path, "contact sheet")
     page, summary = draw_page(records, load, title, limit=limit)
-    buffer = io.BytesIO()
-    # Colour at full resolution: otherwise coloured letters and thin lines bleed.
-    page.save(buffer, _FORMATS[path.suffix.lower()], quality=90, subsampling=0)
-    write_atomically(path, buffer.getvalue())
+    write_drawing(path, page)
     return summary
-
-
-def check_sheet_path(path: Path) -> None:
-    """Raise ``CacheError`` unless the suffix names a format of the contact sheet."""
-    if path.suffix.lower() not in _FORMATS:
-        raise CacheError(
-            f"Cannot write the contact sheet {str(path)!r}: its suffix names no known format. "
-            f"Use one of {', '.join(_FORMATS)}."
-        )
 
 
 def draw_page(

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from pathlib import Path
 
-from roi_cls.atomic import write_atomically
 from roi_cls.cache.record import ok_record
-from roi_cls.errors import CacheError, NoFaceError, StorageError
+from roi_cls.drawn_file import check_drawing_path, write_drawing
+from roi_cls.errors import NoFaceError
 from roi_cls.inputs import check_not_input
 from roi_cls.location import as_path
 from roi_cls.roi import CropParams
@@ -18,8 +17,6 @@ from roi_cls.roi.picture import Picture
 from roi_cls.roi.recipe import open_recipe
 from roi_cls.show_words import caption
 from roi_cls.showing import draw_crop_view
-
-_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
 def view_crop(
@@ -34,7 +31,7 @@ def view_crop(
         StorageError: The view cannot be written.
     """
     path = as_path(picture)
-    _check_output(output)
+    check_drawing_path(output, "view")
     check_not_input(output, [path])
     recipe = open_recipe(params, detector_model)
     params = recipe.params
@@ -48,19 +45,6 @@ def view_crop(
     sha256 = hashlib.sha256(data).hexdigest()
     record = ok_record(path, sha256, crops.detection, crops.plan, params)
     view = draw_crop_view(source.pixels(), record, crops.detection, crops.pixels, params)
-    buffer = io.BytesIO()
-    view.save(buffer, _FORMATS[output.suffix.lower()])
-    write_atomically(output, buffer.getvalue())
+    write_drawing(output, view)
     lines = [*caption(record, crops.detection, params), f"Drawn to {output}"]
     return "\n".join(lines)
-
-
-def _check_output(output: Path) -> None:
-    """Refuse a view that cannot be written, before the work is done."""
-    if output.suffix.lower() not in _FORMATS:
-        raise CacheError(
-            f"Cannot draw to {str(output)!r}: its suffix names no known format. "
-            f"Use one of {', '.join(_FORMATS)}."
-        )
-    if output.is_dir():
-        raise StorageError(output, "it is a folder")

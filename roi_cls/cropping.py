@@ -15,7 +15,6 @@ from roi_cls.cache.manifest import check_manifest_path, open_manifest
 from roi_cls.cache.options import BuildOptions
 from roi_cls.cache.summary import CropSummary
 from roi_cls.console import note, progress, rate_text
-from roi_cls.errors import StorageError
 from roi_cls.inputs import check_not_input, expand_paths
 from roi_cls.location import as_path
 from roi_cls.recipe_text import count_text, describe_recipe
@@ -134,16 +133,12 @@ def summary_text(summary: dict[str, Any]) -> str:
 
 def _check_outputs(job: CropJob) -> None:
     """Refuse a manifest or a page that cannot be written, before the work is done."""
-    from roi_cls.contact_sheet import check_sheet_path
+    from roi_cls.drawn_file import check_drawing_path
 
-    for path, check in (
-        (job.manifest, check_manifest_path),
-        (job.contact_sheet, check_sheet_path),
-    ):
-        if path:
-            check(path)
-            if path.is_dir():
-                raise StorageError(path, "it is a folder")
+    if job.manifest:
+        check_manifest_path(job.manifest)
+    if job.contact_sheet:
+        check_drawing_path(job.contact_sheet, "contact sheet")
 
 
 def _draw_sheet(

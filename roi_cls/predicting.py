@@ -6,7 +6,6 @@ import contextlib
 import csv
 import io
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Literal, TextIO
 
 import typer
 
+from roi_cls.atomic import open_atomically, telling_storage
 from roi_cls.classifier.config import Aggregate, Device
 from roi_cls.classifier.predict import Prediction, Predictor, Source
 from roi_cls.classifier.run_folder import RunFolder
@@ -25,6 +25,7 @@ from roi_cls.location import as_path
 from roi_cls.roi import REASON_TEXT
 from roi_cls.roi.params import FaceChoice
 
+_ERRORS = "surrogateescape"  # file names may be any bytes
 Form = Literal["text", "json", "jsonl", "csv"]
 
 
@@ -109,20 +110,16 @@ def _open_output(path: Path | None) -> Iterator[TextIO]:
         return
     if path.is_dir():
         raise StorageError(path, "it is a folder")
-    is_plain = path.is_file() or not path.exists()  # a pipe or a device is written to as it is
-    draft = path.with_name(f".tmp-{os.getpid()}-{path.name}") if is_plain else path
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not path.is_file():  # a pipe or a device is written to as it is
+        with telling_storage(path), path.open("w", encoding="utf-8", errors=_ERRORS) as stream:
+            yield stream
+        return
+    with open_atomically(path) as file, telling_storage(path):
+        text = io.TextIOWrapper(file, encoding="utf-8", errors=_ERRORS)
         try:
-            with draft.open("w", encoding="utf-8", errors="surrogateescape") as file:
-                yield file
-            if is_plain:
-                os.replace(draft, path)
+            yield text
         finally:
-            if is_plain:
-                draft.unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageError(path, error.strerror or str(error)) from error
+            text.detach()  # flushes, and leaves the file open to whoever opened it
 
 
 def named_pictures(inputs: Sequence[str]) -> Iterator[Source]:

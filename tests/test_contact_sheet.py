@@ -15,10 +15,10 @@ from roi_cls.contact_sheet import (
     LARGEST_LIMIT,
     PAGE_WIDTH,
     LoadCrops,
-    check_sheet_path,
     draw_page,
     write_contact_sheet,
 )
+from roi_cls.drawn_file import check_drawing_path
 from roi_cls.errors import CacheError, ImageReadError, StorageError
 from roi_cls.ink import BLUE, BROWN, PAPER, PURPLE, RED, RUST, SLATE
 from roi_cls.roi.image import Image
@@ -198,7 +198,7 @@ def test_other_suffix_is_refused_before_anything_is_loaded(tmp_path: Path, name:
         f"Cannot write the contact sheet {str(path)!r}: its suffix names no known format. "
         "Use one of .jpg, .jpeg, .png."
     )
-    check_sheet_path(Path("sheet.JPG"))
+    check_drawing_path(Path("sheet.JPG"), "contact sheet")
 
 
 def test_page_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> None:

@@ -127,8 +127,8 @@ def test_view_of_another_suffix_is_refused_before_the_work(
     done = command("crops", "show", tmp_path / "missing.png", "-o", tmp_path / name)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        f"error: Cannot draw to {str(tmp_path / name)!r}: its suffix names no known format. "
-        "Use one of .png, .jpg, .jpeg.\n"
+        f"error: Cannot write the view {str(tmp_path / name)!r}: its suffix names no known format. "
+        "Use one of .jpg, .jpeg, .png.\n"
     )
 
 

@@ -139,7 +139,7 @@ def test_failed_command_leaves_the_old_output_as_it_was(
     done = predict(picture, "--csv", "-o", target)
     assert done.returncode == 1
     assert done.stderr == (
-        f"error: Cannot write {str(target)!r}: No space left on device. Free space or give another "
+        f"error: Cannot write {str(target)!r}: the disk is full. Free space or give another "
         "folder (for crops with --cache DIR), then run the same command again: what is finished "
         "is kept.\n"
     )

@@ -139,7 +139,7 @@ def test_unknown_suffix_is_refused_before_any_work(name: str) -> None:
 
 def test_manifest_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").mkdir()
-    with pytest.raises(StorageError, match=r"^Cannot write '.*rows.csv': Is a directory\. "):
+    with pytest.raises(StorageError, match=r"^Cannot write '.*rows.csv': it is a folder\. "):
         write_manifest(tmp_path / "rows.csv", ROWS)
 
 
