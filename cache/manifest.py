@@ -14,6 +14,7 @@ from roi_cls.atomic import open_atomically, telling_storage
 from roi_cls.cache.manifest_parquet import open_parquet
 from roi_cls.cache.record import RECORD_FIELDS, CropRecord
 from roi_cls.errors import CacheError, StorageError
+from roi_cls.json_text import to_json
 from roi_cls.location import is_remote
 
 AddRow = Callable[[CropRecord], None]
@@ -82,17 +83,7 @@ def _write(file: io.BufferedWriter, text: str, path: Path) -> None:
 
 
 def _json_line(record: CropRecord) -> str:
-    values = record.to_dict()
-    text = json.dumps(values, ensure_ascii=False)
-    return (text if _is_unicode(text) else json.dumps(values)) + "\n"
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return to_json(record.to_dict()) + "\n"
 
 
 def _csv_line(record: CropRecord) -> str:

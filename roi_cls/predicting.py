@@ -21,6 +21,7 @@ from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.console import Advance, progress, show
 from roi_cls.errors import StorageError
 from roi_cls.inputs import STDIN, check_not_input, expand_paths, is_pattern, is_table, read_stdin
+from roi_cls.json_text import to_json
 from roi_cls.location import as_path
 from roi_cls.roi import REASON_TEXT
 from roi_cls.roi.params import FaceChoice
@@ -143,24 +144,14 @@ def format_predictions(
     """
     if form == "json":
         rows = [prediction.to_dict() for prediction in predictions]
-        yield _json(rows[0] if single else rows, indent=2)
+        yield to_json(rows[0] if single else rows, indent=2)
     elif form == "jsonl":
         for prediction in predictions:
-            yield _json(prediction.to_dict())
+            yield to_json(prediction.to_dict())
     elif form == "csv":
         yield from _csv_lines(predictions)
     else:
         yield from map(prediction_line, predictions)
-
-
-def _json(value: object, indent: int | None = None) -> str:
-    text = json.dumps(value, indent=indent, ensure_ascii=False)
-    # A file name that is no UTF-8 would make the whole text none: it is then escaped.
-    return text if _is_unicode(text) else json.dumps(value, indent=indent)
-
-
-def _is_unicode(text: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def prediction_line(prediction: Prediction) -> str:
