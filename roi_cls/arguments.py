@@ -35,6 +35,15 @@ Cache = Annotated[
         help="Folder of the crop cache, here or on s3://…",
     ),
 ]
+LocalCache = Annotated[
+    Path,
+    typer.Option(
+        envvar="ROI_CLS_CACHE",
+        parser=parse_path,  # so that a remote one is told to be remote
+        metavar="<path>",
+        help="Folder of the crop cache, on this machine.",
+    ),
+]
 Runs = Annotated[Path, typer.Option(envvar="ROI_CLS_RUNS", help="Folder of the runs.")]
 Workers = Annotated[
     int | None,
@@ -56,11 +65,15 @@ Address = Annotated[
 ]
 ShardText = Annotated[
     str | None,
-    typer.Option("--shard", envvar="ROI_CLS_SHARD", help="Take only this part of them, like 3/8."),
+    typer.Option(
+        "--shard", envvar="ROI_CLS_SHARD", help="Take only this part of the pictures, like 3/8."
+    ),
 ]
 MaxPixels = Annotated[
     int,
-    typer.Option(min=1, envvar="ROI_CLS_MAX_PIXELS", help="Larger pictures are refused, unread."),
+    typer.Option(
+        min=1, envvar="ROI_CLS_MAX_PIXELS", help="Larger pictures are refused, not decoded."
+    ),
 ]
 DetectorModel = Annotated[
     Path | None,

@@ -16,6 +16,7 @@ from roi_cls.arguments import (
     Engine,
     Inputs,
     Json,
+    LocalCache,
     MaxPixels,
     ShardText,
     Workers,
@@ -90,7 +91,7 @@ def crops_show(
 
 
 @cache_app.command("info")
-def cache_info(cache: Cache = CACHE, as_json: Json = False) -> None:
+def cache_info(cache: LocalCache = CACHE, as_json: Json = False) -> None:
     """Say what the cache holds, by recipe, with sizes and ages.
 
     Example: roi-cls cache info --cache artifacts/crops
@@ -101,7 +102,7 @@ def cache_info(cache: Cache = CACHE, as_json: Json = False) -> None:
 
 
 @cache_app.command("verify")
-def cache_verify(cache: Cache = CACHE, as_json: Json = False) -> None:
+def cache_verify(cache: LocalCache = CACHE, as_json: Json = False) -> None:
     """Check every entry; name and remove the damaged, which are made again when needed.
 
     Example: roi-cls cache verify --cache artifacts/crops
@@ -113,7 +114,7 @@ def cache_verify(cache: Cache = CACHE, as_json: Json = False) -> None:
 
 @cache_app.command("prune")
 def cache_prune(
-    cache: Cache = CACHE,
+    cache: LocalCache = CACHE,
     recipe: Annotated[
         list[str] | None, typer.Option(help="Remove what 'cache info' lists under this name.")
     ] = None,
