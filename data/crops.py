@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from roi_cls.data.labels import LabelSet
 from roi_cls.data.sample import Sample
 from roi_cls.errors import DataError
 from roi_cls.roi import CropParams
+from roi_cls.roi.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,14 +25,21 @@ class CropArray:
     """Crops with their labels and rows; index i means the same picture in all three."""
 
     pixels: NDArray[np.uint8]
-    """(N, size_px, size_px, 3) RGB."""
+    """(N, size_px, size_px, 3) RGB; with V views of each picture (N, V, size_px, size_px, 3)."""
     labels: NDArray[np.int64]
     """(N,) index of each picture's class."""
     records: tuple[CropRecord, ...]
-    """N ok rows."""
+    """N ok rows, of the first view."""
 
     def __len__(self) -> int:
         return len(self.records)
+
+    @property
+    def by_view(self) -> tuple[NDArray[np.uint8], ...]:
+        """The pixels of each view by itself, (N, size_px, size_px, 3)."""
+        if self.pixels.ndim == 4:
+            return (self.pixels,)
+        return tuple(self.pixels[:, view] for view in range(self.pixels.shape[1]))
 
 
 def crop_samples(
@@ -57,29 +65,79 @@ def crop_samples(
     return tuple(records)
 
 
-def load_crops(
+def crop_views(
     samples: Sequence[Sample],
-    records: Iterable[CropRecord],
+    views: Sequence[Recipe],
+    options: BuildOptions,
+    observe: Callable[[CropResult], None] = lambda result: None,
+) -> tuple[tuple[CropRecord, ...], ...]:
+    """Return the rows of each view of the samples, ``[view][sample]``.
+
+    A picture is judged by all of its views or by none: where one of them could not be cut, the
+    first view's row is the one that says why.
+
+    Args:
+        samples: Pictures; labels are not looked at.
+        views: The recipes; the first is the one whose rows are shown.
+        options: Cache folder, processes, limits.
+        observe: Called with each result, ``len(views)`` times for a picture.
+    """
+    rows = [
+        crop_samples(samples, view.params, view.open_detector, options, observe) for view in views
+    ]
+    first = tuple(min(of_picture, key=_how_usable) for of_picture in zip(*rows, strict=True))
+    return (first, *rows[1:])
+
+
+def _how_usable(record: CropRecord) -> int:
+    return {"error": 0, "skipped": 1}.get(record.status, 2)
+
+
+def load_views(
+    samples: Sequence[Sample],
+    records: Sequence[Sequence[CropRecord]],
     labels: LabelSet,
-    params: CropParams,
-    open_detector: DetectorOpener,
+    views: Sequence[Recipe],
     options: BuildOptions,
 ) -> CropArray:
     """Return the crops of the samples that have one; rows in error are left to the caller to tell.
+
+    Args:
+        samples: Labelled pictures.
+        records: Rows of each view, as ``crop_views`` returns them.
+        labels: The classes.
+        views: The recipes, all of one size.
+        options: Of the cache that holds the crops.
 
     Raises:
         DataError: A sample has no label, or no sample has a crop.
         CacheError: A picture changed since its row was made.
     """
-    pairs = list(zip(samples, records, strict=True))
-    check_cropped([record for _, record in pairs])
-    usable = [(sample, record) for sample, record in pairs if record.status == "ok"]
-    indices = [_label_index(sample, labels) for sample, _ in usable]
-    pixels = np.empty((len(usable), params.size_px, params.size_px, 3), np.uint8)
-    with open_builder(params, open_detector, options) as builder:
-        for i, (_, record) in enumerate(usable):
+    check_cropped(records[0])
+    usable = [i for i, record in enumerate(records[0]) if record.status == "ok"]
+    indices = np.array([_label_index(samples[i], labels) for i in usable], np.int64)
+    pixels = [
+        load_pixels([rows[i] for i in usable], view, options)
+        for rows, view in zip(records, views, strict=True)
+    ]
+    joined = pixels[0] if len(pixels) == 1 else np.stack(pixels, axis=1)
+    return CropArray(joined, indices, tuple(records[0][i] for i in usable))
+
+
+def load_pixels(
+    records: Sequence[CropRecord], view: Recipe, options: BuildOptions
+) -> NDArray[np.uint8]:
+    """Return the crops of ok rows of one view, (N, size_px, size_px, 3) RGB.
+
+    Raises:
+        CacheError: A picture changed since its row was made.
+    """
+    side = view.params.size_px
+    pixels = np.empty((len(records), side, side, 3), np.uint8)
+    with open_builder(view.params, view.open_detector, options) as builder:
+        for i, record in enumerate(records):
             pixels[i] = builder.load(record)[0]
-    return CropArray(pixels, np.array(indices, np.int64), tuple(r for _, r in usable))
+    return pixels
 
 
 def check_cropped(records: Sequence[CropRecord]) -> None:

@@ -1,5 +1,6 @@
 """Crops of samples as one array: rows, labels and pixels stay together."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -9,12 +10,15 @@ from PIL import Image
 
 from roi_cls.cache import CropResult
 from roi_cls.cache.options import BuildOptions
-from roi_cls.data.crops import CropArray, check_cropped, crop_samples, load_crops
+from roi_cls.closing import Closing
+from roi_cls.data.crops import CropArray, check_cropped, crop_samples, crop_views, load_views
 from roi_cls.data.labels import LabelSet
 from roi_cls.data.sample import Sample
 from roi_cls.errors import DataError
-from roi_cls.roi import CropParams
+from roi_cls.roi import CropParams, Detection
 from roi_cls.roi.detector import FaceDetector
+from roi_cls.roi.picture import Picture
+from roi_cls.roi.recipe import Recipe
 
 PARAMS = CropParams(crop="full", size_px=16)
 LABELS = LabelSet(("low", "high"), "high")
@@ -22,6 +26,9 @@ LABELS = LabelSet(("low", "high"), "high")
 
 def _no_detector() -> FaceDetector:
     raise AssertionError("full frames need no detector")
+
+
+VIEWS = (Recipe(PARAMS, (), _no_detector),)
 
 
 @pytest.fixture
@@ -38,8 +45,8 @@ def samples(tmp_path: Path) -> list[Sample]:
 
 def _load(samples: list[Sample], cache: Path) -> CropArray:
     options = BuildOptions(cache, workers=0)
-    records = crop_samples(samples, PARAMS, _no_detector, options)
-    return load_crops(samples, records, LABELS, PARAMS, _no_detector, options)
+    records = crop_views(samples, VIEWS, options)
+    return load_views(samples, records, LABELS, VIEWS, options)
 
 
 def test_index_means_the_same_picture_everywhere(samples: list[Sample], tmp_path: Path) -> None:
@@ -96,3 +103,42 @@ def test_no_sample_at_all_is_told() -> None:
         "Cannot load crops: none of the 0 pictures could be cropped. "
         "`roi-cls crops PATH --manifest rows.csv` lists them all."
     )
+
+
+def test_views_of_a_picture_stay_together(samples: list[Sample], tmp_path: Path) -> None:
+    squashed = Recipe(replace(PARAMS, full_frame="squash"), (), _no_detector)
+    views = (VIEWS[0], squashed)
+    Image.fromarray(np.full((8, 16, 3), 120, np.uint8)).save(samples[2].path)  # wide: bars above
+    options = BuildOptions(tmp_path / "cache", workers=0)
+    seen: list[CropResult] = []
+    rows = crop_views(samples, views, options, seen.append)
+    assert len(seen) == 2 * len(samples)
+    crops = load_views(samples, rows, LABELS, views, options)
+    assert crops.pixels.shape == (3, 2, 16, 16, 3)
+    assert [record.path.name for record in crops.records] == ["0.png", "2.png", "3.png"]
+    first, second = crops.by_view
+    assert first[:, 8, 8, 0].tolist() == second[:, 8, 8, 0].tolist() == [0, 120, 180]
+    assert first[1, 0, 0].tolist() == [124, 116, 104]  # padded
+    assert second[1, 0, 0].tolist() == [120, 120, 120]  # squashed
+    for view, pixels in zip(views, crops.by_view, strict=True):
+        alone = load_views(samples, crop_views(samples, [view], options), LABELS, [view], options)
+        np.testing.assert_array_equal(alone.pixels, pixels)
+        (same,) = alone.by_view
+        assert same is alone.pixels
+
+
+def test_picture_without_one_of_its_views_has_none(samples: list[Sample], tmp_path: Path) -> None:
+    class NoFace(Closing):
+        def detect(self, picture: Picture) -> Detection:
+            return Detection(picture.height, picture.width, ())
+
+        def close(self) -> None:
+            pass
+
+    faces = CropParams(size_px=16, fallback="skip")
+    views = (VIEWS[0], Recipe(faces, (), NoFace))
+    options = BuildOptions(tmp_path / "cache", workers=0)
+    rows = crop_views(samples, views, options)
+    assert [record.status for record in rows[0]] == ["skipped", "error", "skipped", "skipped"]
+    with pytest.raises(DataError, match="has no face and the recipe skips such pictures"):
+        load_views(samples[:1], [row[:1] for row in rows], LABELS, views, options)

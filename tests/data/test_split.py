@@ -285,9 +285,40 @@ def test_unlabelled_pictures_are_explained() -> None:
 )
 def test_impossible_shares_are_refused(values: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
-        SplitParams(split_seed=0, **values)
+        replace(PARAMS, **values)  # type: ignore[arg-type]  # floats alone
 
 
 def test_digests_must_fit_the_samples() -> None:
     with pytest.raises(ValueError, match="need one digest per sample, got 1 for 3"):
         split_samples(make("a", 3), PARAMS, ["x"])
+
+
+@given(
+    grouped(), st.integers(0, 2), st.lists(st.lists(st.integers(0, 400), max_size=4), max_size=3)
+)
+def test_near_duplicates_stay_on_one_side(
+    data: tuple[list[Sample], list[str]], seed: int, drawn: list[list[int]]
+) -> None:
+    samples, digests = data
+    able = max(1, len(samples) - 6)  # the last six keep every part possible
+    near = [sorted({i % able for i in group}) for group in drawn]
+    split = split_samples(samples, SplitParams(seed), digests, near)
+    assert all(len({split.samples[i].split for i in group}) <= 1 for group in near)
+    assert split.near_leaks == ()
+
+
+def test_undecided_near_duplicate_of_a_test_picture_joins_it() -> None:
+    samples = make("a", 20) + make("b", 20) + make("a", 2, "test") + make("b", 2, "test")
+    split = split_samples(samples, PARAMS, None, [(3, 41)])
+    assert split.samples[3].split == "test"
+    assert split.near_leaks == ()
+
+
+def test_near_duplicates_in_given_parts_are_listed_and_equal_bytes_are_not_listed_twice() -> None:
+    train = make("a", 5, "train") + make("b", 5, "train")
+    test = make("a", 5, "test") + make("b", 5, "test")
+    digests = [f"{i}" for i in range(20)]
+    digests[10] = digests[0]
+    split = split_samples(train + test, PARAMS, digests, [(0, 10, 11), (2, 3)])
+    assert split.leaks == ((train[0].path, test[0].path),)
+    assert split.near_leaks == ((train[0].path, test[1].path),)

@@ -1,0 +1,149 @@
+"""What a file says and shows besides its content: size, format, light. Knows no label."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image as PillowImage
+from PIL.JpegImagePlugin import JpegImageFile
+
+from roi_cls.cache.options import BuildOptions
+from roi_cls.cache.pool import WorkerPool
+from roi_cls.data.fingerprint import Fingerprint, take_fingerprint
+from roi_cls.errors import ImageReadError
+from roi_cls.memory import keep_freed_memory
+from roi_cls.roi.image import read_bytes
+from roi_cls.roi.picture import FACTORS, Picture
+
+_LIGHT_PX = 128  # light is measured at this scale or the next larger one, like the fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class PictureFacts:
+    """One file. Categories are texts, quantities numbers; of one that cannot be read only why."""
+
+    path: Path
+    error: str | None = None
+    sha256: str = ""
+    fingerprint: Fingerprint | None = None
+    categories: tuple[tuple[str, str], ...] = ()
+    """Name and value, like ``format`` and ``JPEG``."""
+    quantities: tuple[tuple[str, float], ...] = ()
+    """Name and value, like ``width`` and 1024."""
+
+
+def read_all_facts(paths: Sequence[Path], options: BuildOptions) -> Iterator[PictureFacts]:
+    """Yield the facts of each file, in order, read by several processes where it is worth it."""
+    workers = options.worker_count(len(paths))
+    make_work = partial(_open_reader, options.max_pixels)
+    if not workers:
+        with make_work() as read:
+            yield from map(read, paths)
+        return
+    pool = WorkerPool[Path, PictureFacts](workers, partial(_in_worker, make_work), _died)
+    with contextlib.closing(pool):
+        yield from pool.map(paths)
+
+
+def read_facts(path: Path, max_pixels: int) -> PictureFacts:
+    """Return the facts of a file; of one that cannot be read, its error."""
+    try:
+        data = read_bytes(path)
+        picture = Picture(data, path, max_pixels=max_pixels)
+        fingerprint = take_fingerprint(picture)
+        look = _look(picture)
+    except ImageReadError as error:
+        return PictureFacts(path, str(error))
+    categories, quantities = _read_header(data)
+    size = f"{picture.width} x {picture.height}"
+    return PictureFacts(
+        path,
+        None,
+        hashlib.sha256(data).hexdigest(),
+        fingerprint,
+        (("size", size), ("suffix", path.suffix.lower()), *categories),
+        (
+            ("width", picture.width),
+            ("height", picture.height),
+            ("file_bytes", len(data)),
+            ("bits_per_pixel", 8 * len(data) / (picture.width * picture.height)),
+            *quantities,
+            *look,
+        ),
+    )
+
+
+def _read_header(
+    data: bytes,
+) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, float], ...]]:
+    """Return what Pillow reads in the header; nothing where it reads less than our decoders."""
+    try:
+        with PillowImage.open(io.BytesIO(data)) as picture:
+            tables: dict[int, list[int]] = {}
+            if isinstance(picture, JpegImageFile):
+                tables = picture.quantization
+            categories = (
+                ("format", str(picture.format)),
+                ("colour_mode", picture.mode),
+                ("exif", "yes" if len(picture.getexif()) else "no"),
+                ("colour_profile", "yes" if "icc_profile" in picture.info else "no"),
+                ("jpeg_tables", _name_tables(tables)),
+            )
+    except (OSError, SyntaxError, ValueError, PillowImage.DecompressionBombError):
+        return (), ()
+    coarseness = np.mean([value for table in tables.values() for value in table]) if tables else 0
+    return categories, (("jpeg_coarseness", float(coarseness)),)
+
+
+def _name_tables(tables: dict[int, list[int]]) -> str:
+    if not tables:
+        return "none"
+    digest = hashlib.sha256(repr(sorted((k, list(v)) for k, v in tables.items())).encode())
+    return digest.hexdigest()[:8]
+
+
+def _look(picture: Picture) -> tuple[tuple[str, float], ...]:
+    shorter = min(picture.height, picture.width)
+    small = picture.reduced(max(f for f in FACTORS if f == 1 or shorter >= f * _LIGHT_PX))
+    grey = cv2.cvtColor(picture.pixels(), cv2.COLOR_RGB2GRAY)
+    return (
+        ("brightness", float(small.mean())),
+        ("contrast", float(small.mean(axis=2).std())),
+        ("saturation", float(np.ptp(small, axis=2).mean())),
+        # In full size: another program's resampling or compression shows in the finest detail.
+        ("sharpness", float(cv2.Laplacian(grey, cv2.CV_32F).std())),
+    )
+
+
+@contextlib.contextmanager
+def _open_reader(max_pixels: int) -> Iterator[Callable[[Path], PictureFacts]]:
+    with warnings.catch_warnings():  # Pillow's, about damaged metadata around good pixels
+        warnings.simplefilter("ignore")
+        yield partial(read_facts, max_pixels=max_pixels)
+
+
+@contextlib.contextmanager
+def _in_worker(
+    make_work: Callable[[], contextlib.AbstractContextManager[Callable[[Path], PictureFacts]]],
+) -> Iterator[Callable[[Path], PictureFacts]]:
+    keep_freed_memory()
+    cv2.setNumThreads(1)
+    with make_work() as read:
+        yield read
+
+
+def _died(path: Path, exit_code: int | None) -> PictureFacts:
+    return PictureFacts(
+        path,
+        f"Cannot read {str(path)!r}: the process that decoded it died (exit code {exit_code}). "
+        "Remove the picture or convert it to PNG.",
+    )

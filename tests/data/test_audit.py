@@ -1,0 +1,180 @@
+"""Audits of drawn sets: every fault that was planted is found, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from roi_cls.cache.options import BuildOptions
+from roi_cls.data.audit import Audit, audit_samples
+from roi_cls.data.collect import collect_samples
+from roi_cls.data.picture_facts import PictureFacts, read_all_facts, read_facts
+from roi_cls.roi.image import Image
+from roi_cls.roi.params import MAX_PIXELS
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[Image]:
+    """80 pictures of 224 x 320, all different: coarse patches of colour under fine noise."""
+    rng = np.random.default_rng(1)
+    patches = rng.integers(40, 216, (80, 7, 10, 3)).astype(np.float32)
+    noise = rng.normal(0, 6, (80, 224, 320, 3))
+    return [
+        np.clip(cv2.resize(one, (320, 224)) + fine, 0, 255).astype(np.uint8)
+        for one, fine in zip(patches, noise, strict=True)
+    ]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, pictures: list[Image]) -> Path:
+    """20 pictures of ``a`` and 20 of ``b`` in each of train and test."""
+    for i, image in enumerate(pictures):
+        place = tmp_path / ("train" if i < 40 else "test") / "ab"[i % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(place / f"{i:02}.png"), image)
+    return tmp_path
+
+
+def audit(folder: Path, workers: int = 0) -> Audit:
+    samples = collect_samples(folder)
+    options = BuildOptions(folder / "cache", workers)
+    return audit_samples(samples, list(read_all_facts([s.path for s in samples], options)))
+
+
+def test_sound_set_has_no_findings(folder: Path) -> None:
+    found = audit(folder)
+    assert found.findings == ()
+    assert not found.failed
+    assert found.parts == {"train": {"a": 20, "b": 20}, "test": {"a": 20, "b": 20}}
+    assert not any(one.betrays for one in found.statistics)
+    assert {one.name for one in found.statistics} >= {"sharpness", "brightness", "file_bytes"}
+
+
+def test_leaks_and_conflicts_fail(folder: Path, pictures: list[Image]) -> None:
+    (folder / "test/a/copy.png").write_bytes((folder / "train/a/00.png").read_bytes())
+    (folder / "train/b/twin.png").write_bytes((folder / "train/a/02.png").read_bytes())
+    cv2.imwrite(str(folder / "test/a/again.jpg"), pictures[4])
+    found = audit(folder)
+    assert found.failed
+    assert found.leaks == ((folder / "train/a/00.png", folder / "test/a/copy.png"),)
+    assert found.conflicts == ((folder / "train/a/02.png", folder / "train/b/twin.png"),)
+    assert found.near_leaks == ((folder / "train/a/04.png", folder / "test/a/again.jpg"),)
+    assert len(found.exact_duplicates) == 2
+    assert found.near_duplicates == ((folder / "test/a/again.jpg", folder / "train/a/04.png"),)
+    assert [(one.kind, one.level, one.text) for one in found.findings] == [
+        ("leaks", "fail", "Pictures with the same bytes in two parts: 1."),
+        ("near_leaks", "fail", "Pictures that look alike in two parts: 1."),
+        ("conflicts", "fail", "Pictures with the bytes of another and another label: 1."),
+        ("exact_duplicates", "warn", "Sets of files with the same bytes: 2."),
+        ("near_duplicates", "warn", "Sets of pictures that look alike: 1."),
+    ]
+
+
+def test_like_picture_with_another_label_is_a_warning(folder: Path, pictures: list[Image]) -> None:
+    cv2.imwrite(str(folder / "train/b/retouched.jpg"), pictures[6])
+    found = audit(folder)
+    assert found.near_conflicts == ((folder / "train/a/06.png", folder / "train/b/retouched.jpg"),)
+    assert not found.failed
+
+
+def test_unreadable_files_are_listed_and_measured_no_further(folder: Path) -> None:
+    (folder / "train/a/00.png").write_bytes(b"no picture at all")
+    (folder / "train/a/02.png").write_bytes((folder / "train/a/04.png").read_bytes()[:2000])
+    found = audit(folder)
+    assert [path.name for path, _ in found.unreadable] == ["00.png", "02.png"]
+    assert "it is cut off after 2000 bytes" in found.unreadable[1][1]
+    assert not found.failed
+    assert found.parts["train"] == {"a": 20, "b": 20}
+
+
+def test_format_that_betrays_the_label_is_told(folder: Path, pictures: list[Image]) -> None:
+    for i in range(0, 80, 2):
+        part = "train" if i < 40 else "test"
+        (folder / part / "a" / f"{i:02}.png").unlink()
+        path = str(folder / part / "a" / f"{i:02}.jpg")
+        cv2.imwrite(path, pictures[i], [cv2.IMWRITE_JPEG_QUALITY, 60])
+    found = audit(folder)
+    betraying = {one.name for one in found.statistics if one.betrays}
+    assert {"format", "suffix", "jpeg_tables", "jpeg_coarseness", "bits_per_pixel"} <= betraying
+    assert "brightness" not in betraying
+    texts = [one.text for one in found.findings if one.kind == "statistics"]
+    assert any(
+        text.startswith("format alone tells 'a' from the others with ROC-AUC 1.00 (JPEG: 100% ")
+        and text.endswith(": a model may learn it instead.")
+        for text in texts
+    )
+    assert not found.failed
+
+
+def test_small_parts_are_told(folder: Path) -> None:
+    for i in range(40, 60, 2):
+        (folder / "test" / "a" / f"{i:02}.png").unlink()
+    assert [one.text for one in audit(folder).findings] == [
+        "The part 'test' has only 10 a: numbers on it will be uncertain."
+    ]
+
+
+def test_json_has_every_list(folder: Path) -> None:
+    (folder / "test/a/copy.png").write_bytes((folder / "train/a/00.png").read_bytes())
+    values = json.loads(json.dumps(audit(folder).to_dict()))
+    assert values["failed"] is True
+    assert values["leaks"] == [[str(folder / "train/a/00.png"), str(folder / "test/a/copy.png")]]
+    assert values["parts"] == {"train": {"a": 20, "b": 20}, "test": {"a": 21, "b": 20}}
+    assert values["statistics"][0].keys() >= {"name", "label", "roc_auc", "p_corrected", "betrays"}
+    assert values["findings"][0]["level"] == "fail"
+
+
+def test_processes_see_what_one_sees(folder: Path) -> None:
+    (folder / "train/a/00.png").write_bytes(b"no picture at all")
+    assert audit(folder, workers=2).to_dict() == audit(folder).to_dict()
+
+
+def facts_of(path: Path) -> tuple[dict[str, str], dict[str, float]]:
+    facts = read_facts(path, MAX_PIXELS)
+    assert facts.error is None
+    return dict(facts.categories), dict(facts.quantities)
+
+
+def test_facts_of_a_jpeg(tmp_path: Path, pictures: list[Image]) -> None:
+    path = tmp_path / "a.JPG"
+    cv2.imwrite(str(path), pictures[0], [cv2.IMWRITE_JPEG_QUALITY, 50])
+    categories, quantities = facts_of(path)
+    assert categories["format"] == "JPEG"
+    assert categories["size"] == "320 x 224"
+    assert categories["suffix"] == ".jpg"
+    assert categories["exif"] == "no"
+    assert quantities["bits_per_pixel"] == pytest.approx(path.stat().st_size * 8 / 320 / 224)
+    cv2.imwrite(str(tmp_path / "b.jpg"), pictures[0], [cv2.IMWRITE_JPEG_QUALITY, 95])
+    finer, fine = facts_of(tmp_path / "b.jpg")
+    assert finer["jpeg_tables"] != categories["jpeg_tables"]
+    assert fine["jpeg_coarseness"] < quantities["jpeg_coarseness"]
+
+
+def test_facts_of_a_plain_png(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "grey.png"), np.full((20, 30), 77, np.uint8))
+    categories, quantities = facts_of(tmp_path / "grey.png")
+    assert (categories["format"], categories["colour_mode"]) == ("PNG", "L")
+    assert categories["jpeg_tables"] == "none"
+    assert quantities["brightness"] == 77
+    assert quantities["contrast"] == quantities["sharpness"] == quantities["saturation"] == 0
+
+
+def test_blurred_picture_is_less_sharp(tmp_path: Path, pictures: list[Image]) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), pictures[3])
+    cv2.imwrite(str(tmp_path / "b.png"), cv2.GaussianBlur(pictures[3], (0, 0), 2))
+    sharp, blurred = (facts_of(tmp_path / name)[1]["sharpness"] for name in ("a.png", "b.png"))
+    assert blurred < sharp / 2
+
+
+def test_reader_that_died_is_a_fault_of_its_picture(tmp_path: Path) -> None:
+    from roi_cls.data.picture_facts import _died
+
+    assert _died(Path("a.png"), -11) == PictureFacts(
+        Path("a.png"),
+        "Cannot read 'a.png': the process that decoded it died (exit code -11). Remove the "
+        "picture or convert it to PNG.",
+    )
