@@ -1,4 +1,4 @@
-"""From probabilities to an answer: the threshold, and how it is chosen on validation."""
+"""From probabilities to an answer, and how sure it is. Knows arrays only."""
 
 from __future__ import annotations
 
@@ -21,23 +21,26 @@ def decide(
     return np.asarray(answer, np.int64)
 
 
-def choose_threshold(scores: NDArray[np.float64], is_target: NDArray[np.bool_]) -> float:
-    """Return the threshold with the best F1 of the target.
+def measure_margin(
+    probabilities: NDArray[np.float64], target: int, threshold: float | None
+) -> NDArray[np.float64]:
+    """Return how far each row of (N, K) probabilities lies from another answer, 0 to 1.
 
-    Only for validation scores. Of neighbouring scores it takes the middle, so that it lies as far
-    from the pictures on both sides as can be; at a tie of F1, the higher threshold.
-
-    Args:
-        scores: (N,) probability of the target.
-        is_target: (N,) whether the picture is of the target; at least one is.
+    Two classes: the distance of the target's probability from ``threshold``. More classes: the
+    highest probability less the second.
     """
-    order = np.argsort(-scores, kind="stable")
-    ranked, hits = scores[order], np.cumsum(is_target[order])
-    # Equal scores cannot be told apart: only the last of each run is a place to cut.
-    cuts = np.flatnonzero(np.append(ranked[:-1] > ranked[1:], True))
-    f1 = 2 * hits[cuts] / (cuts + 1 + hits[-1])
-    cut = int(cuts[int(np.argmax(f1))])
-    below = float(ranked[cut + 1]) if cut + 1 < len(ranked) else 0.0
-    middle = (float(ranked[cut]) + below) / 2
-    # Between two neighbouring floats there is none: the middle is rounded to one of them.
-    return middle if middle > below else float(ranked[cut])
+    if probabilities.shape[1] == 2 and threshold is not None:
+        return np.asarray(np.abs(probabilities[:, target] - threshold), np.float64)
+    ordered = np.sort(probabilities, axis=1)
+    return np.asarray(ordered[:, -1] - ordered[:, -2], np.float64)
+
+
+def is_unsure(
+    probabilities: NDArray[np.float64], target: int, threshold: float | None, abstain: float
+) -> NDArray[np.bool_]:
+    """Return which rows of (N, K) probabilities are too close to call: margin below ``abstain``.
+
+    With two classes ``abstain`` is thus half the width of a band around the threshold, with more
+    the least lead of the first class over the second. At 0 every answer counts as sure.
+    """
+    return np.asarray(measure_margin(probabilities, target, threshold) < abstain, np.bool_)

@@ -4,27 +4,40 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from roi_cls.atomic import write_atomically
 from roi_cls.cache import CropRecord, CropResult
 from roi_cls.cache.options import BuildOptions
-from roi_cls.classifier.bundle import ModelBundle, load_bundle, load_model
+from roi_cls.classifier.bundle import ModelBundle, package_versions
 from roi_cls.classifier.config import Device
 from roi_cls.classifier.device import choose_backend
 from roi_cls.classifier.evaluation import Evaluation, evaluate_scores
+from roi_cls.classifier.evaluation_figures import ScoredPictures, draw_evaluation
+from roi_cls.classifier.loaded import load_any
+from roi_cls.classifier.mistakes import Mistake, find_mistakes, write_mistakes
+from roi_cls.classifier.openings import open_test
 from roi_cls.classifier.run_folder import RunFolder
-from roi_cls.classifier.score import compute_logits, to_probabilities
-from roi_cls.classifier.scores import data_root, relative_path, score_table, write_scores
+from roi_cls.classifier.scores import (
+    ScoreTable,
+    data_root,
+    relative_path,
+    score_table,
+    write_scores,
+)
 from roi_cls.data.collect import collect_samples
-from roi_cls.data.crops import crop_samples, load_crops
+from roi_cls.data.crops import crop_views, load_pixels, load_views
 from roi_cls.data.labels import check_same_labels
 from roi_cls.data.sample import Sample
 from roi_cls.data.table import first_five, read_split
 from roi_cls.errors import DataError
 from roi_cls.roi.models import hash_file
-from roi_cls.roi.recipe import open_recipe
+from roi_cls.roi.recipe import Recipe, open_recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +52,8 @@ class EvaluateJob:
     detector_model: Path | None = None
     label_names: dict[str, str] | None = None
     """Label token of these data to class name; None: as in training."""
+    abstain: float | None = None
+    """Margin below which a picture is too close to call; None: the run's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +67,16 @@ class EvaluateOutcome:
     """A picture of the test part."""
     unseen: int
     """Pictures of the data set that are in no part, because they came after the split."""
+    mistakes: tuple[Mistake, ...]
+    """Pictures that were answered wrongly, the most confident mistake first."""
 
 
 def evaluate_run(
-    job: EvaluateJob, on_crop: Callable[[CropResult, int], None] = lambda result, total: None
+    job: EvaluateJob,
+    on_crop: Callable[[CropResult, int], None] = lambda result, total: None,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> EvaluateOutcome:
-    """Score the test part, write ``evaluation.json`` and the scores, and return them.
+    """Score the test part and keep evaluation, scores, mistakes and figures in the run.
 
     The test part is what the data call test; else what the run's own split set aside; else, for
     another data set without parts, all of it.
@@ -66,24 +85,20 @@ def evaluate_run(
         DataError: There is no test part, or a test picture was trained on.
         RoiClsError: The run or the pictures cannot be used.
     """
-    bundle = load_bundle(job.run.path)
+    backend = choose_backend(job.device, "fp32")
+    model = load_any(job.run.path, backend.device)
+    bundle = model.bundle
     samples, unseen = _test_samples(job, bundle)
     check_same_labels(bundle.labels, samples)
-    given = job.detector_model
-    open_detector = open_recipe(bundle.crop, given, (job.run.detector,)).open_detector
-    records = crop_samples(
-        samples,
-        bundle.crop,
-        open_detector,
-        job.options,
-        lambda result: on_crop(result, len(samples)),
-    )
+    folders = (job.run.detector,)
+    views = [open_recipe(view, job.detector_model, folders) for view in model.views]
+    total = len(samples) * len(views)
+    rows = crop_views(samples, views, job.options, lambda result: on_crop(result, total))
+    records = rows[0]
     _check_untrained(job.run, samples, records)
-    crops = load_crops(samples, records, bundle.labels, bundle.crop, open_detector, job.options)
-    backend = choose_backend(job.device, "fp32")
-    model = load_model(job.run.path).to(backend.device)
-    logits = compute_logits(model, crops.pixels, bundle.normalisation, backend)
-    probabilities = to_probabilities(logits, bundle.temperature)
+    crops = load_views(samples, rows[:1], bundle.labels, views[:1], job.options)
+    more = _load_more(rows, views, job.options)
+    probabilities = model.probabilities([crops.pixels, *more], backend)
     errors = tuple(record for record in records if record.status == "error")
     evaluation = evaluate_scores(
         crops.labels,
@@ -92,15 +107,45 @@ def evaluate_run(
         bundle.labels.target,
         0.5 if bundle.threshold is None else bundle.threshold,
         ["face" if record.source == "face" else "full_frame" for record in crops.records],
+        threshold_rule=bundle.threshold_rule,
+        temperature=bundle.temperature,
+        offsets=bundle.offsets,
+        abstain=bundle.abstain if job.abstain is None else job.abstain,
         errors=len(errors),
         skipped=sum(record.status == "skipped" for record in records),
         majority_label=bundle.training.get("majority_label"),
     )
     table = score_table(crops, bundle.labels, probabilities, data_root(job.source))
+    evaluation = replace(evaluation, test_openings=_record(job.run, table, evaluation, clock()))
     write_scores(job.run.test_scores, table, bundle.labels.names)
+    mistakes = find_mistakes(crops, table, evaluation)
+    write_mistakes(job.run.mistakes, mistakes)
+    draw_evaluation(job.run.path, ScoredPictures(crops.labels, probabilities, evaluation))
     text = json.dumps(evaluation.to_dict(), indent=2, allow_nan=False) + "\n"
     write_atomically(job.run.evaluation, text.encode())
-    return EvaluateOutcome(evaluation, errors, samples[0].path, unseen)
+    return EvaluateOutcome(evaluation, errors, samples[0].path, unseen, mistakes)
+
+
+def _record(run: RunFolder, table: ScoreTable, evaluation: Evaluation, now: datetime) -> int:
+    """Return how often the run was scored on these pictures, this time included.
+
+    Recorded before anything is shown or kept: who has seen the numbers has opened the test.
+    """
+    names = ("roc_auc", "average_precision", "accuracy", "macro_f1")
+    seen = {name: getattr(evaluation.overall, name).to_dict()["value"] for name in names}
+    log, version = run.test_openings, package_versions()["roi-cls"]
+    return open_test(log, table.sha256, table.labels, seen, now=now, version=version)
+
+
+def _load_more(
+    rows: Sequence[Sequence[CropRecord]], views: Sequence[Recipe], options: BuildOptions
+) -> list[NDArray[np.uint8]]:
+    """Return the crops of all views but the first; they may be of different sizes."""
+    usable = [i for i, record in enumerate(rows[0]) if record.status == "ok"]
+    return [
+        load_pixels([row[i] for i in usable], view, options)
+        for row, view in zip(rows[1:], views[1:], strict=True)
+    ]
 
 
 def _test_samples(job: EvaluateJob, bundle: ModelBundle) -> tuple[tuple[Sample, ...], int]:

@@ -14,14 +14,23 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from roi_cls.classifier.interval import CONFIDENCE, Estimate, Floats, Labels, format_number
-from roi_cls.classifier.metrics import Metrics, measure_scores
+from roi_cls.classifier.decision import is_unsure
+from roi_cls.classifier.interval import CONFIDENCE, Estimate, Floats, Labels, wilson
+from roi_cls.classifier.measure import measure_scores
+from roi_cls.classifier.metrics import Metrics
+from roi_cls.classifier.verdict import (
+    count_lost,
+    judge_abstention,
+    judge_accuracy,
+    judge_ranking,
+)
 from roi_cls.errors import BundleError, DataError
 
-EVALUATION_VERSION = 2
+EVALUATION_VERSION = 3
 """Raised when the written form changes."""
 
 Source = Literal["face", "full_frame"]
+Slice = Literal["face", "full_frame", "decided"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +39,25 @@ class Evaluation:
 
     overall: Metrics
     """All pictures that were scored."""
-    slices: tuple[tuple[Source, Metrics], ...]
-    """The same for ``face`` and ``full_frame``, each only where it has pictures."""
+    slices: tuple[tuple[Slice, Metrics], ...]
+    """The same for ``face`` and ``full_frame``, and with an abstain band for the ``decided``
+    pictures, those outside of it; each only where it has pictures."""
     target: str
     """Class looked for."""
     threshold: float
     """Probability of the target from which two classes are decided for it; unused with more."""
     majority_label: str
     """Class that the baseline always answers."""
+    threshold_rule: str = "f1"
+    """What the threshold was chosen for, on validation."""
+    temperature: float = 1.0
+    """What the logits were divided by, fitted on validation; 1: nothing was fitted."""
+    offsets: tuple[float, ...] = ()
+    """What was then added to them, one per class, fitted likewise; 0 or empty: nothing was."""
+    abstain: float = 0.0
+    """Margin below which a picture is too close to call, see ``is_unsure``; 0: all are called."""
+    test_openings: int = 0
+    """How often the run has been scored on these pictures, this time included; 0: not counted."""
     errors: int = 0
     """Pictures that could not be read: counted here, and in no metric."""
     skipped: int = 0
@@ -50,22 +70,29 @@ class Evaluation:
             _check_name(name, [one.label for one in self.overall.classes])
         if not math.isfinite(self.threshold):
             raise ValueError(f"threshold must be a finite number, got {self.threshold}")
+        if not 0 <= self.abstain < 1:
+            raise ValueError(f"abstain must be from 0 to below 1, got {self.abstain}")
+
+    @property
+    def abstained(self) -> Estimate:
+        """Share of the pictures that are too close to call; Wilson."""
+        total = self.overall.images
+        decided = dict(self.slices).get("decided")
+        called = decided.images if decided else 0
+        return wilson(total - called if self.abstain else 0, total)
 
     @property
     def verdict(self) -> str:
         """What the numbers say, in one sentence."""
-        accuracy, baseline = self.overall.accuracy, self.overall.majority_accuracy.value
+        overall = self.overall
+        baseline = overall.majority_accuracy.value
         parts = [
-            f"Accuracy {format_number(accuracy.value)} against {format_number(baseline)} for "
-            f"always answering {self.majority_label!r}{_compare(accuracy, baseline)}",
-            _judge_ranking(self.overall.roc_auc, self.target),
+            judge_accuracy(overall.accuracy, baseline, self.majority_label),
+            judge_ranking(overall.roc_auc, self.target),
         ]
-        if self.errors:
-            noun = "picture was" if self.errors == 1 else "pictures were"
-            parts.append(f"{self.errors} unreadable {noun} not scored")
-        if self.skipped:
-            noun = "picture" if self.skipped == 1 else "pictures"
-            parts.append(f"{self.skipped} {noun} without a face skipped, as the recipe says")
+        if self.abstain:
+            parts.append(judge_abstention(overall, dict(self.slices).get("decided")))
+        parts += count_lost(self.errors, self.skipped)
         return "; ".join(parts) + "."
 
     def to_dict(self) -> dict[str, Any]:
@@ -75,6 +102,12 @@ class Evaluation:
             "verdict": self.verdict,
             "target": self.target,
             "threshold": self.threshold,
+            "threshold_rule": self.threshold_rule,
+            "temperature": self.temperature,
+            "offsets": list(self.offsets),
+            "abstain": self.abstain,
+            "abstained": self.abstained.to_dict(),
+            "test_openings": self.test_openings,
             "majority_label": self.majority_label,
             "confidence": self.confidence,
             "errors": self.errors,
@@ -101,11 +134,16 @@ class Evaluation:
                 overall=Metrics.from_dict(values),
                 slices=tuple(
                     (source, Metrics.from_dict(slices[source]))
-                    for source in get_args(Source)
+                    for source in get_args(Slice)
                     if source in slices
                 ),
                 target=str(values["target"]),
                 threshold=float(values["threshold"]),
+                threshold_rule=str(values["threshold_rule"]),
+                temperature=float(values["temperature"]),
+                offsets=tuple(map(float, values["offsets"])),
+                abstain=float(values["abstain"]),
+                test_openings=int(values["test_openings"]),
                 majority_label=str(values["majority_label"]),
                 errors=int(values["errors"]),
                 skipped=int(values["skipped"]),
@@ -125,6 +163,11 @@ def evaluate_scores(
     target: str,
     threshold: float,
     sources: Sequence[Source],
+    *,
+    threshold_rule: str = "f1",
+    temperature: float = 1.0,
+    offsets: Sequence[float] = (),
+    abstain: float = 0.0,
     errors: int = 0,
     skipped: int = 0,
     majority_label: str | None = None,
@@ -134,6 +177,9 @@ def evaluate_scores(
 
     labels: (N,) true class indices.  probabilities: (N, K), rows sum to 1.  sources: (N,).
     threshold: of the target's probability, chosen on validation data; unused with K > 2.
+    threshold_rule, temperature, offsets: how threshold and probabilities came about; kept as they
+        are.
+    abstain: margin below which a picture is left out of the slice ``decided``.
     errors, skipped: pictures that could not be read, or were skipped; they are in no array.
     majority_label: most frequent class in training; None: here, the lower index at a tie.
 
@@ -146,18 +192,33 @@ def evaluate_scores(
     _check_name(target, label_names)
     majority = majority_label or label_names[int(np.bincount(truth).argmax())]
     _check_name(majority, label_names)
+    at_target = label_names.index(target)
     measure = partial(
         measure_scores,
         label_names=label_names,
-        target=label_names.index(target),
+        target=at_target,
         threshold=threshold,
         majority=label_names.index(majority),
         seed=seed,
     )
-    members = {source: origin == source for source in get_args(Source)}
+    members: dict[Slice, NDArray[np.bool_]] = {
+        source: origin == source for source in get_args(Source)
+    }
+    if abstain:
+        members["decided"] = ~is_unsure(scores, at_target, threshold, abstain)
     slices = ((name, measure(truth[at], scores[at])) for name, at in members.items() if at.any())
     return Evaluation(
-        measure(truth, scores), tuple(slices), target, threshold, majority, errors, skipped
+        overall=measure(truth, scores),
+        slices=tuple(slices),
+        target=target,
+        threshold=threshold,
+        majority_label=majority,
+        threshold_rule=threshold_rule,
+        temperature=temperature,
+        offsets=tuple(offsets),
+        abstain=abstain,
+        errors=errors,
+        skipped=skipped,
     )
 
 
@@ -206,23 +267,3 @@ def _check_sources(sources: Sequence[Source], count: int) -> NDArray[np.str_]:
 def _check_name(name: str, label_names: Sequence[str]) -> None:
     if name not in label_names:
         raise ValueError(f"{name!r} is not one of the classes {tuple(label_names)}")
-
-
-def _compare(accuracy: Estimate, baseline: float) -> str:
-    if accuracy.value == baseline:
-        return ", no difference"
-    if accuracy.holds(baseline):
-        return ", a difference within its interval"
-    return ", clearly better" if accuracy.low > baseline else ", clearly worse"
-
-
-def _judge_ranking(roc_auc: Estimate, target: str) -> str:
-    if not roc_auc.is_defined:
-        return f"ROC-AUC is undefined without both {target!r} and other pictures"
-    low, high = (format_number(end, (0.0, 0.5, 1.0)) for end in (roc_auc.low, roc_auc.high))
-    ends = f"the interval of ROC-AUC {low}-{high}"
-    if roc_auc.holds(0.5):
-        return f"{ends} includes 0.5, so the ranking may be chance"
-    if roc_auc.high < 0.5:
-        return f"{ends} lies below 0.5, so the scores rank the wrong way round"
-    return f"{ends} excludes 0.5"

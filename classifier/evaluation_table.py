@@ -13,7 +13,7 @@ from roi_cls.classifier.evaluation import Evaluation
 from roi_cls.classifier.interval import format_number
 from roi_cls.classifier.metrics import Metrics
 
-WIDTH = 100
+WIDTH = 80
 """Characters of the widest line."""
 MOST_CONFUSIONS = 10
 """Lines in place of a confusion matrix that is wider than ``WIDTH``."""
@@ -29,6 +29,8 @@ _ROWS = (
     ("mcc", "MCC (chance 0)"),
     ("brier", "Brier (0 is best)"),
     ("log_loss", "log loss (0 is best)"),
+    ("ece", "calibration error, ECE"),
+    ("aurc", "risk-coverage, AURC"),
 )
 
 
@@ -41,7 +43,7 @@ def render_evaluation(evaluation: Evaluation) -> str:
     parts = [
         Text(evaluation.verdict),
         Text(_describe(evaluation)),
-        _scores_table(evaluation),
+        *_scores_tables(evaluation),
         _classes_table(evaluation.overall),
         _confusion_table(evaluation.overall),
         Text("\n".join(_remarks(evaluation))),
@@ -63,17 +65,55 @@ def _describe(evaluation: Evaluation) -> str:
     if evaluation.skipped:
         lines.append(f"{_pictures(evaluation.skipped)} without a face skipped, as the recipe says.")
     if len(evaluation.overall.classes) == 2:
-        rule = f"decided from probability {evaluation.threshold:.4g} on"
+        rule = (
+            f"decided from probability {evaluation.threshold:.4g} on "
+            f"(rule {evaluation.threshold_rule}, chosen on validation)"
+        )
     else:
         rule = "decided for the most probable class"
     lines.append(f"Looked for: {evaluation.target!r}, {rule}.")
+    if evaluation.temperature != 1 or any(evaluation.offsets):
+        lines.append(_describe_scaling(evaluation))
+    if evaluation.abstain:
+        share = evaluation.abstained
+        lines.append(f"Too close to call (margin below {evaluation.abstain:g}): {share} of them.")
+    if evaluation.test_openings > 1:
+        lines.append(
+            f"These pictures were scored {evaluation.test_openings} times by this run, this time "
+            "included."
+        )
     lines.append(f"In brackets: {evaluation.confidence:.0%} intervals.")
     return "\n".join(lines)
 
 
-def _scores_table(evaluation: Evaluation) -> Table:
+def _describe_scaling(evaluation: Evaluation) -> str:
+    """Return how scores became probabilities."""
+    classes = evaluation.overall.classes
+    added = [
+        f"{offset:+.3g} for {one.label!r}"
+        for one, offset in zip(classes, evaluation.offsets, strict=bool(evaluation.offsets))
+        if offset
+    ]
+    return (
+        f"Probabilities: the model's scores divided by {evaluation.temperature:.3g}"
+        + (f", then {', '.join(added)}" if added else "")
+        + ". Fitted on validation, so that they hold where classes are as frequent as there."
+    )
+
+
+def _scores_tables(evaluation: Evaluation) -> list[Table]:
+    """Return one table with a column for each slice, or several where it would be too wide."""
     columns = [("all", evaluation.overall)]
-    columns += [(source.replace("_", " "), metrics) for source, metrics in evaluation.slices]
+    columns += [(name.replace("_", " "), metrics) for name, metrics in evaluation.slices]
+    for per_table in range(len(columns), 0, -1):
+        parts = [columns[i : i + per_table] for i in range(0, len(columns), per_table)]
+        tables = [_scores_table(evaluation, part) for part in parts]
+        if all(_width(table) <= WIDTH for table in tables):
+            break
+    return tables
+
+
+def _scores_table(evaluation: Evaluation, columns: list[tuple[str, Metrics]]) -> Table:
     table = _table("metric", *(name for name, _ in columns))
     majority = repr(_cut(evaluation.majority_label))
     table.add_row("pictures", *(str(metrics.images) for _, metrics in columns))
@@ -102,8 +142,7 @@ def _confusion_table(metrics: Metrics) -> Table:
     table = _table("true \\ predicted", *names)
     for name, row in zip(names, counts, strict=True):
         table.add_row(name, *map(str, row))
-    unlimited = Console(width=2 * _LONGEST_NAME * (len(names) + 1), markup=False)
-    if unlimited.measure(table).maximum <= WIDTH:
+    if _width(table) <= WIDTH:
         return table
     wrong = [
         (count, true, predicted)
@@ -129,11 +168,16 @@ def _remarks(evaluation: Evaluation) -> list[str]:
 
 
 def _table(first: str, *others: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    table.add_column(Text(first))
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    table.add_column(Text(first), overflow="fold")  # numbers are never cut for a name
     for name in others:
         table.add_column(Text(name), justify="right", no_wrap=True)
     return table
+
+
+def _width(table: Table) -> int:
+    columns = len(table.columns)
+    return Console(width=2 * _LONGEST_NAME * (columns + 1), markup=False).measure(table).maximum
 
 
 def _cut(name: str) -> str:

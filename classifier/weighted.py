@@ -79,3 +79,27 @@ def weighted_losses(
     nats = -np.log(np.clip(own, np.finfo(np.float64).eps, None))  # clipped as in scikit-learn
     total = weights.sum(axis=1)
     return {"brier": weights @ squares / total, "log_loss": weights @ nats / total}
+
+
+def weighted_aurc(wrong: Floats, margins: Floats, weights: Floats) -> Floats:
+    """Return the area under the risk-coverage curve of each resample, (B,); 0 is best.
+
+    The mean, over the pictures from the surest to the least sure, of the share of wrong answers
+    among those at least as sure. Source: Y. Geifman and R. El-Yaniv, "Selective Classification for
+    Deep Neural Networks", NeurIPS 2017. Equally sure pictures count as equally wrong, as in the
+    mean over their orders.
+
+    wrong: (N,) 1 where the answer is wrong, else 0.  margins: (N,).  weights: (B, N).
+    """
+    order = np.argsort(-margins, kind="stable")
+    starts = np.flatnonzero(np.diff(margins[order], prepend=np.inf))
+    sizes = np.diff(np.append(starts, len(order)))
+    ranked = weights[:, order]
+    groups = np.add.reduceat(ranked, starts, axis=1)  # (B, distinct margins)
+    errors = np.add.reduceat(ranked * wrong[order], starts, axis=1)
+    rate = np.repeat(_ratio(errors, groups), sizes, axis=1)
+    # A picture drawn w times stands w times in the ranking; w goes to 0, 1, 2 ... and the mean
+    # risk over its places is taken as that at its last one, as for a picture that is alone.
+    covered = np.cumsum(ranked, axis=1)
+    risk = _ratio(np.cumsum(ranked * np.nan_to_num(rate), axis=1), covered)
+    return np.asarray((ranked * np.nan_to_num(risk)).sum(axis=1) / covered[:, -1], np.float64)

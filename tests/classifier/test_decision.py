@@ -1,16 +1,9 @@
-"""The threshold and the answer it gives, whichever index the target has."""
+"""The answer of a threshold, and how sure it is, whichever index the target has."""
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from sklearn.metrics import f1_score
 
-from roi_cls.classifier.decision import choose_threshold, decide
-
-SCORES = st.one_of(
-    st.sampled_from([0.0, 0.25, 0.5, 1.0, float(np.nextafter(1, 0)), 5e-324]), st.floats(0, 1)
-)
+from roi_cls.classifier.decision import decide, is_unsure, measure_margin
 
 
 @pytest.mark.parametrize(
@@ -37,40 +30,26 @@ def test_three_classes_ignore_the_threshold() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scores", "is_target", "expected"),
+    ("row", "target", "threshold", "margin"),
     [
-        ([0.9, 0.7, 0.3, 0.1], [1, 1, 0, 0], 0.5),
-        ([0.1, 0.3, 0.7, 0.9], [0, 0, 1, 1], 0.5),  # order plays no part
-        ([0.8, 0.8, 0.2], [1, 0, 0], 0.5),  # ties stay together
-        ([0.6, 0.4], [1, 1], 0.2),  # all of the target
-        ([0.8, 0.6, 0.4, 0.2], [1, 0, 0, 1], 0.7),  # F1 ties at 2/3: the higher
-        ([0.5], [1], 0.25),
-        ([0.0], [1], 0.0),
+        ([0.75, 0.25], 0, 0.5, 0.25),
+        ([0.75, 0.25], 1, 0.5, 0.25),
+        ([0.25, 0.75], 0, 0.375, 0.125),
+        ([0.5, 0.5], 1, 0.5, 0.0),
+        ([0.75, 0.25], 0, None, 0.5),  # without a threshold, the lead of the first
+        ([0.5, 0.375, 0.125], 2, 0.1, 0.125),  # three classes: the threshold plays no part
+        ([0.25, 0.25, 0.5], 0, 0.5, 0.25),
     ],
 )
-def test_threshold_lies_amid_the_scores_with_the_best_f1(
-    scores: list[float], is_target: list[int], expected: float
+def test_margin_is_the_distance_to_another_answer(
+    row: list[float], target: int, threshold: float | None, margin: float
 ) -> None:
-    assert choose_threshold(np.array(scores), np.array(is_target, bool)) == pytest.approx(expected)
+    scores = np.array([row])
+    assert measure_margin(scores, target, threshold).tolist() == [margin]
+    assert is_unsure(scores, target, threshold, margin + 0.01).tolist() == [True]
+    assert is_unsure(scores, target, threshold, margin).tolist() == [False]  # the edge is sure
 
 
-@settings(deadline=None, max_examples=60)
-@given(st.lists(st.tuples(SCORES, st.booleans()), min_size=1, max_size=12), st.integers(0, 1))
-def test_no_other_threshold_decides_better(rows: list[tuple[float, bool]], target: int) -> None:
-    rows = [*rows, (0.5, True)]
-    scores = np.array([score for score, _ in rows])
-    is_target = np.array([truth for _, truth in rows])
-
-    def f1(threshold: float) -> float:
-        columns = (scores, 1 - scores) if target == 0 else (1 - scores, scores)
-        answer = decide(np.stack(columns, axis=1), target, threshold)
-        return float(f1_score(is_target, answer == target))
-
-    best = f1(choose_threshold(scores, is_target))
-    assert best >= max(map(f1, scores)) - 1e-12
-
-
-def test_threshold_between_neighbouring_floats_keeps_them_apart() -> None:
-    below = float(np.nextafter(1, 0))
-    threshold = choose_threshold(np.array([1.0, below]), np.array([True, False]))
-    assert below < threshold <= 1.0
+def test_without_abstention_nothing_is_unsure() -> None:
+    scores = np.array([[0.5, 0.5], [0.5, 0.5]])
+    assert not is_unsure(scores, 0, 0.5, 0.0).any()

@@ -6,13 +6,17 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from roi_cls.classifier.bundle import load_bundle
 from roi_cls.classifier.evaluate_run import EvaluateJob, EvaluateOutcome, evaluate_run
+from roi_cls.classifier.openings import read_openings
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.classifier.train_run import Observers, TrainJob, train_run
 from roi_cls.data.table import read_split
 from roi_cls.errors import DataError
+from roi_cls.training import evaluate_and_tell
 
 MakeJob = Callable[..., TrainJob]
 DrawSet = Callable[..., Path]
@@ -165,3 +169,81 @@ def test_csv_is_trained_on_and_evaluated(
     outcome = evaluate(table, job.run)
     assert sorted(_scored(job.run)) == sorted(_part(job.run, "test"))
     assert outcome.unseen == 0
+
+
+def test_each_opening_of_the_test_part_is_recorded_and_told(
+    run: RunFolder,
+    evaluate: Evaluate,
+    make_job: MakeJob,
+    toy_set: Path,
+    draw_set: DrawSet,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert evaluate(toy_set).evaluation.test_openings == 1
+    other = draw_set(tmp_path / "other", seed=9, red=5, blue=5)
+    assert evaluate(other).evaluation.test_openings == 1  # other pictures count for themselves
+    second = evaluate(toy_set).evaluation
+    assert second.test_openings == 2
+    assert json.loads(run.evaluation.read_text())["test_openings"] == 2
+    openings = read_openings(run.test_openings)
+    assert [opening.images for opening in openings] == [
+        second.overall.images,
+        10,
+        openings[0].images,
+    ]
+    assert openings[2].metrics["roc_auc"] == second.overall.roc_auc.value
+    capsys.readouterr()
+    options = make_job(toy_set, tmp_path / "x").options
+    evaluate_and_tell(EvaluateJob(toy_set, run, options, device="cpu"), as_json=True)
+    told = capsys.readouterr()
+    assert "warning: These test pictures were scored 2 times before by this run. " in told.err
+    assert json.loads(told.out)["test_openings"] == 3
+
+
+def test_mistakes_of_the_last_evaluation_are_kept(
+    run: RunFolder, make_job: MakeJob, toy_set: Path, draw_set: DrawSet, tmp_path: Path
+) -> None:
+    options = make_job(toy_set, tmp_path / "x").options
+    other = draw_set(tmp_path / "other", seed=9, red=5, blue=3)
+    (other / "red").rename(other / "was_red")
+    (other / "blue").rename(other / "red")
+    (other / "was_red").rename(other / "blue")
+    for source in (other, toy_set):
+        job = EvaluateJob(source, run, options, device="cpu")
+        outcome = evaluate_and_tell(job, as_json=True)
+        with run.mistakes.open(newline="") as file:
+            listed = [row["path"] for row in csv.DictReader(file)]
+        assert listed == [one.path for one in outcome.mistakes]
+        metrics = outcome.evaluation.overall
+        assert len(listed) == metrics.images - np.trace(metrics.confusion_matrix)
+        assert run.mistake_sheet.exists() == bool(listed)
+        assert all(one.crop.shape == (32, 32, 3) for one in outcome.mistakes)
+        assert len(listed) >= (1 if source == other else 0)
+
+
+def test_refused_pictures_are_no_opening(run: RunFolder, evaluate: Evaluate, toy_set: Path) -> None:
+    seen = run.path.parent / "seen" / "red"
+    seen.mkdir(parents=True)
+    shutil.copy(toy_set / _part(run, "train")[0], seen / "seen.png")
+    with pytest.raises(DataError):
+        evaluate(seen.parent)
+    assert not run.test_openings.exists()
+
+
+def test_evaluation_takes_rule_temperature_and_band_from_the_bundle_and_draws_it(
+    run: RunFolder, make_job: MakeJob, toy_set: Path, tmp_path: Path
+) -> None:
+    bundle = load_bundle(run.path)
+    options = make_job(toy_set, tmp_path / "x").options
+    own = evaluate_run(EvaluateJob(toy_set, run, options, device="cpu")).evaluation
+    assert (own.threshold, own.threshold_rule) == (bundle.threshold, bundle.threshold_rule)
+    assert (own.temperature, own.offsets) == (bundle.temperature, bundle.offsets)
+    assert any(own.offsets)
+    assert own.abstain == bundle.abstain
+    for name in ("reliability", "risk_coverage", "roc_pr"):
+        assert (run.path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    wide = evaluate_run(EvaluateJob(toy_set, run, options, device="cpu", abstain=0.99)).evaluation
+    assert wide.abstain == 0.99
+    assert wide.abstained.value == 1
+    assert wide.overall == own.overall

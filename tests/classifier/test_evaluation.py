@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from typing import Any, get_args
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from roi_cls.classifier.evaluation import Evaluation, Source, evaluate_scores
 from roi_cls.classifier.evaluation_table import WIDTH, render_evaluation
-from roi_cls.classifier.interval import Floats, Labels, wilson
+from roi_cls.classifier.interval import Floats, Labels, format_number, wilson
 from roi_cls.errors import BundleError, DataError
 
 NAMES = ("artefact", "artefactless")
@@ -204,6 +205,7 @@ def test_data_that_cannot_be_evaluated(changes: dict[str, Any], message: str) ->
         ({"target": "mask"}, "'mask' is not one of the classes ('artefact', 'artefactless')"),
         ({"majority_label": "mask"}, "'mask' is not one of the classes"),
         ({"threshold": float("nan")}, "threshold must be a finite number, got nan"),
+        ({"abstain": 1.0}, "abstain must be from 0 to below 1, got 1.0"),
         ({"sources": ["face"]}, "sources must be one per label, got 1 for 200"),
         (
             {"sources": ["body"] * 200},
@@ -220,7 +222,7 @@ def test_evaluation_of_another_version_is_refused() -> None:
     with pytest.raises(BundleError) as caught:
         Evaluation.from_dict({"version": 9})
     assert str(caught.value) == (
-        "Cannot read the evaluation: it has version 9, this program reads version 2. "
+        "Cannot read the evaluation: it has version 9, this program reads version 3. "
         "Run `roi-cls evaluate` again."
     )
 
@@ -249,10 +251,13 @@ def test_table_shows_intervals_baseline_slices_and_errors() -> None:
     text = render_evaluation(evaluation)
     overall = evaluation.overall
     assert "200 pictures scored, 2 unreadable and not scored." in text
-    assert "Looked for: 'artefact', decided from probability 0.45 on." in text
+    assert "Looked for: 'artefact', decided from probability 0.45 on (rule f1, chosen" in text
     assert "In brackets: 95% intervals." in text
     lines = text.splitlines()
-    row = {line[:24].strip(): re.split(r"\s{2,}", line[24:].strip()) for line in lines}
+    row: dict[str, list[str]] = {}  # over all tables: a wide one is split by its columns
+    for line in lines:
+        name, *cells = re.split(r"\s{2,}", line.strip())
+        row.setdefault(name, []).extend(cells)
     slices = dict(evaluation.slices)
     metrics = (overall, slices["face"], slices["full_frame"])
     assert row["metric"] == ["all", "face", "full frame"]
@@ -267,6 +272,59 @@ def test_table_shows_intervals_baseline_slices_and_errors() -> None:
     assert names[1].split() == ["artefact", *map(str, overall.confusion_matrix[0])]
     assert "Note (full frame): Few pictures of 'artefact' (2)" in text
     assert not text.endswith("\n")
+
+
+def test_abstaining_gives_a_slice_of_what_was_decided() -> None:
+    labels, scores, sources = _portraits()
+    evaluation = _evaluate(abstain=0.1)
+    kept = np.flatnonzero(np.abs(scores[:, 0] - 0.45) >= 0.1)
+    alone = _evaluate(
+        labels=labels[kept], probabilities=scores[kept], sources=[sources[i] for i in kept]
+    )
+    assert 0 < len(kept) < 200
+    assert dict(evaluation.slices)["decided"] == alone.overall
+    assert evaluation.overall == _evaluate().overall  # abstaining hides nothing
+    assert evaluation.abstained == wilson(200 - len(kept), 200)
+    assert (
+        f"; {200 - len(kept)} of 200 pictures are too close to call; accuracy on the others "
+        f"{format_number(alone.overall.accuracy.value)}." in evaluation.verdict
+    )
+    assert Evaluation.from_dict(json.loads(json.dumps(evaluation.to_dict()))) == evaluation
+
+
+@pytest.mark.parametrize(
+    ("abstain", "names", "words"),
+    [
+        (0.0, ["face", "full_frame"], ""),
+        (1e-9, ["face", "full_frame", "decided"], "; no picture is too close to call."),
+        (0.99, ["face", "full_frame"], "; all 200 pictures are too close to call."),
+    ],
+)
+def test_decided_pictures_are_a_slice_only_where_there_are_any(
+    abstain: float, names: list[str], words: str
+) -> None:
+    evaluation = _evaluate(abstain=abstain)
+    assert [name for name, _ in evaluation.slices] == names
+    assert evaluation.verdict.endswith(words)
+    assert ("too close" in evaluation.verdict) == bool(abstain)
+
+
+def test_table_says_how_probabilities_and_decisions_came_about() -> None:
+    evaluation = _evaluate(threshold_rule="recall>=0.8", temperature=1.25, abstain=0.1)
+    text = " ".join(render_evaluation(replace(evaluation, test_openings=3)).split())
+    assert "from probability 0.45 on (rule recall>=0.8, chosen on validation)." in text
+    assert "Probabilities: the model's scores divided by 1.25. Fitted on validation, so" in text
+    assert f"Too close to call (margin below 0.1): {evaluation.abstained} of them." in text
+    assert "These pictures were scored 3 times by this run, this time included." in text
+    plain = render_evaluation(_evaluate())
+    moved = " ".join(render_evaluation(_evaluate(temperature=0.5, offsets=(-2.1972, 0))).split())
+    first = evaluation.overall.classes[0].label
+    assert (
+        f"Probabilities: the model's scores divided by 0.5, then -2.2 for {first!r}. Fitted on "
+        "validation, so that they hold where classes are as frequent as there."
+    ) in moved
+    for word in ("Probabilities", "Too close", "times by this run"):
+        assert word not in plain
 
 
 @pytest.mark.parametrize("classes", [2, 3, 8, 30])

@@ -9,17 +9,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from roi_cls.classifier.decision import decide
+from roi_cls.classifier.calibration import expected_calibration_error
+from roi_cls.classifier.decision import decide, measure_margin
 from roi_cls.classifier.interval import Floats, Labels, wilson
-from roi_cls.classifier.metrics import (
-    SCORE_NAMES,
-    Metrics,
+from roi_cls.classifier.measure import (
     bootstrap_metrics,
     find_caveats,
     measure_scores,
     point_metrics,
 )
-from roi_cls.classifier.weighted import weighted_decisions, weighted_losses, weighted_ranking
+from roi_cls.classifier.metrics import SCORE_NAMES, Metrics
+from roi_cls.classifier.weighted import (
+    weighted_aurc,
+    weighted_decisions,
+    weighted_losses,
+    weighted_ranking,
+)
 
 NAMES = ("a", "b", "c", "d")
 
@@ -40,7 +45,7 @@ def test_resampled_metrics_are_those_of_scikit_learn(
 ) -> None:
     labels, scores = _draw(seed, count, classes, decimals)
     scores = np.maximum(scores, 0.01)
-    predicted = decide(scores, 0, 0.4)
+    predicted, margins = decide(scores, 0, 0.4), measure_margin(scores, 0, 0.4)
     positive = (labels == 0).astype(np.float64)
     weights = np.random.default_rng(seed).integers(0, 4, (3, count)).astype(np.float64)
     weights[:, 0] += 1  # a resample has at least one picture
@@ -49,7 +54,8 @@ def test_resampled_metrics_are_those_of_scikit_learn(
     fast["roc_auc"], fast["average_precision"] = weighted_ranking(positive, scores[:, 0], weights)
     for i, row in enumerate(weights.astype(int)):
         drawn = np.repeat(np.arange(count), row)
-        slow = point_metrics(labels[drawn], scores[drawn], predicted[drawn], 0)
+        slow = point_metrics(labels[drawn], scores[drawn], predicted[drawn], margins[drawn], 0)
+        del slow["ece"], slow["aurc"]  # these are held to their own definitions below
         if math.isnan(slow["mcc"]):  # one class: undefined as a value, 0 among the resamples
             slow["mcc"] = 0.0
         assert {k: float(v[i]) for k, v in fast.items()} == pytest.approx(slow, nan_ok=True)
@@ -96,6 +102,19 @@ def test_decisions(
     scores: list[list[float]], target: int, threshold: float, expected: list[int]
 ) -> None:
     assert decide(np.array(scores), target, threshold).tolist() == expected
+
+
+def test_calibration_and_abstention_are_measured_by_their_own_definitions() -> None:
+    labels, scores = _draw(4, 300, 2, 16)
+    found = _measure(labels, scores)
+    wrong, margins = decide(scores, 0, 0.5) != labels, measure_margin(scores, 0, 0.5)
+    assert found.ece.value == expected_calibration_error(scores[:, 0], labels == 0)
+    every = np.ones((1, 300))
+    assert found.aurc.value == pytest.approx(
+        float(weighted_aurc(wrong.astype(np.float64), margins, every)[0])
+    )
+    for estimate in (found.ece, found.aurc):
+        assert 0 < estimate.low < estimate.value < estimate.high < 1
 
 
 def test_every_metric_of_a_small_example() -> None:
@@ -184,7 +203,15 @@ def test_single_precision_scores_neither_warn_nor_leave_the_range() -> None:
 def test_seed_decides_the_intervals_and_no_value() -> None:
     labels, scores = _draw(1, 80, 2, 16)
     one, same, other = (
-        bootstrap_metrics(labels, scores, decide(scores, 0, 0.5), 0, resamples=200, seed=seed)
+        bootstrap_metrics(
+            labels,
+            scores,
+            decide(scores, 0, 0.5),
+            measure_margin(scores, 0, 0.5),
+            0,
+            resamples=200,
+            seed=seed,
+        )
         for seed in (1, 1, 2)
     )
     assert one == same
