@@ -1,4 +1,4 @@
-"""Crops to model input: random changes in training, normalisation always."""
+"""Rows to batches: which crops come when, as the numbers that weights expect."""
 
 from __future__ import annotations
 
@@ -10,12 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-
-from roi_cls.classifier._torchvision import ensure_torchvision
-from roi_cls.classifier.config import Augmentation
-
-ensure_torchvision()
-from torchvision.transforms import v2  # noqa: E402  (declares its operators first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +27,26 @@ class Normalisation:
 
     def apply(self, pixels: Tensor, device: torch.device) -> Tensor:
         """Return (B, 3, H, W) uint8 as normalised float32 on ``device``, channels last."""
-        values = pixels.to(device, non_blocking=True).float()
-        mean = torch.tensor(self.mean, device=device).view(1, 3, 1, 1) * 255
-        std = torch.tensor(self.std, device=device).view(1, 3, 1, 1) * 255
-        return ((values - mean) / std).contiguous(memory_format=torch.channels_last)
+        on_device = pixels.to(device, non_blocking=True)
+        values = on_device.to(torch.float32, memory_format=torch.channels_last)
+        # (B, 3, H, W) -> (B, H, W*3), in place: whole rows at once, 8 times as fast on a CPU as
+        # three channels at a time.
+        lines = values.permute(0, 2, 3, 1).flatten(2)
+        width = pixels.shape[-1]
+        lines.sub_((torch.tensor(self.mean, device=device) * 255).repeat(width))
+        lines.div_((torch.tensor(self.std, device=device) * 255).repeat(width))
+        return values
 
 
 def pick_pixels(pixels: NDArray[np.uint8], rows: NDArray[np.int64]) -> Tensor:
-    """Return the crops at ``rows``: (N, H, W, 3) -> (B, 3, H, W) uint8, channels last."""
-    return torch.from_numpy(pixels[rows]).permute(0, 3, 1, 2)
+    """Return the crops at ``rows`` as (B*V, 3, S, S) uint8, channels last.
+
+    Args:
+        pixels: (N, S, S, 3), or (N, V, S, S, 3): the views of a picture come next to each other.
+        rows: (B,) numbers of pictures.
+    """
+    size_px = pixels.shape[-2]
+    return torch.from_numpy(pixels[rows].reshape(-1, size_px, size_px, 3)).permute(0, 3, 1, 2)
 
 
 def shuffled_rows(count: int, generator: torch.Generator) -> NDArray[np.int64]:
@@ -69,44 +74,3 @@ def in_batches(rows: NDArray[np.int64], batch_size: int) -> Iterator[NDArray[np.
         starts.pop()
     for start, end in zip(starts, [*starts[1:], len(rows)], strict=True):
         yield rows[start:end]
-
-
-class Augmenter:
-    """Random changes, drawn for each crop by itself and for training crops alone.
-
-    What it may do keeps an artefact in the picture and a face plausible: mirror, shift, turn and
-    scale a little, and the light. ``strong`` does more of each, and colour, blur, grey.
-    """
-
-    def __init__(self, kind: Augmentation) -> None:
-        self._transform = _transform(kind)
-
-    def apply(self, pixels: Tensor) -> Tensor:
-        """Return changed crops. pixels: (B, 3, H, W) uint8, also the result."""
-        if self._transform is None:
-            return pixels
-        changed = torch.stack([self._transform(crop) for crop in pixels])
-        return changed.contiguous(memory_format=torch.channels_last)
-
-
-def _transform(kind: Augmentation) -> v2.Compose | None:
-    bilinear = v2.InterpolationMode.BILINEAR
-    if kind == "none":
-        return None
-    if kind == "light":
-        return v2.Compose(
-            [
-                v2.RandomHorizontalFlip(),
-                v2.RandomAffine(5, (0.05, 0.05), (0.95, 1.05), interpolation=bilinear, fill=114),
-                v2.ColorJitter(brightness=0.1),
-            ]
-        )
-    return v2.Compose(
-        [
-            v2.RandomHorizontalFlip(),
-            v2.RandomAffine(15, (0.1, 0.1), (0.8, 1.2), interpolation=bilinear, fill=114),
-            v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.03),
-            v2.RandomApply([v2.GaussianBlur(5, (0.1, 1.5))], p=0.2),
-            v2.RandomGrayscale(0.05),
-        ]
-    )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,73 +17,91 @@ from torch import nn
 from roi_cls.atomic import write_atomically
 from roi_cls.errors import TrainingError
 
+Tensors = dict[str, torch.Tensor]
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
     """Where training stands after an epoch."""
 
-    epoch: int
+    epoch: int = 0
     """Epochs done."""
-    best_epoch: int
+    best_epoch: int = -1
     """Of the best validation metric, counted from 0; -1: none yet."""
-    best_value: float
+    best_value: float = -math.inf
     """The metric there; higher is better."""
     best_loss: float = math.inf
     """The validation loss there: of epochs with equal metrics, the lower is better."""
+    steps: int = 0
+    """Optimiser steps done."""
+    reductions: int = 0
+    """How often a plateau has halved the rate in this phase."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """All that decides how training goes on."""
+
+    progress: Progress
+    parts: Mapping[str, Tensors]
+    """Named tensors by what they belong to: ``model``, ``optimiser``, ``average``."""
+    scaler: Mapping[str, Any] = field(default_factory=dict)
+    """Of fp16's loss scale."""
+    choices: Mapping[str, Any] = field(default_factory=dict)
+    """Settings that were left to the machine, as it chose them."""
 
 
 def save_weights(path: Path, model: nn.Module) -> None:
     """Write the model's state dict, atomically."""
-    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    write_atomically(path, save(state, {"format": "pt"}))
+    write_atomically(path, save(_plain(model.state_dict()), {"format": "pt"}))
 
 
-def save_checkpoint(
-    path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, progress: Progress
-) -> None:
-    """Write model, optimiser and progress as one file, atomically."""
-    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    for place, state in optimiser.state_dict()["state"].items():
-        for name, value in state.items():
-            tensors[f"optimiser.{place}.{name}"] = torch.as_tensor(value)
-    facts = {
-        "epoch": progress.epoch,
-        "best_epoch": progress.best_epoch,
-        "best_value": progress.best_value,
-        "best_loss": progress.best_loss,
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write all of it as one file, atomically."""
+    tensors = {
+        f"{part}.{name}": value
+        for part, values in checkpoint.parts.items()
+        for name, value in values.items()
     }
-    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    write_atomically(path, save(plain, {"progress": json.dumps(facts)}))
+    facts = {
+        "progress": asdict(checkpoint.progress),
+        "scaler": dict(checkpoint.scaler),
+        "choices": dict(checkpoint.choices),
+    }
+    write_atomically(path, save(_plain(tensors), {"facts": json.dumps(facts)}))
 
 
-def load_checkpoint(path: Path) -> tuple[Progress, dict[str, torch.Tensor]]:
-    """Return what ``save_checkpoint`` wrote: the progress and the named tensors.
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Return what ``save_checkpoint`` wrote.
 
     Raises:
         TrainingError: The file is damaged.
     """
     try:
         with safe_open(str(path), framework="pt") as file:
-            progress = Progress(**json.loads(file.metadata()["progress"]))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no dict: it cannot be iterated)
+            facts = json.loads(file.metadata()["facts"])
+            progress = Progress(**facts["progress"])
+            scaler, choices = facts["scaler"], facts["choices"]
+            parts: dict[str, Tensors] = {}
+            for key in file.keys():  # noqa: SIM118  (no dict: it cannot be iterated)
+                part, _, name = key.partition(".")
+                parts.setdefault(part, {})[name] = file.get_tensor(key)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise TrainingError(
             f"Cannot resume from {str(path)!r}: the file is damaged. "
             "Delete the run's folder, or train under another --run NAME."
         ) from error
-    return progress, tensors
+    return Checkpoint(progress, parts, scaler, choices)
 
 
-def restore_model(model: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
+def restore_model(model: nn.Module, tensors: Tensors) -> None:
     """Load the model's part of a checkpoint.
 
     Raises:
         TrainingError: It belongs to another model.
     """
-    prefix = "model."
-    state = {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)}
     try:
-        model.load_state_dict(state)
+        model.load_state_dict(tensors)
     except RuntimeError as error:
         raise TrainingError(
             "Cannot resume: the checkpoint belongs to another model. "
@@ -90,14 +109,26 @@ def restore_model(model: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
         ) from error
 
 
-def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    """Load the optimiser's part of a checkpoint; none of it where a phase begins anew."""
+def optimiser_tensors(optimiser: torch.optim.Optimizer) -> Tensors:
+    """Return an optimiser's state as named tensors, ``PARAMETER.FIELD``."""
+    return {
+        f"{place}.{name}": torch.as_tensor(value)
+        for place, state in optimiser.state_dict()["state"].items()
+        for name, value in state.items()
+        if value is not None
+    }
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Tensors) -> None:
+    """Load what ``optimiser_tensors`` returned; nothing where the optimiser had made no step."""
     states: dict[int, dict[str, Any]] = {}
     for name, value in tensors.items():
-        kind, _, rest = name.partition(".")
-        if kind == "optimiser":
-            place, _, field = rest.partition(".")
-            states.setdefault(int(place), {})[field] = value
+        place, _, field_name = name.partition(".")
+        states.setdefault(int(place), {})[field_name] = value
     if states:
         frame = optimiser.state_dict()
         optimiser.load_state_dict({**frame, "state": states})
+
+
+def _plain(tensors: Mapping[str, torch.Tensor]) -> Tensors:
+    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}

@@ -6,30 +6,45 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
-Augmentation = Literal["none", "light", "strong"]
+from roi_cls.classifier.threshold_rule import parse_rule
+
 Aggregate = Literal["max", "mean"]
+Augmentation = Literal["none", "light", "strong"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 GlobalPool = Literal["avg", "max", "avgmax", "catavgmax"]
-Imbalance = Literal["weights", "sampling", "none"]
-Metric = Literal["average_precision", "roc_auc", "loss"]
+Head = Literal["pool", "evidence"]
+Imbalance = Literal["weights", "sampling", "logit_adjustment", "none"]
+Method = Literal["network", "embedding", "zero_shot", "autoencoder", "svm"]
+Metric = Literal["average_precision", "roc_auc", "loss", "last"]
+OptimiserName = Literal["adamw", "adam", "sgd"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+ScheduleName = Literal["cosine", "step", "plateau", "halving", "constant"]
 _CHOICES = {
     "augmentation": Augmentation,
     "device": Device,
     "global_pool": GlobalPool,
+    "head": Head,
     "imbalance": Imbalance,
+    "method": Method,
     "metric": Metric,
+    "optimiser": OptimiserName,
     "precision": Precision,
+    "schedule": ScheduleName,
 }
 _RULES: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
-    (("epochs", "batch_size"), lambda value: value >= 1, "at least 1"),
+    (("epochs", "accumulate"), lambda value: value >= 1, "at least 1"),
     (("lr", "head_lr"), lambda value: value > 0, "above 0"),
     (
-        ("weight_decay", "warmup_epochs", "patience", "head_epochs", "unfreeze_blocks"),
+        (
+            *("weight_decay", "warmup_epochs", "patience", "head_epochs", "unfreeze_blocks"),
+            *("hidden", "mixup", "cutmix", "focal_gamma"),
+        ),
         lambda value: value >= 0,
         "0 or more",
     ),
-    (("drop_rate", "label_smoothing"), lambda value: 0 <= value < 1, "from 0 to below 1"),
+    (("drop_rate", "label_smoothing", "ema"), lambda value: 0 <= value < 1, "from 0 to below 1"),
+    (("layer_decay",), lambda value: 0 < value <= 1, "above 0 and at most 1"),
+    (("self_blend",), lambda value: 0 <= value <= 1, "from 0 to 1"),
 )
 
 
@@ -37,27 +52,54 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
 class TrainConfig:
     """How a model is trained. Every field can change the result."""
 
+    method: Method = "network"
+    """How the model comes about: a ``network`` is trained on crops; an ``embedding`` of a frozen
+    network is computed once and a head is trained on it; ``zero_shot`` compares with captions; an
+    ``autoencoder`` learns what is not the target; an ``svm`` sees hand-made features."""
     model: str = "efficientnet_b0"
-    """Any model name of timm."""
+    """Any model name of timm, or for embeddings and captions ``open_clip:NAME``."""
     weights: str = "hub"
-    """Starting weights: ``hub`` (pretrained, downloaded), ``none`` (random), or a file."""
+    """Starting weights: ``hub`` (pretrained, downloaded), ``none`` (random), a file, or a folder
+    with a file named like the model."""
+    head: Head = "pool"
+    """What answers: ``pool`` sums up the whole crop; ``evidence`` scores each place and answers by
+    the strongest (two classes)."""
+    frame: bool = False
+    """Judge the full frame beside the crop: two views, one decision."""
+    hidden: int = 0
+    """Units of the hidden layer of a head on embeddings; 0: a linear head."""
+    captions: str | None = None
+    """What each class looks like, for ``zero_shot``: ``artefact=a distorted face,…``."""
     epochs: int = 20
     """Epochs at most, both phases together."""
     head_epochs: int | None = None
     """Epochs of the first phase, when only the head learns; unset: 2, or 0 for random weights."""
     unfreeze_blocks: int | None = None
     """Blocks, counted from the head, that learn in the second phase; unset: all."""
-    batch_size: int = 32
-    """Crops per step."""
+    batch_size: int | Literal["auto"] = 32
+    """Crops computed at once; ``auto``: the largest power of two that fits into memory."""
+    accumulate: int = 1
+    """Batches per optimiser step: as one large batch, in the memory of a small one."""
+    optimiser: OptimiserName = "adamw"
+    """``adamw``, ``adam`` or ``sgd`` (with momentum 0.9)."""
     lr: float = 5e-4
-    """Peak learning rate of the second phase (AdamW)."""
+    """Peak learning rate of the second phase."""
     head_lr: float = 1e-3
     """Peak learning rate of the first phase."""
-    weight_decay: float = 0.02
-    """AdamW's decay, on weights but not on biases and norms."""
+    schedule: ScheduleName = "cosine"
+    """How the rate falls in a phase: half a ``cosine``; by ``step`` to a tenth after each third;
+    on a ``plateau`` to half after 3 epochs without a better metric; by ``halving`` after each
+    fifth; or ``constant``."""
     warmup_epochs: float | None = None
     """Epochs over which the second phase's rate rises from zero; unset: 1, from random weights
     a quarter of all."""
+    layer_decay: float = 1.0
+    """Rate of each layer group as a share of the one's above it; 1: all alike."""
+    weight_decay: float = 0.02
+    """The optimiser's decay, on weights but not on biases and norms."""
+    ema: float = 0.0
+    """Decay, per step, of a running average of the weights that is what gets judged and kept;
+    0: none."""
     drop_rate: float = 0.2
     """Dropout before the head, 0 to 1."""
     global_pool: GlobalPool | None = None
@@ -65,21 +107,43 @@ class TrainConfig:
     unset: the model's own way."""
     label_smoothing: float = 0.0
     """Share of the label's weight that is spread over all classes, 0 to 1."""
+    focal_gamma: float = 0.0
+    """How much less a picture counts that is answered right already (focal loss); 0: not."""
     imbalance: Imbalance = "weights"
     """Rare classes count more: by class ``weights`` in the loss, by ``sampling`` them as often as
-    the others, or ``none``."""
+    the others, by ``logit_adjustment`` of the loss, or ``none``."""
     augmentation: Augmentation = "light"
     """Random changes of the training crops: ``none``, ``light`` or ``strong``."""
+    mixup: float = 0.0
+    """Blend pairs of crops and their labels, the share drawn from Beta(a, a) of this a; 0: not."""
+    cutmix: float = 0.0
+    """Paste a part of another crop, its area drawn from Beta(a, a) of this a; 0: not."""
+    self_blend: float = 0.0
+    """Share of each epoch's crops of other classes that get a synthetic local defect and then count
+    as the target, 0 to 1."""
     patience: int = 8
     """Epochs without a better validation metric after which training stops; 0: never."""
     metric: Metric = "average_precision"
-    """What chooses the best epoch, on validation: of the target's scores, or the loss."""
+    """What chooses the epoch that is kept, on validation: of the target's scores, or the loss.
+    ``last``: nothing does, the last one is kept; with few targets a choice is mostly luck."""
+    threshold_rule: str = "f1"
+    """What the threshold is for, on validation: ``f1``, ``recall>=0.8``, ``precision>=0.95``, or
+    ``cost:10:1``, the cost of a missed target to that of a false alarm."""
+    calibrate: bool = True
+    """Scale and shift the scores so that the probabilities fit validation best."""
+    mirror: bool = False
+    """Score each crop and its mirror image, and average their logits: steadier, at twice the time;
+    while training goes on, epochs are judged without."""
     seed: int = 0
     """Of weights, order and augmentation."""
+    deterministic: bool = False
+    """Use algorithms alone that repeat bit for bit on a GPU, too."""
+    compile: bool = False
+    """Compile the model with torch.compile: a slow start, then faster steps."""
     device: Device = "auto"
     """``auto``: a GPU where there is one."""
     precision: Precision = "auto"
-    """``auto``: bf16 where the device has it, else fp16 on a GPU, else fp32."""
+    """``auto``: the format that is fastest here: bf16, fp32, or fp16 on an older GPU."""
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -91,6 +155,10 @@ class TrainConfig:
                 value = getattr(self, name)
                 if value is not None and not is_allowed(value):
                     raise ValueError(f"{name} must be {rule}, got {value}")
+        size = self.batch_size
+        if size != "auto" and not (isinstance(size, int) and size >= 1):
+            raise ValueError(f"batch_size must be at least 1 or auto, got {size!r}")
+        parse_rule(self.threshold_rule)
 
     @property
     def first_phase(self) -> int:

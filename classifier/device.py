@@ -11,7 +11,8 @@ import torch
 from roi_cls.classifier.config import Device, Precision
 from roi_cls.errors import TrainingError
 
-_FORMATS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+FORMATS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""Number formats by the words of ``Precision``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Backend:
     @property
     def name(self) -> str:
         """Device and format in words, e.g. ``cpu (bf16)``."""
-        short = next(name for name, dtype in _FORMATS.items() if dtype == self.format)
+        short = next(name for name, dtype in FORMATS.items() if dtype == self.format)
         chip = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
         return f"{chip if self.device.type != 'mps' else 'mps'} ({short})"
 
@@ -55,7 +56,7 @@ def choose_backend(device: Device = "auto", precision: Precision = "auto") -> Ba
             "Cannot compute in fp16 on the CPU: torch has no fast fp16 there. "
             "Use --precision bf16, fp32 or auto."
         )
-    return Backend(kind, _FORMATS[precision])
+    return Backend(kind, FORMATS[precision])
 
 
 def _choose_device(device: Device) -> torch.device:

@@ -1,8 +1,7 @@
-"""Which parameters learn, how fast, and when: phases, AdamW groups, the cosine schedule."""
+"""Which parameters learn, when, and how fast: phases and optimisers."""
 
 from __future__ import annotations
 
-import math
 from typing import Any, cast
 
 import torch
@@ -10,6 +9,8 @@ from torch import nn
 
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.model import heads
+
+_MOMENTUM = 0.9  # of SGD
 
 
 def freeze_for(model: nn.Module, blocks: int | None) -> None:
@@ -36,26 +37,22 @@ def set_train_mode(model: nn.Module) -> None:
             module.eval()  # with all below it: also a batch norm without weights of its own
 
 
-def make_optimiser(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.AdamW:
-    """Return AdamW over what learns; biases and norms (one axis) are not decayed."""
-    learning = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in learning if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=lr)
+def make_optimiser(model: nn.Module, config: TrainConfig, lr: float) -> torch.optim.Optimizer:
+    """Return the optimiser over what learns; biases and norms (one axis) are not decayed."""
+    groups = _layer_groups(model, config) if config.layer_decay < 1 else _groups(model, config)
+    match config.optimiser:
+        case "adamw":
+            return torch.optim.AdamW(groups, lr=lr)
+        case "adam":
+            return torch.optim.Adam(groups, lr=lr)
+        case "sgd":
+            return torch.optim.SGD(groups, lr=lr, momentum=_MOMENTUM, nesterov=True)
 
 
-def cosine_rate(step: int, steps: int, warmup: int) -> float:
-    """Return the share of the peak rate at ``step`` of ``steps``: linear rise, then half a cosine.
-
-    Loshchilov and Hutter 2017, "SGDR: Stochastic Gradient Descent with Warm Restarts", without
-    restarts.
-    """
-    if step < warmup:
-        return (step + 1) / warmup
-    progress = (step - warmup) / max(1, steps - warmup)
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+def set_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:
+    """Set the rate of the head's group; groups below it follow by their shares."""
+    for group in optimiser.param_groups:
+        group["lr"] = lr * group.get("lr_scale", 1.0)
 
 
 def phase_of(config: TrainConfig, epoch: int) -> tuple[int, int]:
@@ -65,19 +62,43 @@ def phase_of(config: TrainConfig, epoch: int) -> tuple[int, int]:
     return config.first_phase, config.epochs
 
 
+def _groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
+    learning = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in learning if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def _layer_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
+    """Return groups by depth; each has ``lr_scale``, its share of the head's rate.
+
+    Clark et al. 2020, "ELECTRA"; the depth of a parameter is timm's.
+    """
+    from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]  # not re-exported
+
+    return cast(
+        list[dict[str, Any]],
+        param_groups_layer_decay(model, config.weight_decay, layer_decay=config.layer_decay),
+    )
+
+
 def _learning_names(model: nn.Module, blocks: int | None) -> set[str] | None:
     if blocks is None:
         return None
     from timm.models import group_parameters
 
+    classifier = {name for name, _ in _head_parameters(model)}
+    if not blocks:
+        return classifier
     matcher = cast(Any, model).group_matcher(coarse=False)
     groups = cast(dict[int, list[str]], group_parameters(model, matcher))
-    classifier = {name for name, _ in _head_parameters(model)}
     ordered = [set(groups[key]) for key in sorted(groups)]
     body = [names for names in ordered if not names & classifier]
     # What shares the head's group, like the norm before it in a ConvNeXt, is not a block.
     beside = [names for names in ordered if names & classifier]
-    return classifier.union(*body[-blocks:], *beside) if blocks else classifier
+    return classifier.union(*body[-blocks:], *beside)
 
 
 def _head_parameters(model: nn.Module) -> list[tuple[str, nn.Parameter]]:

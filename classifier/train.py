@@ -8,44 +8,38 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 from torch import nn
 
 from roi_cls.atomic import write_atomically
-from roi_cls.classifier.batch import (
-    Augmenter,
-    Normalisation,
-    balanced_rows,
-    in_batches,
-    pick_pixels,
-    shuffled_rows,
-)
+from roi_cls.classifier.batch import balanced_rows, in_batches, shuffled_rows
+from roi_cls.classifier.batch_source import BatchSource
 from roi_cls.classifier.checkpoint import (
     Progress,
     load_checkpoint,
-    restore_model,
-    restore_optimiser,
     save_checkpoint,
     save_weights,
 )
 from roi_cls.classifier.config import TrainConfig
+from roi_cls.classifier.determinism import deterministic
 from roi_cls.classifier.device import Backend
-from roi_cls.classifier.optimiser import (
-    cosine_rate,
-    freeze_for,
-    make_optimiser,
-    phase_of,
-    set_train_mode,
-)
-from roi_cls.classifier.score import compute_logits, to_probabilities
-from roi_cls.data.crops import CropArray
+from roi_cls.classifier.distributed import current_world
+from roi_cls.classifier.fitting_batch import telling_what_fits
+from roi_cls.classifier.learner import Learner, batch_size
+from roi_cls.classifier.loss import Loss, class_frequencies
+from roi_cls.classifier.optimiser import phase_of
+from roi_cls.classifier.schedule import is_plateau, rate_share
+from roi_cls.classifier.validation import measure_validation, score_source
 from roi_cls.errors import TrainingError
+
+_CHECK_STEPS = 50
+"""Between two looks at the loss within an epoch: each makes a GPU wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +53,7 @@ class EpochReport:
     lr: float
     """At the epoch's last step."""
     train_loss: float
-    """Mean over the steps, with class weights and augmentation."""
+    """Mean over the pictures, with class weights and augmentation."""
     validation_loss: float
     """Mean cross-entropy, nats, plain."""
     average_precision: float
@@ -87,32 +81,33 @@ Observer = Callable[[int, int], None]
 
 
 class Trainer:
-    """Trains one model on resident crops. Use ``run``; the best weights end up in the model."""
+    """Trains one model. Use ``run``; the best weights end up in ``model``."""
 
     def __init__(
-        self,
-        config: TrainConfig,
-        model: nn.Module,
-        normalisation: Normalisation,
-        backend: Backend,
-        files: TrainFiles,
+        self, config: TrainConfig, model: nn.Module, backend: Backend, files: TrainFiles
     ) -> None:
+        """Take a model and settings whose batch size is a number, see ``settle``."""
         self._config = config
-        self.model = model.to(backend.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
-        self._normalisation = normalisation
         self._backend = backend
         self._files = files
-        self._augmenter = Augmenter(config.augmentation)
-        self._scaler = torch.amp.GradScaler(
-            backend.device.type, enabled=backend.format == torch.float16
-        )
-        self._optimiser = self._phase_optimiser(0)
-        self._progress = Progress(0, -1, -math.inf)
+        self._world = current_world()
+        self._learner = Learner(config, model, backend, self._world)
+        self._progress = Progress()
+
+    @property
+    def model(self) -> nn.Module:
+        """The model; after ``run``, with the weights of the best epoch."""
+        return self._learner.judged
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps done."""
+        return self._learner.steps
 
     def run(
         self,
-        train: CropArray,
-        validation: CropArray,
+        train: BatchSource,
+        validation: BatchSource,
         target_index: int,
         on_step: Observer = lambda done, total: None,
         on_epoch: Callable[[EpochReport], None] = lambda report: None,
@@ -124,29 +119,41 @@ class Trainer:
                 checkpoint is damaged.
         """
         self._resume()
-        while not self._is_finished():
-            epoch = self._progress.epoch
-            if epoch == phase_of(self._config, epoch)[0]:
-                self._optimiser = self._phase_optimiser(epoch)
-            # Seeded by the epoch, so that a resumed run draws what an uninterrupted one draws.
-            torch.manual_seed(self._config.seed * 100_003 + epoch)
-            started = time.monotonic()
-            train_loss, lr = self._learn(train, on_step)
-            learned = time.monotonic()
-            scores = self._validate(validation, target_index)
-            report = EpochReport(
-                epoch=epoch + 1,
-                phase="head" if epoch < self._config.first_phase else "all",
-                lr=lr,
-                train_loss=train_loss,
-                **scores,
-                best=self._is_best(scores),
-                seconds=round(time.monotonic() - started, 3),
-                images_per_second=round(len(train) / (learned - started), 1),
-            )
-            self._keep(report)
-            on_epoch(report)
+        with deterministic(self._config.deterministic):
+            while not self._is_finished():
+                report = self._epoch(train, validation, target_index, on_step)
+                self._keep(report)
+                on_epoch(report)
         self._load_best()
+
+    def _epoch(
+        self, train: BatchSource, validation: BatchSource, target_index: int, on_step: Observer
+    ) -> EpochReport:
+        epoch = self._progress.epoch
+        if epoch and epoch == self._config.first_phase:
+            self._learner.begin_phase(is_head=False)
+            self._progress = replace(self._progress, reductions=0)
+        # Seeded by the epoch, so that a resumed run draws what an uninterrupted one draws; each
+        # process draws its own.
+        torch.manual_seed(self._seed + self._world.rank * 1_000_003)
+        started = time.monotonic()
+        train_loss, lr = self._learn(train, target_index, on_step)
+        learned = time.monotonic()
+        scores = self._validate(validation, target_index)
+        return EpochReport(
+            epoch=epoch + 1,
+            phase="head" if epoch < self._config.first_phase else "all",
+            lr=lr,
+            train_loss=train_loss,
+            **scores,
+            best=self._is_best(scores),
+            seconds=round(time.monotonic() - started, 3),
+            images_per_second=round(len(train) / (learned - started), 1),
+        )
+
+    @property
+    def _seed(self) -> int:
+        return self._config.seed * 100_003 + self._progress.epoch
 
     def _is_finished(self) -> bool:
         progress, config = self._progress, self._config
@@ -157,68 +164,62 @@ class Trainer:
 
     def _resume(self) -> None:
         if not self._files.checkpoint.exists():
-            write_atomically(self._files.metrics, b"")
+            if self._world.is_first:
+                write_atomically(self._files.metrics, b"")
             return
-        self._progress, tensors = load_checkpoint(self._files.checkpoint)
-        restore_model(self.model, tensors)
-        self._optimiser = self._phase_optimiser(self._progress.epoch - 1)
-        restore_optimiser(self._optimiser, tensors)
-        # A line may have been written without its checkpoint, whole or in part.
-        kept = self._files.metrics.read_bytes() if self._files.metrics.exists() else b""
-        lines = kept.splitlines(keepends=True)
-        write_atomically(self._files.metrics, b"".join(lines[: self._progress.epoch]))
+        checkpoint = load_checkpoint(self._files.checkpoint)
+        self._progress = checkpoint.progress
+        is_head = self._progress.epoch - 1 < self._config.first_phase
+        self._learner.restore(checkpoint, is_head=is_head)
+        if self._world.is_first:
+            # A line may have been written without its checkpoint, whole or in part.
+            kept = self._files.metrics.read_bytes() if self._files.metrics.exists() else b""
+            lines = kept.splitlines(keepends=True)
+            write_atomically(self._files.metrics, b"".join(lines[: self._progress.epoch]))
 
-    def _phase_optimiser(self, epoch: int) -> torch.optim.AdamW:
-        """Freeze what does not learn in the phase of ``epoch``; return an optimiser of the rest."""
-        is_head = epoch < self._config.first_phase
-        freeze_for(self.model, 0 if is_head else self._config.unfreeze_blocks)
-        lr = self._config.head_lr if is_head else self._config.lr
-        return make_optimiser(self.model, lr, self._config.weight_decay)
-
-    def _learn(self, train: CropArray, on_step: Observer) -> tuple[float, float]:
+    def _learn(
+        self, train: BatchSource, target_index: int, on_step: Observer
+    ) -> tuple[float, float]:
         """Train for one epoch; return the mean loss and the last learning rate."""
         config = self._config
-        epoch = self._progress.epoch
-        weights = self._class_weights(train.labels)
-        criterion = nn.CrossEntropyLoss(weights, label_smoothing=config.label_smoothing)
-        batches = list(in_batches(self._draw_rows(train.labels, epoch), config.batch_size))
-        start, end = phase_of(config, epoch)
-        warmup = round(config.warmup * len(batches)) if epoch >= config.first_phase else 0
-        peak = config.head_lr if epoch < config.first_phase else config.lr
-        set_train_mode(self.model)
-        total, done, lr = 0.0, 0, 0.0
-        for i, rows in enumerate(batches):
-            step = (epoch - start) * len(batches) + i
-            lr = peak * cosine_rate(step, (end - start) * len(batches), warmup)
-            for group in self._optimiser.param_groups:
-                group["lr"] = lr
-            total += self._step(train, rows, criterion) * len(rows)
-            done += len(rows)
+        loss = self._loss(train.labels, target_index)
+        rows = self._draw_rows(train.labels)
+        groups = list(in_batches(rows, batch_size(config) * config.accumulate))
+        self._learner.train_mode()
+        size = batch_size(config), config.accumulate
+        total, done, lr = torch.zeros((), device=self._backend.device), 0, 0.0
+        for i, group in enumerate(groups):
+            lr = self._rate(i, len(groups))
+            self._learner.set_rate(lr)
+            with telling_what_fits(self._learner.model, train, *size, self._backend):
+                total += self._learner.step(train, group, loss)
+            done += len(group)
+            if i % _CHECK_STEPS == _CHECK_STEPS - 1:
+                self._check_finite(float(total), "loss")
             on_step(done, len(train))
-        return total / len(train), lr
+        mean = float(self._world.sum(total)) / len(train)
+        self._check_finite(mean, "loss")
+        return mean, lr
 
-    def _step(
-        self, train: CropArray, rows: NDArray[np.int64], criterion: nn.CrossEntropyLoss
-    ) -> float:
-        device = self._backend.device
-        pixels = self._augmenter.apply(pick_pixels(train.pixels, rows))
-        labels = torch.from_numpy(train.labels[rows]).to(device)
-        try:
-            with self._backend.autocast():
-                logits = self.model(self._normalisation.apply(pixels, device))
-            loss = criterion(logits.float(), labels)
-            self._optimiser.zero_grad(set_to_none=True)
-            self._scaler.scale(loss).backward()
-            self._scaler.step(self._optimiser)
-            self._scaler.update()
-        except torch.OutOfMemoryError as error:
-            raise TrainingError(
-                f"Cannot train with batches of {len(rows)}: the GPU's memory is too small. "
-                f"Use --batch-size {max(1, len(rows) // 2)}, smaller crops or a smaller model."
-            ) from error
-        value = float(loss.detach())
-        self._check_finite(value, "loss")
-        return value
+    def _rate(self, step: int, steps: int) -> float:
+        """Return the learning rate at a step of this epoch."""
+        config, epoch = self._config, self._progress.epoch
+        start, end = phase_of(config, epoch)
+        is_head = epoch < config.first_phase
+        share = rate_share(
+            config.schedule,
+            (epoch - start) * steps + step,
+            (end - start) * steps,
+            warmup=0 if is_head else round(config.warmup * steps),
+            reductions=self._progress.reductions,
+        )
+        return share * (config.head_lr if is_head else config.lr)
+
+    def _loss(self, labels: NDArray[np.int64], target_index: int) -> Loss:
+        classes = int(labels.max()) + 1  # train_run has made sure that no class is absent
+        config = self._config
+        counts = class_frequencies(labels, classes, target_index, config.self_blend)
+        return Loss(config, counts).to(self._backend.device)
 
     def _check_finite(self, value: float, what: str) -> None:
         if not math.isfinite(value):
@@ -227,57 +228,58 @@ class Trainer:
                 "Lower --lr or use --precision fp32."
             )
 
-    def _validate(self, validation: CropArray, target_index: int) -> dict[str, float]:
-        logits = compute_logits(self.model, validation.pixels, self._normalisation, self._backend)
+    def _validate(self, validation: BatchSource, target_index: int) -> dict[str, float]:
+        logits = score_source(self.model, validation, self._backend, self._world)
         self._check_finite(float(np.abs(logits).max()), "largest validation logit")
-        probabilities = to_probabilities(logits, 1.0)
-        is_target = validation.labels == target_index
-        scores = probabilities[:, target_index]
-        classes = range(probabilities.shape[1])
-        return {
-            "validation_loss": float(log_loss(validation.labels, probabilities, labels=classes)),
-            "average_precision": float(average_precision_score(is_target, scores)),
-            "roc_auc": float(roc_auc_score(is_target, scores)),
-        }
+        return measure_validation(logits, validation.labels, target_index)
 
-    def _value(self, scores: dict[str, float]) -> float:
+    def _value(self, scores: dict[str, Any]) -> float:
         """Return what chooses the best epoch; higher is better."""
-        if self._config.metric == "loss":
-            return -scores["validation_loss"]
-        return scores[self._config.metric]
+        if self._config.metric in ("loss", "last"):
+            return -float(scores["validation_loss"])
+        return float(scores[self._config.metric])
 
     def _is_best(self, scores: dict[str, float]) -> bool:
+        if self._config.metric == "last":
+            return True
         # Easy data reach the highest average precision early; the loss tells who is surer.
         best = (self._progress.best_value, -self._progress.best_loss)
         return (self._value(scores), -scores["validation_loss"]) > best
 
     def _keep(self, report: EpochReport) -> None:
         """Write the epoch's line, the best weights and, last, the state to go on from."""
+        progress = replace(self._progress, epoch=report.epoch, steps=self._learner.steps)
+        if report.best:
+            value = self._value(asdict(report))
+            progress = replace(
+                progress,
+                best_epoch=report.epoch - 1,
+                best_value=value,
+                best_loss=report.validation_loss,
+            )
+        start, _ = phase_of(self._config, report.epoch - 1)
+        if is_plateau(report.epoch - 1, progress.best_epoch, start):
+            progress = replace(progress, reductions=progress.reductions + 1)
+        self._progress = progress
+        if self._world.is_first:
+            self._write(report)
+
+    def _write(self, report: EpochReport) -> None:
         with self._files.metrics.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(asdict(report)) + "\n")
         if report.best:
             save_weights(self._files.best, self.model)
-            value, loss = self._value(asdict(report)), report.validation_loss
-            self._progress = Progress(report.epoch, report.epoch - 1, value, loss)
-        else:
-            self._progress = replace(self._progress, epoch=report.epoch)
-        save_checkpoint(self._files.checkpoint, self.model, self._optimiser, self._progress)
+        choices = {"batch_size": self._config.batch_size, "precision": self._config.precision}
+        save_checkpoint(self._files.checkpoint, self._learner.checkpoint(self._progress, choices))
 
-    def _draw_rows(self, labels: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
-        generator = torch.Generator().manual_seed(self._config.seed * 100_003 + epoch)
+    def _draw_rows(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+        generator = torch.Generator().manual_seed(self._seed)
         if self._config.imbalance == "sampling":
             return balanced_rows(labels, generator)
         return shuffled_rows(len(labels), generator)
 
-    def _class_weights(self, labels: NDArray[np.int64]) -> torch.Tensor | None:
-        """Return weights inverse to the classes' frequencies, of mean 1 over the pictures."""
-        if self._config.imbalance != "weights":
-            return None
-        counts = np.bincount(labels)  # train_run has made sure that no class is absent
-        weights = len(labels) / (len(counts) * np.maximum(counts, 1))
-        return torch.tensor(weights, dtype=torch.float32, device=self._backend.device)
-
     def _load_best(self) -> None:
+        self._world.wait()  # until the first process has written them
         try:
             self.model.load_state_dict(load_file(str(self._files.best)))
         except (OSError, RuntimeError, SafetensorError) as error:

@@ -9,14 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roi_cls.classifier.batch import (
-    Augmenter,
     Normalisation,
     balanced_rows,
     in_batches,
     pick_pixels,
     shuffled_rows,
 )
-from roi_cls.classifier.config import Augmentation
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -64,6 +62,14 @@ def test_picked_rows_keep_their_order_and_channels() -> None:
     assert picked[1, 2].tolist() == [[2, 5], [8, 11]]
 
 
+def test_views_of_a_picture_are_picked_next_to_each_other() -> None:
+    pixels = np.arange(3 * 2 * 4 * 4 * 3, dtype=np.uint8).reshape(3, 2, 4, 4, 3)
+    picked = pick_pixels(pixels, np.array([2, 0]))
+    assert picked.shape == (4, 3, 4, 4)
+    for place, (row, view) in enumerate([(2, 0), (2, 1), (0, 0), (0, 1)]):
+        assert np.array_equal(picked[place].permute(1, 2, 0).numpy(), pixels[row, view])
+
+
 @given(st.integers(1, 100), st.integers(1, 40), st.integers(0, 9))
 def test_each_row_comes_once_and_none_alone_if_avoidable(
     count: int, batch_size: int, seed: int
@@ -92,31 +98,3 @@ def test_balanced_rows_draw_a_rare_class_as_often_as_a_common_one() -> None:
     assert rows.tolist() == again.tolist()
     assert len(rows) == 200
     assert 70 <= (labels[rows] == 0).sum() <= 130  # 100 expected, standard deviation 7
-
-
-@pytest.mark.parametrize("kind", ["light", "strong"])
-def test_augmentation_changes_crops_reproducibly(kind: Augmentation) -> None:
-    crops = _crops(8)
-    before = crops.clone()
-    augmenter = Augmenter(kind)
-    torch.manual_seed(3)
-    once = augmenter.apply(crops)
-    torch.manual_seed(3)
-    again = augmenter.apply(crops)
-    assert torch.equal(once, again)
-    assert (once.shape, once.dtype) == (crops.shape, torch.uint8)
-    assert not torch.equal(once, crops)
-    assert torch.equal(crops, before)  # the resident crops stay as they are
-    assert not torch.equal(augmenter.apply(crops), once)
-
-
-def test_equal_crops_of_a_batch_are_changed_each_by_itself() -> None:
-    crops = _crops(1).repeat(6, 1, 1, 1)
-    torch.manual_seed(0)
-    changed = Augmenter("light").apply(crops)
-    assert len({crop.numpy().tobytes() for crop in changed}) == 6
-
-
-def test_no_augmentation_changes_nothing() -> None:
-    crops = _crops(2)
-    assert Augmenter("none").apply(crops) is crops

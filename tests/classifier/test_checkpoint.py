@@ -1,6 +1,7 @@
 """The state to resume from: what is read is what was written, and a damaged file is told."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -8,41 +9,53 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from roi_cls.classifier.checkpoint import (
+    Checkpoint,
     Progress,
     load_checkpoint,
+    optimiser_tensors,
     restore_model,
     restore_optimiser,
     save_checkpoint,
     save_weights,
 )
+from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.optimiser import make_optimiser
 from roi_cls.errors import TrainingError
 
 
-def _trained() -> tuple[nn.Module, torch.optim.AdamW]:
+def _trained() -> tuple[nn.Module, torch.optim.Optimizer]:
     torch.manual_seed(1)
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
-    optimiser = make_optimiser(model, 0.01, 0.1)
+    optimiser = make_optimiser(model, TrainConfig(), 0.01)
     model(torch.randn(2, 3, 8, 8)).square().sum().backward()
     optimiser.step()
     return model, optimiser
 
 
+def _state(model: nn.Module, optimiser: torch.optim.Optimizer, **facts: Any) -> Checkpoint:
+    parts = {"model": model.state_dict(), "optimiser": optimiser_tensors(optimiser)}
+    return Checkpoint(Progress(3, 1, 0.1 + 0.2, 0.5, 12, 1), parts, **facts)
+
+
 def test_state_is_read_back_bit_for_bit(tmp_path: Path) -> None:
     model, optimiser = _trained()
     path = tmp_path / "checkpoint.safetensors"
-    save_checkpoint(path, model, optimiser, Progress(3, 1, 0.1 + 0.2))
-    progress, tensors = load_checkpoint(path)
-    assert progress == Progress(3, 1, 0.1 + 0.2)
+    scaler = torch.amp.GradScaler("cpu").state_dict()
+    choices = {"precision": "bf16", "batch_size": 16}
+    save_checkpoint(path, _state(model, optimiser, scaler=scaler, choices=choices))
+    found_state = load_checkpoint(path)
+    assert found_state.progress == Progress(3, 1, 0.1 + 0.2, 0.5, 12, 1)
+    assert found_state.scaler == scaler
+    assert found_state.choices == choices
 
     other, fresh = _trained()
     with torch.no_grad():
         for parameter in other.parameters():
             parameter.zero_()
-    restore_model(other, tensors)
-    fresh = make_optimiser(other, 0.01, 0.1)
-    restore_optimiser(fresh, tensors)
+    restore_model(other, found_state.parts["model"])
+    fresh = make_optimiser(other, TrainConfig(), 0.01)
+    restore_optimiser(fresh, found_state.parts["optimiser"])
     assert all(other.state_dict()[k].equal(v) for k, v in model.state_dict().items())
     wanted, found = optimiser.state_dict()["state"], fresh.state_dict()["state"]
     assert wanted.keys() == found.keys()
@@ -52,9 +65,9 @@ def test_state_is_read_back_bit_for_bit(tmp_path: Path) -> None:
 
 def test_optimiser_without_steps_is_restored_as_new(tmp_path: Path) -> None:
     model, _ = _trained()
-    save_checkpoint(tmp_path / "c", model, make_optimiser(model, 0.1, 0), Progress(1, 0, 0.5))
-    optimiser = make_optimiser(model, 0.1, 0)
-    restore_optimiser(optimiser, load_checkpoint(tmp_path / "c")[1])
+    save_checkpoint(tmp_path / "c", _state(model, make_optimiser(model, TrainConfig(), 0.1)))
+    optimiser = make_optimiser(model, TrainConfig(), 0.1)
+    restore_optimiser(optimiser, load_checkpoint(tmp_path / "c").parts.get("optimiser", {}))
     assert optimiser.state_dict()["state"] == {}
 
 
@@ -70,7 +83,7 @@ def test_weights_are_plain_safetensors(tmp_path: Path) -> None:
 def test_damaged_checkpoint_is_told(tmp_path: Path, damage: str) -> None:
     model, optimiser = _trained()
     path = tmp_path / "checkpoint.safetensors"
-    save_checkpoint(path, model, optimiser, Progress(1, 0, 0.5))
+    save_checkpoint(path, _state(model, optimiser))
     if damage == "absent":
         path.unlink()
     elif damage == "truncated":
@@ -78,7 +91,7 @@ def test_damaged_checkpoint_is_told(tmp_path: Path, damage: str) -> None:
     elif damage == "garbage":
         path.write_bytes(b"no tensors")
     else:
-        facts = {"progress": '{"epochs": 1}'} if damage == "odd facts" else None
+        facts = {"facts": '{"epochs": 1}'} if damage == "odd facts" else None
         save_file({"a": torch.zeros(1)}, path, facts)
     with pytest.raises(TrainingError) as caught:
         load_checkpoint(path)
@@ -90,9 +103,9 @@ def test_damaged_checkpoint_is_told(tmp_path: Path, damage: str) -> None:
 
 def test_checkpoint_of_another_model_is_told(tmp_path: Path) -> None:
     model, optimiser = _trained()
-    save_checkpoint(tmp_path / "c", model, optimiser, Progress(1, 0, 0.5))
+    save_checkpoint(tmp_path / "c", _state(model, optimiser))
     with pytest.raises(TrainingError) as caught:
-        restore_model(nn.Linear(2, 2), load_checkpoint(tmp_path / "c")[1])
+        restore_model(nn.Linear(2, 2), load_checkpoint(tmp_path / "c").parts["model"])
     assert str(caught.value) == (
         "Cannot resume: the checkpoint belongs to another model. "
         "Delete the run's folder, or train under another --run NAME."

@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from roi_cls.classifier.config import TrainConfig
+from roi_cls.classifier.config import OptimiserName, TrainConfig
 from roi_cls.classifier.model import create_model
 from roi_cls.classifier.optimiser import (
-    cosine_rate,
     freeze_for,
     make_optimiser,
     phase_of,
+    set_rate,
     set_train_mode,
 )
 
@@ -21,7 +21,7 @@ def _learning(model: nn.Module) -> set[str]:
 
 def _step(model: nn.Module) -> None:
     set_train_mode(model)
-    optimiser = make_optimiser(model, 0.1, 0.1)
+    optimiser = make_optimiser(model, TrainConfig(weight_decay=0.1), 0.1)
     loss = model(torch.randn(4, 3, 32, 32)).square().sum() + model(torch.randn(2, 3, 32, 32)).sum()
     loss.backward()
     optimiser.step()
@@ -92,7 +92,7 @@ def test_frozen_norm_without_weights_of_its_own_does_not_average() -> None:
 
 def test_biases_and_norms_are_not_decayed() -> None:
     model = create_model("test_efficientnet", "none", 2, 32)
-    optimiser = make_optimiser(model, 0.01, 0.3)
+    optimiser = make_optimiser(model, TrainConfig(weight_decay=0.3), 0.01)
     decay = {
         id(p): group["weight_decay"] for group in optimiser.param_groups for p in group["params"]
     }
@@ -104,25 +104,41 @@ def test_biases_and_norms_are_not_decayed() -> None:
 def test_only_what_learns_is_optimised() -> None:
     model = create_model("test_efficientnet", "none", 2, 32)
     freeze_for(model, 0)
-    groups = make_optimiser(model, 0.01, 0.3).param_groups
+    groups = make_optimiser(model, TrainConfig(weight_decay=0.3), 0.01).param_groups
     assert sum(p.numel() for group in groups for p in group["params"]) == 2 * 256 + 2
 
 
 @pytest.mark.parametrize(
-    ("step", "expected"),
-    [(0, 0.25), (3, 1.0), (4, 1.0), (7, 0.5), (10, 0.0), (99, 0.0)],
+    ("name", "kind"),
+    [("adamw", torch.optim.AdamW), ("adam", torch.optim.Adam), ("sgd", torch.optim.SGD)],
 )
-def test_rate_rises_in_a_line_then_falls_as_half_a_cosine(step: int, expected: float) -> None:
-    assert cosine_rate(step, steps=10, warmup=4) == pytest.approx(expected)
+def test_optimiser_of_each_name(name: OptimiserName, kind: type[torch.optim.Optimizer]) -> None:
+    model = nn.Linear(2, 2)
+    found = make_optimiser(model, TrainConfig(optimiser=name, weight_decay=0.3), 0.01)
+    assert type(found) is kind
+    assert [group["weight_decay"] for group in found.param_groups] == [0.3, 0.0]
+    assert {group["lr"] for group in found.param_groups} == {0.01}
 
 
-def test_rate_without_warmup_starts_at_its_peak() -> None:
-    assert cosine_rate(0, 10, 0) == 1.0
-    assert cosine_rate(5, 10, 0) == pytest.approx(0.5)
-
-
-def test_warmup_longer_than_training_only_rises() -> None:
-    assert [cosine_rate(step, 2, 4) for step in range(2)] == [0.25, 0.5]
+@pytest.mark.parametrize("name", ["test_efficientnet", "test_vit", "test_convnext"])
+def test_rate_falls_from_the_head_down_by_the_layer_decay(name: str) -> None:
+    model = create_model(name, "none", 2, 32)
+    optimiser = make_optimiser(model, TrainConfig(layer_decay=0.5, weight_decay=0.3), 0.01)
+    set_rate(optimiser, 0.08)
+    rates = {id(p): group["lr"] for group in optimiser.param_groups for p in group["params"]}
+    by_name = {key: rates[id(p)] for key, p in model.named_parameters()}
+    assert len(by_name) == len(rates)  # each parameter learns, once
+    head = next(key for key in by_name if key.startswith(("classifier", "head")))
+    assert by_name[head] == max(by_name.values()) == 0.08
+    first = next(iter(by_name))
+    assert by_name[first] == min(by_name.values())
+    depth = len(set(by_name.values()))
+    assert sorted(set(by_name.values())) == pytest.approx(
+        [0.08 * 0.5**i for i in reversed(range(depth))]
+    )
+    decays = {id(p): g["weight_decay"] for g in optimiser.param_groups for p in g["params"]}
+    assert {decays[id(p)] for p in model.parameters() if p.ndim > 1} == {0.3}
+    assert {decays[id(p)] for p in model.parameters() if p.ndim <= 1} == {0.0}
 
 
 @pytest.mark.parametrize(

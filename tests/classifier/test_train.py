@@ -10,17 +10,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
 from torch import nn
+from torch.nn import functional
 
-from roi_cls.cache import CropRecord
-from roi_cls.classifier import train as train_module
 from roi_cls.classifier.batch import Normalisation
-from roi_cls.classifier.config import Metric, TrainConfig
-from roi_cls.classifier.device import choose_backend
+from roi_cls.classifier.batch_source import Batch, BatchSource
+from roi_cls.classifier.checkpoint import Progress, load_checkpoint, save_checkpoint
+from roi_cls.classifier.config import Imbalance, Metric, TrainConfig
+from roi_cls.classifier.device import Backend, choose_backend
+from roi_cls.classifier.distributed import World
+from roi_cls.classifier.learner import Learner
+from roi_cls.classifier.loss import Loss
 from roi_cls.classifier.model import create_model
-from roi_cls.classifier.score import compute_logits
 from roi_cls.classifier.train import EpochReport, Trainer, TrainFiles
-from roi_cls.data.crops import CropArray
 from roi_cls.errors import TrainingError
 
 SCALE = Normalisation((0.5,) * 3, (0.5,) * 3)
@@ -38,24 +42,49 @@ CONFIG = TrainConfig(
 )
 
 
-def _toy(counts: tuple[int, ...], seed: int = 0) -> CropArray:
-    """Return noisy crops, class i bright in channel i."""
-    random = np.random.default_rng(seed)
-    labels = np.repeat(np.arange(len(counts)), counts)
-    pixels = random.integers(0, 80, (len(labels), 32, 32, 3))
-    pixels[np.arange(len(labels)), :, :, labels] += 120
-    records = tuple(CropRecord(Path(f"{i}.png"), "ok") for i in range(len(labels)))
-    return CropArray(pixels.astype(np.uint8), labels.astype(np.int64), records)
+class _Crops:
+    """Noisy crops, class i bright in channel i; noise of its own in each training batch."""
+
+    def __init__(self, counts: tuple[int, ...], seed: int = 0, noise: float = 0.0) -> None:
+        random = np.random.default_rng(seed)
+        self.labels = np.repeat(np.arange(len(counts)), counts).astype(np.int64)
+        pixels = random.integers(0, 80, (len(self.labels), 32, 32, 3))
+        pixels[np.arange(len(self.labels)), :, :, self.labels] += 120
+        crops = torch.from_numpy(pixels.astype(np.uint8)).permute(0, 3, 1, 2)
+        self.inputs = SCALE.apply(crops, torch.device("cpu"))
+        self.targets = torch.eye(len(counts))[torch.from_numpy(self.labels)]
+        self.noise = noise
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def train_batch(self, rows: NDArray[np.int64]) -> Batch:
+        """Return the rows, with noise from torch's global generator."""
+        inputs = self.inputs[torch.from_numpy(rows)]
+        changed = inputs + self.noise * torch.randn_like(inputs) if self.noise else inputs
+        return Batch(changed, self.targets[torch.from_numpy(rows)])
+
+    def plain_inputs(self, rows: NDArray[np.int64]) -> torch.Tensor:
+        """Return the rows as they are."""
+        return self.inputs[torch.from_numpy(rows)]
+
+
+def _toy(counts: tuple[int, ...], seed: int = 0, noise: float = 0.0) -> _Crops:
+    return _Crops(counts, seed, noise)
 
 
 def _trainer(folder: Path, classes: int = 2, **changes: Any) -> Trainer:
     config = replace(CONFIG, **changes)
     torch.manual_seed(0)
     model = create_model(config.model, "none", classes, 32)
+    return _trainer_of(model, folder, config)
+
+
+def _trainer_of(model: nn.Module, folder: Path, config: TrainConfig) -> Trainer:
     folder.mkdir(exist_ok=True)
     names = ("metrics.jsonl", "checkpoint.safetensors", "best.safetensors")
     files = TrainFiles(*(folder / name for name in names))
-    return Trainer(config, model, SCALE, choose_backend("cpu", "fp32"), files)
+    return Trainer(config, model, choose_backend("cpu", "fp32"), files)
 
 
 def _state(trainer: Trainer) -> dict[str, torch.Tensor]:
@@ -96,7 +125,7 @@ def _scripted(
     """Let epoch i have ``values[i]`` as each metric; return the weights after each epoch."""
     states: list[dict[str, torch.Tensor]] = []
 
-    def validate(validation: CropArray, target_index: int) -> dict[str, float]:
+    def validate(validation: BatchSource, target_index: int) -> dict[str, float]:
         value = values[len(states)]
         states.append(_state(trainer))
         return {"validation_loss": -value, "average_precision": value, "roc_auc": value}
@@ -115,6 +144,16 @@ def test_best_epoch_is_restored(
     trainer.run(toy, toy, 0)
     assert [row["best"] for row in _lines(tmp_path)] == [True, True, False, False]
     assert all(value.equal(states[1][name]) for name, value in trainer.model.state_dict().items())
+
+
+def test_last_epoch_is_kept_where_none_is_to_be_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = _trainer(tmp_path, metric="last")
+    states = _scripted(trainer, monkeypatch, [0.2, 0.9, 0.3, 0.1])
+    toy = _toy((4, 4))
+    trainer.run(toy, toy, 0)
+    assert all(value.equal(states[3][name]) for name, value in trainer.model.state_dict().items())
 
 
 @pytest.mark.parametrize(("patience", "epochs"), [(1, 3), (2, 4), (0, 6)])
@@ -154,44 +193,25 @@ def test_rate_of_each_phase_follows_its_own_schedule(tmp_path: Path) -> None:
     assert [row["lr"] for row in _lines(tmp_path)] == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(
-    ("kind", "labels", "expected"),
-    [
-        ("weights", [0, 0, 0, 1], [4 / 6, 2.0]),
-        ("weights", [0, 1, 2, 2], [4 / 3, 4 / 3, 2 / 3]),
-        ("none", [0, 0, 1], None),
-        ("sampling", [0, 0, 1], None),  # would count the rare class twice
-    ],
-)
-def test_classes_weigh_inversely_to_their_frequency(
-    tmp_path: Path, kind: str, labels: list[int], expected: list[float] | None
-) -> None:
-    trainer = _trainer(tmp_path, imbalance=kind)
-    found = trainer._class_weights(np.array(labels))
-    if expected is None:
-        assert found is None
-    else:
-        assert found is not None
-        assert found.tolist() == pytest.approx(expected)
-        assert found[labels].mean().item() == pytest.approx(1)
-
-
 class _StopError(Exception):
     pass
 
 
 @pytest.mark.parametrize("stop_after", [1, 2, 3])
-@pytest.mark.parametrize("lost", ["nothing", "metrics", "half a line"])
+@pytest.mark.parametrize(
+    ("lost", "more"),
+    [
+        ("nothing", {}),
+        ("metrics", {"ema": 0.9}),
+        ("half a line", {"optimiser": "sgd", "schedule": "plateau", "layer_decay": 0.8}),
+    ],
+)
 def test_resumed_training_equals_uninterrupted_training(
-    tmp_path: Path, stop_after: int, lost: str
+    tmp_path: Path, stop_after: int, lost: str, more: dict[str, Any]
 ) -> None:
-    train, validation = _toy((9, 8)), _toy((4, 4), seed=1)
-    settings: dict[str, Any] = {
-        "head_epochs": 2,
-        "augmentation": "light",
-        "drop_rate": 0.3,
-        "warmup_epochs": 1.0,
-    }
+    train, validation = _toy((9, 8), noise=0.5), _toy((4, 4), seed=1)
+    settings: dict[str, Any] = {"head_epochs": 2, "drop_rate": 0.3, "warmup_epochs": 1.0}
+    settings |= more
     whole = _trainer(tmp_path / "whole", **settings)
     whole.run(train, validation, 0)
 
@@ -246,8 +266,8 @@ class _Bad(nn.Module):
 def test_loss_that_is_no_number_stops_training(
     tmp_path: Path, value: float, in_training: bool, what: str
 ) -> None:
-    trainer = _trainer(tmp_path)
-    trainer.model = _Bad(trainer.model, value, in_training=in_training)
+    bad = _Bad(_trainer(tmp_path).model, value, in_training=in_training)
+    trainer = _trainer_of(bad, tmp_path, CONFIG)
     toy = _toy((4, 4))
     with pytest.raises(TrainingError) as caught:
         trainer.run(toy, toy, 0)
@@ -257,20 +277,35 @@ def test_loss_that_is_no_number_stops_training(
     assert not (tmp_path / "checkpoint.safetensors").exists()
 
 
-def test_small_memory_names_a_smaller_batch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("room", "remedy"),
+    [
+        (
+            5,
+            "4 would fit: use --batch-size 4 --accumulate 2, which learns alike, or smaller crops "
+            "or a smaller model.",
+        ),
+        (0, "Not even one crop fits: use smaller crops (--size) or a smaller --model."),
+    ],
+)
+def test_small_memory_names_the_batch_that_would_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, remedy: str
 ) -> None:
-    def fail(*args: object) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
     trainer = _trainer(tmp_path)
+    forward = trainer.model.forward
+
+    def fail(images: torch.Tensor) -> torch.Tensor:
+        if len(images) > room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        logits: torch.Tensor = forward(images)
+        return logits
+
     monkeypatch.setattr(trainer.model, "forward", fail)
     toy = _toy((4, 4))
     with pytest.raises(TrainingError) as caught:
         trainer.run(toy, toy, 0)
     assert str(caught.value) == (
-        "Cannot train with batches of 8: the GPU's memory is too small. "
-        "Use --batch-size 4, smaller crops or a smaller model."
+        f"Cannot train with batches of 8: the CPU's memory is too small. {remedy}"
     )
 
 
@@ -290,16 +325,154 @@ def test_lost_best_weights_are_told(tmp_path: Path, damage: Callable[[Path], Non
     )
 
 
-def test_validation_sees_no_augmentation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer = _trainer(tmp_path, augmentation="strong", epochs=1)
+def test_validation_sees_plain_inputs_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = _trainer(tmp_path, epochs=1)
     validation = _toy((4, 4), seed=1)
-    seen: list[np.ndarray] = []
+    monkeypatch.setattr(validation, "train_batch", lambda rows: pytest.fail("changed"))
+    seen: list[int] = []
+    plain = validation.plain_inputs
 
-    def spy(model: nn.Module, pixels: np.ndarray, *rest: Any) -> np.ndarray:
-        seen.append(pixels)
-        return compute_logits(model, pixels, *rest)
+    def spy(rows: NDArray[np.int64]) -> torch.Tensor:
+        seen.extend(rows)
+        return plain(rows)
 
-    monkeypatch.setattr(train_module, "compute_logits", spy)
+    monkeypatch.setattr(validation, "plain_inputs", spy)
     trainer.run(_toy((4, 4)), validation, 0)
-    assert len(seen) == 1
-    assert seen[0] is validation.pixels
+    assert seen == list(range(8))
+
+
+@pytest.mark.parametrize("imbalance", ["weights", "logit_adjustment", "none"])
+def test_accumulated_batches_learn_what_one_large_batch_learns(
+    tmp_path: Path, imbalance: Imbalance
+) -> None:
+    train = _toy((19, 7))  # the last step has fewer rows, its last batch fewer still
+    states = []
+    for name, size, accumulate in (("large", 12, 1), ("small", 4, 3), ("other", 6, 2)):
+        # A network without batch norms: those see each batch by itself.
+        trainer = _trainer(
+            tmp_path / name,
+            model="test_vit",
+            optimiser="sgd",
+            imbalance=imbalance,
+            batch_size=size,
+            accumulate=accumulate,
+            epochs=2,
+        )
+        trainer.run(train, train, 0)
+        assert trainer.steps == 2 * 3
+        states.append(_state(trainer))
+    for state in states[1:]:
+        for name, value in states[0].items():
+            torch.testing.assert_close(state[name], value, atol=1e-5, rtol=0)
+
+
+def test_average_of_the_weights_is_judged_and_kept(tmp_path: Path) -> None:
+    train = _toy((9, 8))
+    trainer = _trainer(tmp_path, ema=0.9, epochs=1, batch_size=4)
+    trainer.run(train, train, 0)
+    learner = trainer._learner
+    assert trainer.model is not learner.model
+    kept = load_file(tmp_path / "best.safetensors")
+    assert all(kept[name].equal(value) for name, value in _state(trainer).items())
+    assert not kept["conv_stem.weight"].equal(learner.model.state_dict()["conv_stem.weight"])
+    (row,) = _lines(tmp_path)
+    model = trainer.model.eval()
+    with torch.inference_mode():
+        loss = functional.cross_entropy(model(train.inputs), torch.from_numpy(train.labels))
+    assert row["validation_loss"] == pytest.approx(float(loss), abs=1e-6)
+
+
+def test_rate_is_halved_on_a_plateau(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = _trainer(tmp_path, epochs=9, patience=0, schedule="plateau", lr=0.01)
+    _scripted(trainer, monkeypatch, [0.5, 0.6, 0.4, 0.4, 0.4, 0.7, 0.1, 0.1, 0.1])
+    toy = _toy((4, 4))
+    trainer.run(toy, toy, 0)
+    rates = [row["lr"] for row in _lines(tmp_path)]
+    assert rates == pytest.approx([0.01] * 5 + [0.005] * 4)
+
+
+def test_local_evidence_is_learned(tmp_path: Path) -> None:
+    """A model that answers with a map in training is taught where the evidence is, too."""
+    torch.manual_seed(0)
+    model = _Map()
+    config = replace(CONFIG, epochs=8, optimiser="adam", lr=0.1, imbalance="none")
+    source = _Marked()
+    trainer = _trainer_of(model, tmp_path, config)
+    trainer.run(source, source, 0)
+    with torch.inference_mode():
+        _, places = trainer.model.train()(source.inputs)
+    marked = source.evidence[0] > 0
+    assert float(places[:4][:, marked].min()) > float(places[:4][:, ~marked].max())
+
+
+class _Map(nn.Module):
+    """Logits from a map of local ones, which training also sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.local = nn.Conv2d(3, 1, 1)
+
+    def forward(self, images: torch.Tensor) -> Any:
+        """Return (B, 2) logits; in training also the (B, h, w) map."""
+        places = self.local(images)[:, 0]
+        strongest = places.flatten(1).amax(1)
+        logits = torch.stack([strongest, torch.zeros_like(strongest)], dim=1)
+        return (logits, places) if self.training else logits
+
+
+class _Marked(_Crops):
+    """Crops of class 0 with a red corner, whose place is known of some; others plain."""
+
+    def __init__(self) -> None:
+        super().__init__((4, 4))
+        self.inputs = torch.zeros(8, 3, 8, 8)
+        self.inputs[:4, 0, :3, :3] = 1
+        self.evidence = torch.zeros(8, 8, 8)
+        self.evidence[:4, :3, :3] = 1
+        self.evidence[3] = float("nan")
+
+    def train_batch(self, rows: NDArray[np.int64]) -> Batch:
+        """Return the rows with their evidence."""
+        batch = super().train_batch(rows)
+        return replace(batch, evidence=self.evidence[torch.from_numpy(rows)])
+
+
+def test_settings_left_to_the_machine_must_be_settled_first(tmp_path: Path) -> None:
+    trainer = _trainer(tmp_path, batch_size="auto")
+    toy = _toy((4, 4))
+    with pytest.raises(ValueError, match="batch_size must be a number where training begins"):
+        trainer.run(toy, toy, 0)
+
+
+def test_loss_scale_of_fp16_is_resumed(tmp_path: Path) -> None:
+    half = Backend(torch.device("cpu"), torch.float16)
+    config = replace(CONFIG, epochs=2)
+    names = ("metrics.jsonl", "checkpoint.safetensors", "best.safetensors")
+    files = TrainFiles(*(tmp_path / name for name in names))
+    toy = _toy((4, 4))
+    learner = Learner(config, create_model(config.model, "none", 2, 32), half, World())
+    learner._scaler = torch.amp.GradScaler("cpu", init_scale=2.0**7, growth_interval=1)
+    loss = Loss(config, np.array([4.0, 4.0]))
+    learner.step(toy, np.arange(8), loss)
+    save_checkpoint(files.checkpoint, learner.checkpoint(Progress(1, 0, 0.5), {}))
+    other = Learner(config, create_model(config.model, "none", 2, 32), half, World())
+    other.restore(load_checkpoint(files.checkpoint), is_head=False)
+    assert other._scaler.get_scale() == 2.0**8
+
+
+def test_whole_batches_alone_are_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def compiled(network: nn.Module, dynamic: bool) -> Callable[[torch.Tensor], Any]:
+        def compute(images: torch.Tensor) -> Any:
+            seen.append(len(images))
+            return network(images)
+
+        return compute
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    toy = _toy((10, 9))
+    _trainer(tmp_path, compile=True, epochs=1).run(toy, toy, 0)
+    assert seen == [8, 8]

@@ -1,0 +1,63 @@
+"""The course of training as a picture: losses, scores and rate by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from roi_cls.classifier.figure import (
+    FIRST,
+    MARK,
+    QUIET,
+    SECOND,
+    finish_panel,
+    new_figure,
+    save_figure,
+)
+
+
+def draw_curves(epochs: Sequence[Mapping[str, Any]], path: Path, title: str | None = None) -> None:
+    """Draw the lines of ``metrics.jsonl``, one at least; the best epoch is marked.
+
+    Raises:
+        StorageError: The disk is full or the folder cannot be written.
+    """
+    figure, panels = new_figure(3, title)
+    numbers = [epoch["epoch"] for epoch in epochs]
+    best = max((epoch["epoch"] for epoch in epochs if epoch["best"]), default=None)
+    for panel, lines, name, unit in zip(
+        panels,
+        (
+            (("train_loss", "training", FIRST), ("validation_loss", "validation", SECOND)),
+            (("average_precision", "average precision", FIRST), ("roc_auc", "ROC-AUC", SECOND)),
+            (("lr", "", FIRST),),
+        ),
+        ("Loss", "Target on validation", "Learning rate"),
+        ("nats per picture", "score", "rate at the epoch's end"),
+        strict=True,
+    ):
+        for field, label, colour in lines:
+            values = [epoch[field] for epoch in epochs]
+            # A single epoch makes no line: it needs its dot.
+            panel.plot(
+                numbers, values, color=colour, label=label, marker="." if len(numbers) < 30 else ""
+            )
+        _mark_epochs(panel, epochs, best)
+        finish_panel(panel, name, "epoch", unit, "best" if len(lines) > 1 else None)
+    panels[1].set_ylim(0, 1.02)
+    panels[2].set_ylim(bottom=0)
+    save_figure(figure, path)
+
+
+def _mark_epochs(panel: Axes, epochs: Sequence[Mapping[str, Any]], best: int | None) -> None:
+    """Mark the best epoch, and where the backbone began to learn."""
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if best is not None:
+        panel.axvline(best, color=MARK, linewidth=1, linestyle="--", label=f"best epoch ({best})")
+    heads = [epoch["epoch"] for epoch in epochs if epoch["phase"] == "head"]
+    if heads and heads[-1] < epochs[-1]["epoch"]:
+        panel.axvspan(0.5, heads[-1] + 0.5, color=QUIET, alpha=0.15, label="head alone", lw=0)
