@@ -1,7 +1,9 @@
 """The model file that describes itself: weights and all that is needed to use them alike.
 
-Layout of timm's ``local-dir:`` models (``model.safetensors`` beside ``config.json``), with our
-facts under the key ``roi_cls``. Nothing in it is pickled.
+``model.safetensors`` lies beside ``config.json``, which holds our facts under the key ``roi_cls``.
+A plain timm model is in timm's ``local-dir:`` layout; any other says in ``network`` how it is
+built (see ``kinds.py``). An ensemble has no weights of its own: its members, complete bundles, lie
+below ``members``. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -10,8 +12,8 @@ import hashlib
 import json
 import math
 import platform
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,14 +23,18 @@ from torch import nn
 from roi_cls.atomic import write_atomically
 from roi_cls.classifier.batch import Normalisation
 from roi_cls.classifier.checkpoint import save_weights
+from roi_cls.classifier.kinds import NAMELESS, PLAIN, describe, load_kind
 from roi_cls.data.labels import LabelSet
 from roi_cls.errors import BundleError, StorageError
 from roi_cls.roi import CropParams
 
-FORMAT = 1
+FORMAT = 2
 """Of the ``roi_cls`` part of config.json."""
 WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
+MEMBERS_NAME = "members"
+ENSEMBLE = "ensemble"
+"""The kind of a bundle that is the mean of its members."""
 _PACKAGES = ("roi-cls", "mediapipe", "opencv-contrib-python", "torch", "timm", "numpy", "pillow")
 
 
@@ -37,30 +43,51 @@ class ModelBundle:
     """A trained model's facts. The weights lie beside them and are loaded by ``load_model``."""
 
     model: str
-    """timm's name of the architecture."""
-    crop: CropParams
-    """The recipe; prediction crops by it and by nothing else."""
+    """Name of the architecture, mostly timm's."""
+    views: tuple[CropParams, ...]
+    """The recipes, one for each crop that it sees side by side; prediction crops by no other."""
     labels: LabelSet
     """Class names in output order, and the one that is looked for."""
     normalisation: Normalisation
     temperature: float
     """Logits are divided by it before the softmax."""
+    offsets: tuple[float, ...]
+    """Then added to them, one for each class; all 0: nothing was fitted."""
     threshold: float | None
     """Probability of the target from which it is the answer; None for three classes or more."""
     data_digest: str
     """Names the split it was trained on, see ``split_digest``."""
+    threshold_rule: str = "f1"
+    """By which the threshold was chosen on validation."""
+    abstain: float = 0.0
+    """Half the width of the band of probabilities in which an answer is told as unsure."""
+    mirror: bool = False
+    """Whether logits are the mean of those of the crop and of its mirror image."""
+    network: Mapping[str, Any] = field(default_factory=lambda: {"kind": PLAIN})
+    """How the model is built: its ``kind`` and that kind's arguments."""
     training: Mapping[str, Any] = field(default_factory=dict)
     """The settings it was trained with."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """Of the packages that decide pixels and scores."""
     weights_sha256: str = ""
-    """Of the weights file."""
+    """Of the weights file; of an ensemble, over its members' configurations."""
 
     def __post_init__(self) -> None:
+        if not self.views:
+            raise ValueError("views must name at least one crop recipe")
+        if not 0 <= self.abstain < 1:
+            raise ValueError(f"abstain must be from 0 to below 1, got {self.abstain}")
         if not (math.isfinite(self.temperature) and self.temperature > 0):
             raise ValueError(f"temperature must be above 0 and finite, got {self.temperature}")
+        if len(self.offsets) != len(self.labels.names) or not all(map(math.isfinite, self.offsets)):
+            raise ValueError(f"offsets must be finite, one per class, got {self.offsets}")
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise ValueError(f"threshold must be between 0 and 1, got {self.threshold}")
+
+    @property
+    def crop(self) -> CropParams:
+        """The recipe of the first view, whose faces and boxes are shown."""
+        return self.views[0]
 
 
 def package_versions() -> dict[str, str]:
@@ -75,36 +102,64 @@ def save_bundle(folder: Path, model: nn.Module, bundle: ModelBundle) -> None:
         StorageError: The disk is full or the folder cannot be written.
     """
     save_weights(folder / WEIGHTS_NAME, model)
-    side = bundle.crop.size_px
-    facts = {
+    network = describe(model)
+    kind = network["kind"]
+    bundle = replace(bundle, network=network, model=kind if kind in NAMELESS else bundle.model)
+    facts = to_facts(bundle, _digest(folder / WEIGHTS_NAME))
+    if kind == PLAIN:
+        _write_timm_config(folder, model, bundle, facts)
+    else:
+        write_config(folder, bundle, facts)
+
+
+def to_facts(bundle: ModelBundle, weights_sha256: str) -> dict[str, Any]:
+    """Return what config.json keeps of a bundle under the key ``roi_cls``."""
+    return {
         "format": FORMAT,
-        "crop": bundle.crop.to_dict(),
+        "network": dict(bundle.network),
+        "views": [view.to_dict() for view in bundle.views],
         "labels": list(bundle.labels.names),
         "target": bundle.labels.target,
         "normalisation": {"mean": bundle.normalisation.mean, "std": bundle.normalisation.std},
         "temperature": bundle.temperature,
+        "offsets": list(bundle.offsets),
         "threshold": bundle.threshold,
+        "threshold_rule": bundle.threshold_rule,
+        "abstain": bundle.abstain,
+        "mirror": bundle.mirror,
         "data_digest": bundle.data_digest,
         "training": dict(bundle.training),
         "versions": package_versions(),
-        "weights_sha256": _digest(folder / WEIGHTS_NAME),
+        "weights_sha256": weights_sha256,
     }
+
+
+def write_config(folder: Path, bundle: ModelBundle, facts: dict[str, Any]) -> None:
+    """Write the config.json of a model that timm alone cannot build. Raises ``StorageError``."""
+    names = list(bundle.labels.names)
+    config = {
+        "architecture": bundle.model,
+        "num_classes": len(names),
+        "label_names": names,
+        "roi_cls": facts,
+    }
+    write_atomically(folder / CONFIG_NAME, (json.dumps(config, indent=2) + "\n").encode())
+
+
+def _write_timm_config(
+    folder: Path, model: nn.Module, bundle: ModelBundle, facts: dict[str, Any]
+) -> None:
+    from timm.models._hub import save_config_for_hf
+
+    side, scale = bundle.crop.size_px, bundle.normalisation
+    model_config = {"label_names": list(bundle.labels.names), "roi_cls": facts}
     data_config = {
         "input_size": (3, side, side),
         "crop_pct": 1.0,
         "crop_mode": "squash",
-        "mean": bundle.normalisation.mean,
-        "std": bundle.normalisation.std,
+        "mean": scale.mean,
+        "std": scale.std,
     }
-    model_config = {"label_names": list(bundle.labels.names), "roi_cls": facts}
-    _write_config(folder, model, model_config, data_config)
-
-
-def _write_config(
-    folder: Path, model: nn.Module, model_config: dict[str, Any], data_config: dict[str, Any]
-) -> None:
-    from timm.models._hub import save_config_for_hf
-
     draft = folder / f".tmp-{CONFIG_NAME}"
     try:
         save_config_for_hf(model, str(draft), model_config=model_config, data_config=data_config)
@@ -129,18 +184,8 @@ def load_bundle(folder: Path) -> ModelBundle:
             f"Cannot use the model in {str(folder)!r}: its facts have format {found!r}, this "
             f"program reads {FORMAT}. Train again, or install the roi-cls that wrote it."
         )
-    weights = folder / WEIGHTS_NAME
-    if not weights.is_file():
-        raise BundleError(
-            f"Cannot use the model in {str(folder)!r}: {WEIGHTS_NAME} is missing. "
-            "Copy the whole folder again."
-        )
-    if _digest(weights) != facts.get("weights_sha256"):
-        raise BundleError(
-            f"Cannot use the model in {str(folder)!r}: {WEIGHTS_NAME} is not the file its "
-            f"{CONFIG_NAME} describes (its SHA-256 differs). Copy the whole folder again."
-        )
     bundle = _bundle_from(folder, str(config["architecture"]), facts)
+    _check_weights(folder, bundle)
     if config.get("num_classes") != len(bundle.labels.names):
         raise BundleError(
             f"Cannot use the model in {str(folder)!r}: it has {config.get('num_classes')} outputs "
@@ -149,11 +194,56 @@ def load_bundle(folder: Path) -> ModelBundle:
     return bundle
 
 
-def load_model(folder: Path) -> nn.Module:
-    """Return the bundle's model with its weights, in evaluation mode, on the CPU."""
-    from roi_cls.classifier.model import load_local_model
+def load_model(folder: Path, bundle: ModelBundle) -> nn.Module:
+    """Return the bundle's model with its weights, in evaluation mode, on the CPU.
 
-    return load_local_model(folder)
+    Args:
+        folder: Where the bundle lies.
+        bundle: Its facts, as ``load_bundle`` returned them.
+
+    Raises:
+        WeightsError: The weights do not fit the network that the facts describe.
+    """
+    if bundle.network["kind"] == PLAIN:
+        from roi_cls.classifier.model import load_local_model
+
+        return load_local_model(folder)
+    return load_kind(bundle.network, folder / WEIGHTS_NAME)
+
+
+def member_folders(folder: Path, bundle: ModelBundle) -> tuple[Path, ...]:
+    """Return where the members of an ensemble lie, in order; of another bundle, nothing."""
+    names = bundle.network.get(MEMBERS_NAME, ())
+    return tuple(folder / MEMBERS_NAME / str(name) for name in names)
+
+
+def digest_members(folders: Sequence[Path]) -> str:
+    """Return one digest over the members' config.json, each of which names its own weights.
+
+    Raises:
+        OSError: A member is not there.
+    """
+    digests = "".join(_digest(folder / CONFIG_NAME) for folder in folders)
+    return hashlib.sha256(digests.encode()).hexdigest()
+
+
+def _check_weights(folder: Path, bundle: ModelBundle) -> None:
+    """Raise ``BundleError`` unless the files of the model are the ones its facts name."""
+    is_ensemble = bundle.network.get("kind") == ENSEMBLE
+    what = f"{MEMBERS_NAME}/*/{CONFIG_NAME}" if is_ensemble else WEIGHTS_NAME
+    try:
+        members = member_folders(folder, bundle)
+        found = digest_members(members) if is_ensemble else _digest(folder / WEIGHTS_NAME)
+    except OSError as error:
+        raise BundleError(
+            f"Cannot use the model in {str(folder)!r}: {what} is missing. "
+            "Copy the whole folder again."
+        ) from error
+    if found != bundle.weights_sha256:
+        raise BundleError(
+            f"Cannot use the model in {str(folder)!r}: {what} is not the file its "
+            f"{CONFIG_NAME} describes (its SHA-256 differs). Copy the whole folder again."
+        )
 
 
 def _bundle_from(folder: Path, architecture: str, facts: dict[str, Any]) -> ModelBundle:
@@ -161,15 +251,20 @@ def _bundle_from(folder: Path, architecture: str, facts: dict[str, Any]) -> Mode
         scale = facts["normalisation"]
         return ModelBundle(
             model=architecture,
-            crop=CropParams.from_dict(facts["crop"]),
+            views=tuple(CropParams.from_dict(view) for view in facts["views"]),
             labels=LabelSet(tuple(facts["labels"]), facts["target"]),
             normalisation=Normalisation(tuple(scale["mean"]), tuple(scale["std"])),
             temperature=float(facts["temperature"]),
+            offsets=tuple(map(float, facts["offsets"])),
             threshold=None if facts["threshold"] is None else float(facts["threshold"]),
+            threshold_rule=str(facts["threshold_rule"]),
+            abstain=float(facts["abstain"]),
+            mirror=bool(facts["mirror"]),
+            network={"kind": facts["network"]["kind"], **facts["network"]},
             data_digest=str(facts["data_digest"]),
             training=facts["training"],
             versions=facts["versions"],
-            weights_sha256=facts["weights_sha256"],
+            weights_sha256=str(facts.get("weights_sha256")),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BundleError(
@@ -193,7 +288,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(config, dict) or "architecture" not in config:
         raise BundleError(
-            f"Cannot use the model in {str(folder)!r}: {CONFIG_NAME} describes no timm model. "
+            f"Cannot use the model in {str(folder)!r}: {CONFIG_NAME} describes no model. "
             "Give the folder of a run."
         )
     return config

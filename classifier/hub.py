@@ -8,6 +8,8 @@ import threading
 import urllib.error
 import urllib.request
 
+from roi_cls.errors import WeightsError
+
 DEFAULT_ENDPOINT = "https://huggingface.co"
 REMEDIES = (
     "--weights none (random weights; needs no network)",
@@ -53,3 +55,25 @@ def hub_failure(path: str = "", timeout: float = 6.0) -> str | None:
     thread.start()
     thread.join(timeout)
     return failure[0]
+
+
+def hub_error(name: str, failure: str) -> WeightsError:
+    """Return the error that says why a model's weights cannot be had, and what to do."""
+    remedies = "; ".join(f"({i}) {text}" for i, text in enumerate(REMEDIES, 1))
+    return WeightsError(
+        f"Cannot get the pretrained weights of {name!r} from the hub: {failure}. "
+        f"Choose: {remedies}."
+    )
+
+
+def is_cached(repository: str | None) -> bool:
+    """Whether the weights of a hub repository lie on this machine already."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if not repository:
+        return False
+    names = (
+        *("model.safetensors", "pytorch_model.bin"),
+        *("open_clip_model.safetensors", "open_clip_pytorch_model.bin"),
+    )
+    return any(isinstance(try_to_load_from_cache(repository, name), str) for name in names)

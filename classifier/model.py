@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import pickle
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,14 +11,9 @@ from safetensors import SafetensorError
 from torch import nn
 
 from roi_cls.classifier._torchvision import ensure_torchvision
-from roi_cls.classifier.hub import REMEDIES, hub_failure
+from roi_cls.classifier.hub import hub_error, hub_failure, is_cached
+from roi_cls.classifier.weights_file import find_weights, read_state
 from roi_cls.errors import ModelNameError, TrainingError, WeightsError
-
-_UNREADABLE = (
-    *(OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError),
-    SafetensorError,  # derives from Exception alone
-    *(AttributeError, TypeError),  # it holds something else than a state dict
-)
 
 ensure_torchvision()
 import timm  # noqa: E402  (timm imports torchvision)
@@ -38,7 +32,7 @@ def create_model(
 
     Args:
         name: Of timm's registry.
-        weights: ``hub``, ``none`` or a file with a state dict of this model.
+        weights: ``hub``, ``none``, a file with a state dict of this model, or a folder of such.
         classes: Outputs of the new head.
         size_px: Side of the crops it will see; models of a fixed size are built for it.
         drop_rate: Dropout before the head, 0 to 1.
@@ -51,7 +45,7 @@ def create_model(
     """
     check_model_name(name)
     arguments: dict[str, Any] = {"num_classes": classes, "drop_rate": drop_rate}
-    if _published(name).fixed_input_size:
+    if published(name).fixed_input_size:
         arguments["img_size"] = size_px
     if global_pool:
         arguments["global_pool"] = global_pool
@@ -75,9 +69,14 @@ def _build(name: str, weights: str, arguments: dict[str, Any]) -> nn.Module:
     elif weights == "hub":
         model = _from_hub(name, arguments)
     else:
-        model = _from_file(name, Path(weights), arguments)
+        model = _from_file(name, find_weights(name, weights), arguments)
     _quiet_head(model)
     return model
+
+
+def timm_model(name: str, **arguments: Any) -> nn.Module:
+    """Return timm's model with random weights."""
+    return timm.create_model(name, **arguments)
 
 
 def load_local_model(folder: Path) -> nn.Module:
@@ -139,7 +138,7 @@ def _from_hub(name: str, arguments: dict[str, Any]) -> nn.Module:
     # Of the client below the hub's own, httpx or requests: a broken transfer is not an OSError.
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # not re-exported
 
-    config = _published(name)
+    config = published(name)
     if not config.has_weights:
         raise WeightsError(
             f"Cannot get pretrained weights for {name!r}: none were published. "
@@ -147,45 +146,27 @@ def _from_hub(name: str, arguments: dict[str, Any]) -> nn.Module:
         )
     repository = config.hf_hub_id
     path = f"{repository}/resolve/main/model.safetensors" if repository else ""
-    failure = None if _is_cached(repository) else hub_failure(path)
+    failure = None if is_cached(repository) else hub_failure(path)
     if failure is None:
         try:
             return timm.create_model(name, pretrained=True, **arguments)
         except (OSError, RuntimeError, HTTPError) as error:
             failure = _first_line(error)
-    remedies = "; ".join(f"({i}) {text}" for i, text in enumerate(REMEDIES, 1))
-    raise WeightsError(
-        f"Cannot get the pretrained weights of {name!r} from the hub: {failure}. "
-        f"Choose: {remedies}."
-    )
+    raise hub_error(name, failure)
 
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
 
 
-def _published(name: str) -> PretrainedCfg:
+def published(name: str) -> PretrainedCfg:
     """Return what timm knows of the model's published weights; an empty record if it has none."""
     return timm.get_pretrained_cfg(name) or PretrainedCfg()
 
 
-def _is_cached(repository: str | None) -> bool:
-    from huggingface_hub import try_to_load_from_cache
-
-    if not repository:
-        return False
-    names = ("model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors")
-    return any(isinstance(try_to_load_from_cache(repository, name), str) for name in names)
-
-
 def _from_file(name: str, path: Path, arguments: dict[str, Any]) -> nn.Module:
-    if not path.is_file():
-        raise WeightsError(
-            f"Cannot load the weights {str(path)!r}: there is no such file. "
-            "Give --weights hub, none, or the path of a .safetensors or .pth file."
-        )
     model = timm.create_model(name, **arguments)
-    state = _read_state(path)
+    state = read_state(path)
     head = {f"{part}." for part in _head_names(model)}
     body = {key: value for key, value in state.items() if not key.startswith(tuple(head))}
     wanted = {key for key in model.state_dict() if not key.startswith(tuple(head))}
@@ -201,21 +182,6 @@ def _from_file(name: str, path: Path, arguments: dict[str, Any]) -> nn.Module:
             "only the position embeddings differ, use the --size it was trained with."
         ) from error
     return model
-
-
-def _read_state(path: Path) -> dict[str, torch.Tensor]:
-    from timm.models import load_state_dict
-
-    try:
-        return cast(
-            dict[str, torch.Tensor],
-            load_state_dict(str(path), use_ema=True, weights_only=True),
-        )
-    except _UNREADABLE as error:
-        raise WeightsError(
-            f"Cannot load the weights {str(path)!r}: they are neither safetensors nor a plain "
-            f"torch state dict ({type(error).__name__}). Files that hold code are refused."
-        ) from error
 
 
 def _head_names(model: nn.Module) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,22 +11,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from roi_cls.classifier.bundle import load_bundle, load_model
 from roi_cls.classifier.config import Aggregate, Device
-from roi_cls.classifier.decision import decide
+from roi_cls.classifier.decision import decide, is_unsure
 from roi_cls.classifier.device import choose_backend
+from roi_cls.classifier.loaded import load_any
 from roi_cls.classifier.run_folder import RunFolder
-from roi_cls.classifier.score import BATCH_SIZE, compute_logits, to_probabilities
+from roi_cls.classifier.score import BATCH_SIZE
+from roi_cls.classifier.view_cropper import ViewCropper
 from roi_cls.closing import Closing
 from roi_cls.errors import BundleError, ImageReadError, NoFaceError
 from roi_cls.location import as_path
 from roi_cls.roi import CropParams
-from roi_cls.roi.crop import Crops, make_crops
-from roi_cls.roi.detector import FaceDetector
+from roi_cls.roi.crop import Crops
 from roi_cls.roi.image import read_bytes
 from roi_cls.roi.params import MAX_PIXELS, FaceChoice
 from roi_cls.roi.picture import Picture
-from roi_cls.roi.recipe import open_recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,24 +97,21 @@ class Predictor(Closing):
             BundleError, DetectorModelError, WeightsError: The run cannot be used here, or looks at
                 no face.
         """
-        self.bundle = load_bundle(run.path)
-        if face and self.bundle.crop.crop == "full":
+        # Scores are computed in fp32 wherever they are shown or stored: bf16 moves them by 1e-2.
+        self._backend = choose_backend(device, "fp32")
+        self._model = load_any(run.path, self._backend.device)
+        self.bundle = self._model.bundle
+        if face and all(view.crop == "full" for view in self._model.views):
             raise BundleError(
                 f"Cannot choose a face (--face {face}): run {run.path.name!r} was trained on whole "
                 "pictures and looks for no face. Leave --face out, or name another --run."
             )
-        # Scores are computed in fp32 wherever they are shown or stored: bf16 moves them by 1e-2.
-        self._backend = choose_backend(device, "fp32")
-        self._model = load_model(run.path).to(self._backend.device)
         self._max_pixels = max_pixels
         self._aggregate = aggregate
-        self._crop_params: CropParams = replace(
-            self.bundle.crop, face=face or self.bundle.crop.face
-        )
-        self.detector: FaceDetector | None = None
-        if self.bundle.crop.crop == "face":
-            recipe = open_recipe(self._crop_params, detector_model, (run.detector,))
-            self.detector = recipe.open_detector()
+        views = tuple(_facing(view, face) for view in self._model.views)
+        _check_same_faces(run, views)
+        self._shown = next((i for i, view in enumerate(views) if view.crop == "face"), 0)
+        self._cropper = ViewCropper(views, detector_model, (run.detector,))
 
     def predict(
         self, sources: Iterable[Source], batch_size: int = BATCH_SIZE
@@ -133,48 +129,60 @@ class Predictor(Closing):
             yield from self._predict_batch(batch)
 
     def close(self) -> None:
-        """Free the detector."""
-        if self.detector is not None:
-            self.detector.close()
+        """Free the detectors."""
+        self._cropper.close()
 
     def _predict_batch(self, sources: tuple[Source, ...]) -> list[Prediction]:
         crops = [self._crop(source) for source in sources]
-        usable = [crop.pixels for crop in crops if isinstance(crop, Crops)]
-        pixels = np.concatenate(usable) if usable else np.empty((0, 1, 1, 3), np.uint8)
-        scores = iter(self._score(pixels) if len(pixels) else ())
+        usable = [views for views in crops if not isinstance(views, str) and self._faces(views)]
+        pixels = [
+            np.concatenate([_for_each(views[i].pixels, self._faces(views)) for views in usable])
+            for i in range(len(self._cropper.views) if usable else 0)
+        ]
+        scores = iter(self._score(pixels) if usable else ())
         return [
-            self._answer(source, crop, np.array([next(scores) for _ in crop.pixels]))
-            if isinstance(crop, Crops)
-            else Prediction(source.path, "error", crop)
-            for source, crop in zip(sources, crops, strict=True)
+            Prediction(source.path, "error", views)
+            if isinstance(views, str)
+            else self._answer(
+                source,
+                views[self._shown],
+                np.array([next(scores) for _ in range(self._faces(views))]),
+            )
+            for source, views in zip(sources, crops, strict=True)
         ]
 
-    def _crop(self, source: Source) -> Crops | str:
-        """Return the crops, or why there are none."""
+    def _faces(self, views: tuple[Crops, ...]) -> int:
+        """Return how many crops of the picture are scored: one for each face that is shown.
+
+        None, where a view has none: the picture is judged by all of its views or not at all.
+        """
+        return len(views[self._shown].pixels) if all(len(view.pixels) for view in views) else 0
+
+    def _crop(self, source: Source) -> tuple[Crops, ...] | str:
+        """Return the crops of each view, or why there are none."""
         try:
             data = read_bytes(as_path(source.path)) if source.data is None else source.data
-            picture = Picture(data, source.path, max_pixels=self._max_pixels)
-            return make_crops(picture, self._crop_params, self.detector)
+            return self._cropper.crop(Picture(data, source.path, max_pixels=self._max_pixels))
         except (ImageReadError, NoFaceError) as error:
             return str(error)
 
-    def _score(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-        logits = compute_logits(self._model, pixels, self.bundle.normalisation, self._backend)
-        return to_probabilities(logits, self.bundle.temperature)
+    def _score(self, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
+        return self._model.probabilities(pixels, self._backend)
 
     def _answer(self, source: Source, crops: Crops, scores: NDArray[np.float64]) -> Prediction:
         plan = crops.plan
-        if not plan.cuts:
+        if not len(scores):
             return Prediction(
                 source.path, "skipped", reason=plan.reason, face_score=plan.best_score
             )
         together, first = self._aggregate_scores(scores)
         face = plan.cuts[first].face
-        is_per_face = self._crop_params.face == "all" and plan.source == "face"
+        is_per_face = self._cropper.views[self._shown].face == "all" and plan.source == "face"
         return Prediction(
             path=source.path,
             status="ok",
             **self._decide(together),
+            unsure=self._is_unsure(together),
             source=plan.source,
             reason=plan.reason,
             box=face.box.xyxy if face else None,
@@ -196,6 +204,11 @@ class Predictor(Closing):
         first = int(scores[:, self.bundle.labels.target_index].argmax())
         return scores[first], first
 
+    def _is_unsure(self, scores: NDArray[np.float64]) -> bool:
+        bundle = self.bundle
+        target = bundle.labels.target_index
+        return bool(is_unsure(scores[None], target, bundle.threshold, bundle.abstain)[0])
+
     def _decide(self, scores: NDArray[np.float64]) -> dict[str, Any]:
         labels = self.bundle.labels
         answer = int(decide(scores[None], labels.target_index, self.bundle.threshold)[0])
@@ -204,3 +217,22 @@ class Predictor(Closing):
             "score": float(scores[answer]),
             "probabilities": {n: float(p) for n, p in zip(labels.names, scores, strict=True)},
         }
+
+
+def _facing(view: CropParams, face: FaceChoice | None) -> CropParams:
+    return replace(view, face=face) if face and view.crop == "face" else view
+
+
+def _check_same_faces(run: RunFolder, views: Sequence[CropParams]) -> None:
+    """Raise ``BundleError`` where each face is asked for, and the views may not see the same."""
+    ways = {(v.detector_digest, v.min_face_px) for v in views if v.crop == "face"}
+    if len(ways) > 1 and any(view.face == "all" for view in views):
+        raise BundleError(
+            f"Cannot look at every face (--face all): the members of run {run.path.name!r} find "
+            "faces in different ways. Leave --face out, or name another --run."
+        )
+
+
+def _for_each(pixels: NDArray[np.uint8], faces: int) -> NDArray[np.uint8]:
+    """Return the crops of a view, a whole picture once for each face it is judged with."""
+    return pixels if len(pixels) == faces else np.repeat(pixels, faces, axis=0)

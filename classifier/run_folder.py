@@ -36,6 +36,21 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def curves(self) -> Path:
+        """The epochs as a picture."""
+        return self.path / "curves.png"
+
+    @property
+    def record(self) -> Path:
+        """How the run came about: versions, code, machine, time, memory."""
+        return self.path / "record.json"
+
+    @property
+    def tensorboard(self) -> Path:
+        """The epochs for TensorBoard, where it was asked for."""
+        return self.path / "tensorboard"
+
+    @property
     def checkpoint(self) -> Path:
         """State to resume from; gone when the run is finished."""
         return self.path / "checkpoint.safetensors"
@@ -56,6 +71,16 @@ class RunFolder:
         return self.path / "scores_validation.csv"
 
     @property
+    def oof_scores(self) -> Path:
+        """Out-of-fold scores: each picture's by models that did not learn from it (``--folds``)."""
+        return self.path / "scores_oof.csv"
+
+    @property
+    def members(self) -> Path:
+        """The models of an ensemble, each a run of its own."""
+        return self.path / "members"
+
+    @property
     def test_scores(self) -> Path:
         """Scores of the pictures last evaluated."""
         return self.path / "scores_test.csv"
@@ -64,6 +89,21 @@ class RunFolder:
     def evaluation(self) -> Path:
         """The last evaluation."""
         return self.path / "evaluation.json"
+
+    @property
+    def mistakes(self) -> Path:
+        """The pictures last evaluated that were answered wrongly."""
+        return self.path / "mistakes.csv"
+
+    @property
+    def mistake_sheet(self) -> Path:
+        """The same as a page of crops; missing where there was no mistake."""
+        return self.path / "mistakes.jpg"
+
+    @property
+    def test_openings(self) -> Path:
+        """A line for each time that the run was scored on labelled pictures."""
+        return self.path / "test_openings.jsonl"
 
     @property
     def is_finished(self) -> bool:

@@ -7,17 +7,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from roi_cls.cache import CropRecord, CropResult
-from roi_cls.cache.builder import DetectorOpener
 from roi_cls.cache.options import BuildOptions
-from roi_cls.data.crops import CropArray, check_cropped, crop_samples, load_crops
+from roi_cls.data.crops import CropArray, check_cropped, crop_views, load_views
+from roi_cls.data.fingerprint_store import take_fingerprints
+from roi_cls.data.group import group_samples
 from roi_cls.data.labels import LabelSet, choose_labels
+from roi_cls.data.near import find_near_duplicates
 from roi_cls.data.sample import Sample
 from roi_cls.data.split import Split, SplitParams, split_samples
 from roi_cls.data.table import split_digest
 from roi_cls.errors import DataError
 from roi_cls.roi import CropParams
+from roi_cls.roi.recipe import Recipe
 
 _RANK = {"train": 0, "validation": 1, "test": 2}
 
@@ -45,18 +49,40 @@ class TrainingData:
     """Of the split."""
     records: tuple[CropRecord, ...]
     """A row for each picture, also for those in error: they are in a part, and in no array."""
+    views: tuple[CropParams, ...]
+    """The recipes of the crops, one for each view of a picture."""
+    source: Path
+    """Folder or table that the pictures came from."""
+    near: tuple[tuple[int, ...], ...] = ()
+    """Groups of places in ``records`` whose pictures look alike."""
 
     @property
     def errors(self) -> tuple[CropRecord, ...]:
         """Rows of the pictures without a crop."""
         return tuple(record for record in self.records if record.status == "error")
 
+    def divide(self, is_validation: NDArray[np.bool_]) -> TrainingData:
+        """Return the same pictures with other training and validation parts, for cross-validation.
+
+        Args:
+            is_validation: For each picture of ``train`` and then of ``validation``, whether it is
+                in the new validation part.
+
+        Raises:
+            DataError: A class cannot be learned from the new parts.
+        """
+        both = _join(self.train, self.validation)
+        train = _pick(both, np.flatnonzero(~is_validation))
+        validation = _pick(both, np.flatnonzero(is_validation))
+        _check_classes(self.labels, train, validation)
+        return replace(self, train=train, validation=validation)
+
 
 def load_training_data(
+    source: Path,
     samples: Sequence[Sample],
     splitting: Splitting,
-    crop: CropParams,
-    open_detector: DetectorOpener,
+    views: Sequence[Recipe],
     options: BuildOptions,
     on_crop: Callable[[CropResult, int], None] = lambda result, total: None,
 ) -> TrainingData:
@@ -68,32 +94,68 @@ def load_training_data(
     Raises:
         DataError: A class or a part cannot be made.
     """
+    samples = group_samples(samples, splitting.params.group_regex, splitting.root)
     labels = choose_labels(samples, splitting.target)
-    records = crop_samples(
-        samples, crop, open_detector, options, lambda result: on_crop(result, len(samples))
-    )
+    total = len(samples) * len(views)
+    rows = crop_views(samples, views, options, lambda result: on_crop(result, total))
+    records = rows[0]
     check_cropped(records)
     digests = [record.sha256 or "" for record in records]
-    split = _without_leaks(_split(samples, records, splitting.params), digests)
+    near = _find_near(samples, digests, options) if splitting.params.near_duplicates else ()
+    split = _without_leaks(_split(samples, records, splitting.params, near), digests)
     digest = split_digest(split.samples, splitting.root, digests)
 
     def load(part: str) -> CropArray:
-        rows = zip(split.samples, records, strict=True)
-        chosen = [(s, r) for s, r in rows if s.split == part and r.status == "ok"]
-        return load_crops(
-            [s for s, _ in chosen], [r for _, r in chosen], labels, crop, open_detector, options
-        )
+        places = [
+            i
+            for i, (sample, record) in enumerate(zip(split.samples, records, strict=True))
+            if sample.split == part and record.status == "ok"
+        ]
+        chosen = [[of_view[i] for i in places] for of_view in rows]
+        return load_views([split.samples[i] for i in places], chosen, labels, views, options)
 
     train, validation = load("train"), load("validation")
     _check_classes(labels, train, validation)
-    return TrainingData(labels, train, validation, split, digest, records)
+    recipes = tuple(view.params for view in views)
+    return TrainingData(
+        labels, train, validation, split, digest, records, recipes, source, tuple(near)
+    )
 
 
-def _split(samples: Sequence[Sample], records: Sequence[CropRecord], params: SplitParams) -> Split:
+def _find_near(
+    samples: Sequence[Sample], digests: Sequence[str], options: BuildOptions
+) -> tuple[tuple[int, ...], ...]:
+    prints = take_fingerprints([sample.path for sample in samples], digests, options)
+    return find_near_duplicates(prints)
+
+
+def _join(one: CropArray, other: CropArray) -> CropArray:
+    return CropArray(
+        np.concatenate([one.pixels, other.pixels]),
+        np.concatenate([one.labels, other.labels]),
+        one.records + other.records,
+    )
+
+
+def _pick(crops: CropArray, rows: NDArray[np.int64]) -> CropArray:
+    records = tuple(crops.records[i] for i in rows)
+    return CropArray(crops.pixels[rows], crops.labels[rows], records)
+
+
+def _split(
+    samples: Sequence[Sample],
+    records: Sequence[CropRecord],
+    params: SplitParams,
+    near: Sequence[Sequence[int]],
+) -> Split:
     """Return every sample with its part; those in error do not count towards a part's shares."""
     usable = [i for i, record in enumerate(records) if record.status == "ok"]
+    new = {place: i for i, place in enumerate(usable)}
     made = split_samples(
-        [samples[i] for i in usable], params, [records[i].sha256 or "" for i in usable]
+        [samples[i] for i in usable],
+        params,
+        [records[i].sha256 or "" for i in usable],
+        [[new[i] for i in group if i in new] for group in near],
     )
     placed = dict(zip(usable, made.samples, strict=True))
     makes_test = params.test_share > 0 and all(sample.split != "test" for sample in samples)

@@ -27,11 +27,18 @@ from roi_cls.roi import CropParams
 
 BUNDLE = ModelBundle(
     model="test_efficientnet",
-    crop=CropParams(detector_sha256=("ab", "cd"), margin=0.1, size_px=32, align=True),
+    views=(
+        CropParams(detector_sha256=("ab", "cd"), margin=0.1, size_px=32, align=True),
+        CropParams(crop="full", size_px=48),
+    ),
     labels=LabelSet(("zwei", "eins"), "eins"),
     normalisation=Normalisation((0.1, 0.2, 0.3), (0.4, 0.5, 0.6)),
     temperature=0.1 + 0.2,
+    offsets=(-1 / 3, 0.0),
     threshold=1 / 3,
+    threshold_rule="recall>=0.8",
+    abstain=0.05,
+    mirror=True,
     data_digest="ff",
     training={"source": "somewhere", "config": {"lr": 1e-3}, "label_names": None},
 )
@@ -67,7 +74,7 @@ def test_every_field_is_read_back(saved: tuple[Path, nn.Module], threshold: floa
 @pytest.mark.parametrize("name", ["test_efficientnet", "test_vit"])
 def test_timm_reads_the_folder_with_its_label_names(tmp_path: Path, name: str) -> None:
     model = create_model(name, "none", 2, 64)
-    bundle = replace(BUNDLE, model=name, crop=CropParams(size_px=64))
+    bundle = replace(BUNDLE, model=name, views=(CropParams(size_px=64),))
     save_bundle(tmp_path, model, bundle)
     timm = importlib.import_module("timm")  # not above: torchvision is made importable first
     read = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
@@ -91,9 +98,9 @@ def test_nothing_pickled_is_loaded_even_if_it_lies_there(
     monkeypatch.setattr(pickle, "load", refuse)
     monkeypatch.setattr(pickle, "loads", refuse)
     monkeypatch.setattr(torch, "load", refuse)
-    load_bundle(folder)
+    bundle = load_bundle(folder)
     images = torch.randn(2, 3, 32, 32)
-    assert torch.equal(load_model(folder)(images), model(images))
+    assert torch.equal(load_model(folder, bundle)(images), model(images))
 
 
 Tamper = Callable[[Path, dict[str, Any]], None]
@@ -115,11 +122,23 @@ def _weights(folder: Path, config: dict[str, Any]) -> None:
         (lambda d, c: c["roi_cls"].pop("temperature"), "is damaged (KeyError: 'temperature')"),
         (lambda d, c: c["roi_cls"].update(temperature=0), "temperature must be above 0"),
         (lambda d, c: c["roi_cls"].update(temperature=float("nan")), "temperature must be above 0"),
+        (lambda d, c: c["roi_cls"].update(offsets=[0]), "offsets must be finite, one per class"),
+        (
+            lambda d, c: c["roi_cls"].update(offsets=[0, float("inf")]),
+            "offsets must be finite, one per class, got (0.0, inf)",
+        ),
+        (lambda d, c: c["roi_cls"].pop("mirror"), "is damaged (KeyError: 'mirror')"),
+        (lambda d, c: c["roi_cls"].update(abstain=1), "abstain must be from 0 to below 1"),
+        (lambda d, c: c["roi_cls"].update(views=[]), "views must name at least one crop recipe"),
+        (lambda d, c: c["roi_cls"].update(network={}), "is damaged (KeyError: 'kind')"),
         (lambda d, c: c["roi_cls"].update(threshold=2), "threshold must be between 0 and 1"),
         (lambda d, c: c["roi_cls"].update(target="drei"), "target must be one of"),
-        (lambda d, c: c["roi_cls"].update(labels=["a", "eins", "c"]), "it has 2 outputs for 3"),
+        (
+            lambda d, c: c["roi_cls"].update(labels=["a", "eins", "c"], offsets=[0, 0, 0]),
+            "it has 2 outputs for 3",
+        ),
         (lambda d, c: c["roi_cls"].update(labels=None), "is damaged (TypeError: "),
-        (lambda d, c: c["roi_cls"].update(crop=[]), "is damaged (AttributeError: "),
+        (lambda d, c: c["roi_cls"].update(views=[[]]), "is damaged (AttributeError: "),
         (lambda d, c: c["roi_cls"]["normalisation"].update(std=[0, 0, 0]), "std above 0"),
         (lambda d, c: c["roi_cls"].update(normalisation=[]), "is damaged (TypeError: "),
     ],
@@ -137,7 +156,7 @@ def test_changed_folder_is_told(saved: tuple[Path, nn.Module], tamper: Tamper, w
 
 
 @pytest.mark.parametrize(
-    ("facts", "found"), [(None, "None"), ({"format": 2}, "2"), ("text", "None")]
+    ("facts", "found"), [(None, "None"), ({"format": 1}, "1"), ("text", "None")]
 )
 def test_other_format_is_told(saved: tuple[Path, nn.Module], facts: object, found: str) -> None:
     folder, _ = saved
@@ -148,7 +167,7 @@ def test_other_format_is_told(saved: tuple[Path, nn.Module], facts: object, foun
         load_bundle(folder)
     assert str(caught.value) == (
         f"Cannot use the model in {str(folder)!r}: its facts have format {found}, this "
-        "program reads 1. Train again, or install the roi-cls that wrote it."
+        "program reads 2. Train again, or install the roi-cls that wrote it."
     )
 
 
@@ -160,7 +179,7 @@ def test_config_that_is_none_is_told(saved: tuple[Path, nn.Module], text: str) -
         load_bundle(folder)
     message = str(caught.value)
     if text in ("[]", "{}"):
-        why = "config.json describes no timm model. Give the folder of a run."
+        why = "config.json describes no model. Give the folder of a run."
         assert message == f"Cannot use the model in {str(folder)!r}: {why}"
     else:
         assert "config.json cannot be read (" in message

@@ -164,7 +164,8 @@ def test_absent_file_is_told(tmp_path: Path) -> None:
         create_model(NAME, str(path), 2, 32)
     assert str(caught.value) == (
         f"Cannot load the weights {str(path)!r}: there is no such file. "
-        "Give --weights hub, none, or the path of a .safetensors or .pth file."
+        "Give --weights hub, none, or the path of a .safetensors or .pth file, or of a folder "
+        "with such files."
     )
 
 
@@ -203,7 +204,7 @@ def test_vit_from_a_file_keeps_its_positions_or_says_that_it_cannot(tmp_path: Pa
 
 
 def test_hub_that_cannot_be_reached_names_three_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_module, "_is_cached", lambda repository: False)
+    monkeypatch.setattr(model_module, "is_cached", lambda repository: False)
     monkeypatch.setattr(model_module, "hub_failure", lambda path: f"no answer to {path}")
     with pytest.raises(WeightsError) as caught:
         create_model(NAME, "hub", 2, 32)
@@ -241,7 +242,7 @@ def test_download_that_breaks_is_told_on_one_line(
     def fail(*args: object, **kwargs: object) -> None:
         raise errors[kind](text)
 
-    monkeypatch.setattr(model_module, "_is_cached", lambda repository: True)
+    monkeypatch.setattr(model_module, "is_cached", lambda repository: True)
     monkeypatch.setattr("timm.create_model", fail)
     with pytest.raises(WeightsError) as caught:
         create_model(NAME, "hub", 2, 32)
@@ -258,7 +259,7 @@ def test_hub_weights_are_asked_of_timm(monkeypatch: pytest.MonkeyPatch) -> None:
         return model
 
     monkeypatch.setattr(model_module, "hub_failure", lambda path: None)
-    monkeypatch.setattr(model_module, "_is_cached", lambda repository: False)
+    monkeypatch.setattr(model_module, "is_cached", lambda repository: False)
     monkeypatch.setattr("timm.create_model", create)
     create_model(f"{NAME}.r160_in1k", "hub", 2, 32)
     assert asked == [{"name": f"{NAME}.r160_in1k", "pretrained": True}]
@@ -278,10 +279,10 @@ def test_weights_in_the_cache_need_no_hub(monkeypatch: pytest.MonkeyPatch) -> No
         "huggingface_hub.try_to_load_from_cache",
         lambda repository, name: "path" if name == "pytorch_model.bin" else None,
     )
-    assert model_module._is_cached("timm/x")
+    assert model_module.is_cached("timm/x")
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *a: None)
-    assert not model_module._is_cached("timm/x")
-    assert not model_module._is_cached(None)
+    assert not model_module.is_cached("timm/x")
+    assert not model_module.is_cached(None)
 
 
 def test_folder_without_a_model_is_told(tmp_path: Path) -> None:

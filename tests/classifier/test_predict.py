@@ -101,7 +101,11 @@ def test_detector_is_asked_for_by_the_bundles_hashes_and_closed(
     toy_run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = json.loads((toy_run.path / "config.json").read_text())
-    config["roi_cls"]["crop"] |= {"crop": "face", "detector_sha256": ["ab"], "detector": "short"}
+    config["roi_cls"]["views"][0] |= {
+        "crop": "face",
+        "detector_sha256": ["ab"],
+        "detector": "short",
+    }
     for path in toy_run.path.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "config.json").write_text(json.dumps(config))

@@ -1,12 +1,7 @@
 """Whole runs on toy folders: what they leave, refuse, and go on with after a kill."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -41,7 +36,8 @@ def _metrics(folder: Path) -> list[dict[str, Any]]:
 
 def test_run_leaves_what_its_folder_promises(toy_run: RunFolder) -> None:
     assert sorted(path.name for path in toy_run.path.iterdir() if path.suffix != ".csv") == [
-        *("config.json", "crops.jsonl", "metrics.jsonl", "model.safetensors", "settings.json")
+        *("config.json", "crops.jsonl", "curves.png", "metrics.jsonl", "model.safetensors"),
+        *("record.json", "settings.json"),
     ]
     assert toy_run.split.is_file()
     assert toy_run.validation_scores.is_file()
@@ -294,44 +290,6 @@ def test_face_run_keeps_its_detector_and_predicts_by_its_margin(
         assert predictor.bundle.crop.margin == 0.1
         (row,) = predictor.predict([Source(str(source / "red" / "00.png"))])
     assert (row.source, row.box, row.faces) == ("face", (16.0, 16.0, 48.0, 48.0), 1)
-
-
-def _arguments(source: Path, folder: Path, name: str) -> list[str]:
-    return [
-        *("train", str(source), "--run", name),
-        *("--runs", str(folder), "--cache", str(folder / "cache"), "--workers", "0"),
-        *("--crop", "full", "--size", "32", "--model", "test_efficientnet", "--weights", "none"),
-        *("--epochs", "6", "--head-epochs", "2", "--device", "cpu", "--precision", "fp32"),
-        *("--batch-size", "4"),
-    ]
-
-
-@pytest.mark.slow
-def test_killed_training_resumes_bit_for_bit(
-    tmp_path: Path, draw_set: DrawSet, command: Callable[..., subprocess.CompletedProcess[str]]
-) -> None:
-    source = draw_set(tmp_path / "set", red=20, blue=20)
-    runs = tmp_path / "runs"
-    words = [sys.executable, "-m", "roi_cls", *_arguments(source, runs, "cut")]
-    cut = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    checkpoint = runs / "cut" / "checkpoint.safetensors"
-    deadline = time.monotonic() + 60
-    while not checkpoint.exists() and cut.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.002)
-    os.kill(cut.pid, signal.SIGKILL)
-    assert cut.wait() == -signal.SIGKILL
-    assert checkpoint.exists()
-    assert not RunFolder(runs / "cut").is_finished
-    for arguments in (
-        [*_arguments(source, runs, "cut"), "--resume"],
-        _arguments(source, runs, "whole"),
-    ):
-        done = command(*arguments)
-        assert done.returncode == 0, done.stderr
-    for name in ("model.safetensors", "split.csv", "scores_validation.csv"):
-        assert (runs / "cut" / name).read_bytes() == (runs / "whole" / name).read_bytes(), name
-    assert _metrics(runs / "cut") == _metrics(runs / "whole")
-    assert not checkpoint.exists()
 
 
 def test_bytes_in_training_and_test_are_not_trained_on(

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ from PIL import Image
 
 from roi_cls.classifier.predict import Predictor
 from roi_cls.classifier.run_folder import RunFolder
-from roi_cls.classifier.score import compute_logits
 from roi_cls.classifier.train_run import Observers, TrainJob, train_run
 from roi_cls.classifier.verify import TOLERANCE, verify_run
 from roi_cls.data.table import read_split
@@ -93,12 +92,14 @@ def test_changed_picture_is_told(run: RunFolder, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda facts: facts["crop"].update(margin=0.6),
+        lambda facts: facts["views"][0].update(margin=0.6),
         lambda facts: facts["normalisation"].update(mean=[0.1, 0.1, 0.1]),
         lambda facts: facts["labels"].reverse(),
         lambda facts: facts.update(temperature=3.0),
+        lambda facts: facts.update(offsets=[0.5, 0.0]),
+        lambda facts: facts.update(mirror=True),
     ],
-    ids=["margin", "normalisation", "label order", "temperature"],
+    ids=["margin", "normalisation", "label order", "temperature", "offsets", "mirror"],
 )
 def test_changed_facts_are_told(run: RunFolder, change: Callable[[dict[str, Any]], object]) -> None:
     _edit(run, change)
@@ -109,11 +110,8 @@ def test_changed_facts_are_told(run: RunFolder, change: Callable[[dict[str, Any]
 def test_scores_that_are_no_numbers_never_pass(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def lose(self: Predictor, pixels: np.ndarray) -> np.ndarray:
-        logits = compute_logits(
-            self._model, pixels, self.bundle.normalisation, self._backend
-        ).astype(np.float64)
-        return logits * np.nan
+    def lose(self: Predictor, pixels: Sequence[np.ndarray]) -> np.ndarray:
+        return np.full((len(pixels[0]), 2), np.nan)
 
     monkeypatch.setattr(Predictor, "_score", lose)
     with pytest.raises(VerificationError, match="the scores of 4 of 4 validation pictures differ"):

@@ -1,0 +1,164 @@
+"""Any set of recipes on the same pictures, split and budget: one table, and no gap in it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+from typing import Literal
+
+from roi_cls.classifier.budget import Budget
+from roi_cls.classifier.comparison import Comparison, SystemResult
+from roi_cls.classifier.fusion import class_indices
+from roi_cls.classifier.seed_mean import SeedScores, measure_majority, measure_seeds
+from roi_cls.classifier.train_run import Observers
+from roi_cls.classifier.training_recipe import TrainingRecipe
+from roi_cls.classifier.trial import Bench, Trial, check_same_data, run_trial
+from roi_cls.data.table import read_split
+from roi_cls.errors import RoiClsError, StorageError, TrainingError, WeightsError
+
+MissingWeights = Literal["skip", "random"]
+
+
+def compare(
+    bench: Bench,
+    recipes: Sequence[TrainingRecipe],
+    observers: Observers,
+    missing_weights: MissingWeights = "skip",
+    on_result: Callable[[SystemResult], None] = lambda result: None,
+) -> Comparison:
+    """Train and test every recipe that can be run here; finished runs are used as they are.
+
+    Args:
+        bench: Data, folder and budget.
+        recipes: Of different names.
+        observers: Who is told.
+        missing_weights: Where a recipe's weights cannot be had: ``skip`` it, with the reason in
+            place of a result, or start from ``random`` ones.
+        on_result: Called with each result as it comes.
+
+    Raises:
+        TrainingError: None of them can be run, or their pictures are not the same.
+        StorageError: The disk is full.
+    """
+    trials: dict[str, tuple[Trial, ...]] = {}
+    results = []
+    for recipe in recipes:
+        result = _run(bench, recipe, observers, missing_weights, trials)
+        on_result(result)
+        results.append(result)
+    if not trials:
+        raise TrainingError(
+            f"Cannot compare: none of the {len(recipes)} systems could be run. "
+            f"{results[0].name}: {results[0].reason}"
+        )
+    check_same_data({name: runs[0] for name, runs in trials.items()})
+    return summarise(next(iter(trials.values()))[0], results, bench.budget)
+
+
+def summarise(first: Trial, results: Sequence[SystemResult], budget: Budget) -> Comparison:
+    """Return the comparison of results on the pictures of their ``first`` trial."""
+    labels = first.labels
+    majority = str(first.training["majority_label"])
+    truth = class_indices(first.table, labels)
+    return Comparison(
+        target=labels.target,
+        majority_label=majority,
+        counts=_count(first),
+        data_digest=first.data_digest,
+        budget=budget.to_dict(),
+        majority=measure_majority(truth, labels.index(majority), labels.names, labels.target_index),
+        results=tuple(results),
+    )
+
+
+def run_seeds(
+    bench: Bench, name: str, recipe: TrainingRecipe, observers: Observers
+) -> tuple[Trial, ...]:
+    """Return the trials of a system, one for each of the budget's seeds."""
+    trials, seeds = [], bench.budget.seeds
+    for repeat in range(seeds):
+        # The seeds of an ensemble over seeds do not overlap with those of its repetition.
+        seed = recipe.config.seed + repeat * recipe.seeds
+        folder = name if seeds == 1 else f"{name}/seed-{seed}"
+        observers.on_note(f"{name}: {_what(recipe)}{f', seed {seed}' if seeds > 1 else ''}")
+        trials.append(run_trial(bench, folder, recipe.changed({"seed": seed}), observers))
+    return tuple(trials)
+
+
+def measure_trials(name: str, recipe: TrainingRecipe, trials: Sequence[Trial]) -> SystemResult:
+    """Return how a system fared over its seeds, and what it cost."""
+    first = trials[0]
+    scores = [SeedScores(trial.table.probabilities, trial.threshold) for trial in trials]
+    truth = class_indices(first.table, first.labels)
+    seconds = [trial.train_seconds for trial in trials if trial.train_seconds is not None]
+    return SystemResult(
+        name=name,
+        description=recipe.description,
+        metrics=measure_seeds(truth, scores, first.labels.names, first.labels.target_index),
+        weights=_weights(first),
+        seeds=len(trials),
+        parameters=first.parameters,
+        train_seconds=fmean(seconds) if seconds else None,
+        ms_per_picture=fmean(trial.ms_per_picture for trial in trials),
+    )
+
+
+def _run(
+    bench: Bench,
+    recipe: TrainingRecipe,
+    observers: Observers,
+    missing_weights: MissingWeights,
+    trials: dict[str, tuple[Trial, ...]],
+) -> SystemResult:
+    """Return a system's result, or why there is none; its trials are added to ``trials``."""
+    name = recipe.name
+    try:
+        try:
+            done = run_seeds(bench, name, recipe, observers)
+        except WeightsError:
+            if missing_weights == "skip":
+                raise
+            observers.on_note(f"{name}: its weights cannot be had; it starts from random ones.")
+            bench = replace(bench, budget=replace(bench.budget, weights="none"))
+            # In another folder, so that the weights, once they are there, make another run.
+            done = run_seeds(bench, f"{name}-random", recipe, observers)
+    except StorageError:
+        raise
+    except RoiClsError as error:
+        return SystemResult(name, recipe.description, reason=str(error))
+    except ValueError as error:  # of a setting that the budget gives to all
+        return SystemResult(name, recipe.description, reason=f"Its settings are refused: {error}.")
+    trials[name] = done
+    return measure_trials(name, recipe, done)
+
+
+def _what(recipe: TrainingRecipe) -> str:
+    return recipe.description.rstrip(".") or recipe.config.model
+
+
+def _weights(trial: Trial) -> str:
+    """Return what the models started from: ``hub``, ``random`` or a file's name; maybe nothing."""
+    systems = trial.training.get("ensemble", {}).get("systems") or [trial.training]
+    configs = [system["config"] for system in systems]
+    words = {"none": "random", "hub": "hub"}
+    found = dict.fromkeys(
+        words.get(config["weights"], Path(config["weights"]).name)
+        for config in configs
+        if config["method"] not in ("svm", "autoencoder")  # these have none to start from
+    )
+    return ", ".join(found)
+
+
+def _count(trial: Trial) -> dict[str, dict[str, int]]:
+    """Return the pictures of each part by class: those of the test that were scored."""
+    samples, _ = read_split(trial.run.split)
+    parts = Counter((sample.split, sample.label) for sample in samples)
+    found = {
+        part: {name: parts[part, name] for name in trial.labels.names}
+        for part in ("train", "validation")
+    }
+    tested = Counter(trial.table.labels)
+    return {**found, "test": {name: tested[name] for name in trial.labels.names}}

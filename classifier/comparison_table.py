@@ -1,0 +1,193 @@
+"""A comparison as Markdown and CSV. Knows layout only; every number comes from the value.
+
+The Markdown is padded, so that it can be read as plain text, too.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+
+from roi_cls.classifier.comparison import Comparison, SystemResult
+from roi_cls.classifier.interval import CONFIDENCE, format_number
+from roi_cls.classifier.seed_mean import COMPARED, SystemMetrics
+
+_TITLES = {
+    "accuracy": "accuracy",
+    "micro_f1": "micro F1",
+    "macro_f1": "macro F1",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "roc_auc": "ROC-AUC",
+    "average_precision": "PR-AUC",
+    "balanced_accuracy": "balanced accuracy",
+    "mcc": "MCC",
+}
+_RANKING = ("roc_auc", "average_precision", "f1", "precision", "recall")
+_DECISIONS = ("accuracy", "micro_f1", "macro_f1", "balanced_accuracy", "mcc")
+_NONE = "-"
+
+
+def to_markdown(comparison: Comparison, title: str = "Comparison") -> str:
+    """Return a page: what was compared, the metrics in two tables, what each system cost."""
+    parts = [
+        f"# {title}",
+        _describe(comparison),
+        f"## Finding {comparison.target!r}",
+        _metrics_table(comparison, _RANKING),
+        "## All classes, by decisions",
+        _metrics_table(comparison, _DECISIONS),
+        "## Costs",
+        _costs_table(comparison),
+        *_not_run(comparison),
+        "## How to read this",
+        _legend(comparison),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def to_csv(comparison: Comparison) -> str:
+    """Return a line per system, the baseline first, with every number in full."""
+    metric_columns = [
+        f"{name}{end}" for name in COMPARED for end in ("", "_low", "_high", "_seed_sd")
+    ]
+    plain = ("status", "reason", "weights", "seeds")
+    costs = ("parameters", "train_seconds", "ms_per_picture")
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["name", *plain, *metric_columns, *costs])
+    writer.writerow(
+        [_baseline_name(comparison), "ok", "", "", "", *_numbers(comparison.majority), "", "", ""]
+    )
+    for result in comparison.results:
+        values = result.to_dict()
+        cells = [values[name] for name in (*plain, *costs)]
+        shown = ["" if cell is None else cell for cell in cells]
+        row = [result.name, *shown[: len(plain)], *_numbers(result.metrics), *shown[len(plain) :]]
+        writer.writerow(row)
+    return stream.getvalue()
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Return a padded Markdown table; the first ``left`` columns are flush left."""
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in (header, *rows)]
+    widths = [max(3, *(len(row[i]) for row in cells)) for i in range(len(header))]
+
+    def line(row: Sequence[str]) -> str:
+        padded = [
+            cell.ljust(width) if i < left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        return f"| {' | '.join(padded)} |"
+
+    rule = ["-" * width if i < left else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
+    return "\n".join([line(cells[0]), line(rule), *map(line, cells[1:])])
+
+
+def metric_title(name: str) -> str:
+    """Return what a metric is called in a table."""
+    return _TITLES[name]
+
+
+def _describe(comparison: Comparison) -> str:
+    parts = [
+        f"{name}: {sum(counts.values())} ({', '.join(f'{n} {c}' for c, n in counts.items())})"
+        for name, counts in comparison.counts.items()
+    ]
+    budget = "; ".join(f"{name.replace('_', ' ')} {value}" for name, value in _told(comparison))
+    return (
+        f"Pictures, the same for every system: {'; '.join(parts)}.\n"
+        f"In common: {budget}. Split {comparison.data_digest[:12]}."
+    )
+
+
+def _told(comparison: Comparison) -> list[tuple[str, object]]:
+    return [(name, value) for name, value in comparison.budget.items() if value is not None]
+
+
+def _baseline_name(comparison: Comparison) -> str:
+    return f"always {comparison.majority_label}"
+
+
+def _metrics_table(comparison: Comparison, names: Sequence[str]) -> str:
+    rows = [(_baseline_name(comparison), comparison.majority)]
+    shown = [*rows, *((result.name, result.metrics) for result in comparison.results)]
+    return markdown_table(
+        ["system", *(_TITLES[name] for name in names)],
+        [[name, *(estimate_text(metrics, one) for one in names)] for name, metrics in shown],
+    )
+
+
+def estimate_text(metrics: SystemMetrics | None, name: str) -> str:
+    """Return a metric as ``0.71 [0.60, 0.80]``, without brackets where it is exact."""
+    if metrics is None:
+        return _NONE
+    estimate = metrics.estimates[name]
+    if estimate.is_defined and estimate.low == estimate.high:
+        return format_number(estimate.value)
+    return str(estimate)
+
+
+def _costs_table(comparison: Comparison) -> str:
+    header = ["system", "weights", "parameters", "training", "ms per picture"]
+    has_spread = any(r.metrics and r.metrics.spread for r in comparison.results)
+    if has_spread:
+        header += ["seeds", "ROC-AUC, SD of seeds"]
+    rows = []
+    for result in comparison.results:
+        row = [result.name, *_cost_cells(result)]
+        if has_spread:
+            row += [str(result.seeds), _spread_text(result.metrics)]
+        rows.append(row)
+    return markdown_table(header, rows, left=2)
+
+
+def _cost_cells(result: SystemResult) -> list[str]:
+    millions = None if result.parameters is None else f"{result.parameters / 1e6:.2f} M"
+    seconds = None if result.train_seconds is None else f"{result.train_seconds:.0f} s"
+    speed = None if result.ms_per_picture is None else f"{result.ms_per_picture:.1f}"
+    return [cell or _NONE for cell in (result.weights, millions, seconds, speed)]
+
+
+def _spread_text(metrics: SystemMetrics | None) -> str:
+    spread = metrics.spread.get("roc_auc") if metrics else None
+    return _NONE if spread is None or math.isnan(spread) else f"{spread:.3f}"
+
+
+def _not_run(comparison: Comparison) -> list[str]:
+    if not comparison.not_run:
+        return []
+    lines = [f"- `{result.name}`: {result.reason}" for result in comparison.not_run]
+    return ["## Not run", "\n".join(lines)]
+
+
+def _legend(comparison: Comparison) -> str:
+    several = any(result.seeds > 1 for result in comparison.results)
+    mean = (
+        " A value is the mean over the seeds, its interval that of this mean: of other test "
+        "pictures, with the same models."
+        if several
+        else ""
+    )
+    return (
+        f"In brackets: {CONFIDENCE:.0%} intervals.{mean} PR-AUC is the average precision; by "
+        "chance it is the target's share. ROC-AUC and PR-AUC come from scores, never from "
+        "decisions. "
+        "Thresholds were chosen without the test pictures. Parameters count all members of an "
+        "ensemble; milliseconds are the model's alone, on crops that are ready, in batches of 32."
+    )
+
+
+def _numbers(metrics: SystemMetrics | None) -> list[str]:
+    cells = []
+    for name in COMPARED:
+        if metrics is None:
+            cells += [""] * 4
+            continue
+        one = metrics.estimates[name]
+        numbers = (one.value, one.low, one.high, metrics.spread.get(name, math.nan))
+        cells += ["" if math.isnan(number) else repr(float(number)) for number in numbers]
+    return cells

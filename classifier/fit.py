@@ -1,0 +1,95 @@
+"""One fitted model, by the method that the settings name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from roi_cls.classifier.batch import Normalisation
+from roi_cls.classifier.config import TrainConfig
+from roi_cls.classifier.device import Backend
+from roi_cls.classifier.model import check_model_name
+from roi_cls.classifier.train import EpochReport, Observer, TrainFiles
+from roi_cls.classifier.training_data import TrainingData
+from roi_cls.memory import keep_all_memory
+
+
+@dataclass(slots=True)
+class FitObservers:
+    """Who is told of what, while a model is fitted."""
+
+    on_start: Callable[[Backend, int], None] = lambda backend, parameters: None
+    """Called once with the number of parameters, before the work begins."""
+    on_step: Observer = lambda done, total: None
+    on_epoch: Callable[[EpochReport], None] = lambda report: None
+    on_note: Callable[[str], None] = lambda text: None
+    """Called with what the user should know and cannot see in the result."""
+    on_fact: Callable[[str, Any], None] = lambda name, value: None
+    """Called with what was decided or counted on the way, for the run's record; plain JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class FittedModel:
+    """A model that gives (B, K) logits of normalised (B*V, 3, S, S) crops in evaluation mode."""
+
+    model: nn.Module
+    normalisation: Normalisation
+    """That its crops need."""
+
+
+def check_method(config: TrainConfig) -> None:
+    """Raise ``ModelNameError`` where the settings name a model that nobody knows."""
+    if config.method in ("network", "embedding") and not config.model.startswith("open_clip:"):
+        check_model_name(config.model)
+
+
+def fit_model(
+    config: TrainConfig,
+    data: TrainingData,
+    backend: Backend,
+    files: TrainFiles,
+    observers: FitObservers | None = None,
+) -> FittedModel:
+    """Return the model that the settings' method makes of the training and validation crops.
+
+    Each method is a function ``fit_NAME(config, data, backend, files, observers) -> FittedModel``
+    whose needs are imported only when it is chosen.
+
+    Raises:
+        RoiClsError: The model cannot be built, trained or resumed, in words for its user.
+    """
+    keep_all_memory()
+    fit = _method(config)
+    torch.manual_seed(config.seed)
+    return fit(config, data, backend, files, observers or FitObservers())
+
+
+_Fit = Callable[[TrainConfig, TrainingData, Backend, TrainFiles, FitObservers], FittedModel]
+
+
+def _method(config: TrainConfig) -> _Fit:
+    match config.method:
+        case "network":
+            from roi_cls.classifier.fit_network import fit_network
+
+            return fit_network
+        case "embedding":
+            from roi_cls.classifier.embedding import fit_embedding
+
+            return fit_embedding
+        case "zero_shot":
+            from roi_cls.classifier.zero_shot import fit_zero_shot
+
+            return fit_zero_shot
+        case "autoencoder":
+            from roi_cls.classifier.autoencoder import fit_autoencoder
+
+            return fit_autoencoder
+        case "svm":
+            from roi_cls.classifier.svm import fit_svm
+
+            return fit_svm

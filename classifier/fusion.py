@@ -1,0 +1,145 @@
+"""Several models' scores of the same pictures become one: the weights, the scores, the settings.
+
+Every score used here is of a picture that its model did not learn from: of the validation part, or
+out of fold. A test picture's never is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roi_cls.classifier.bundle import ModelBundle
+from roi_cls.classifier.calibration import fit_scaling
+from roi_cls.classifier.loaded import join_scores
+from roi_cls.classifier.scores import ScoreTable
+from roi_cls.classifier.selection import select_greedily
+from roi_cls.classifier.threshold import choose_threshold, find_shortfall
+from roi_cls.classifier.training_recipe import Combine
+from roi_cls.data.labels import LabelSet
+from roi_cls.errors import BundleError
+
+_LEAST = 1e-12  # of a probability whose logarithm is taken
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fusion:
+    """How systems are weighted, and what their weighted mean says."""
+
+    weights: tuple[float, ...]
+    """Of each system, at least 0, together 1."""
+    table: ScoreTable
+    """The mean's scores, before they are calibrated."""
+
+
+def fuse(tables: Sequence[ScoreTable], labels: LabelSet, combine: Combine) -> Fusion:
+    """Return the systems' weights, and their mean for the pictures that all of them scored.
+
+    Args:
+        tables: Of each system, for pictures it did not learn from.
+        labels: The classes.
+        combine: ``mean``: all alike; ``greedy``: see ``select_greedily``.
+
+    Raises:
+        BundleError: No picture was scored by all, or not of all classes.
+    """
+    shared = _shared(tables)
+    truth = class_indices(shared[0], labels)
+    if len(np.unique(truth)) < 2:
+        raise BundleError(
+            f"Cannot join {len(tables)} runs: there are no pictures of different classes that all "
+            "of them scored without having learned from them. Train them on the same split."
+        )
+    scores = [table.probabilities for table in shared]
+    weights = (1 / len(scores),) * len(scores)
+    if combine == "greedy":
+        weights = select_greedily(scores, truth, labels.target_index)
+    return Fusion(weights, blend(shared, weights))
+
+
+def blend(tables: Sequence[ScoreTable], weights: Sequence[float]) -> ScoreTable:
+    """Return the weighted mean of the tables' scores, for the pictures that stand in all."""
+    shared = _shared(tables)
+    scores = join_scores([table.probabilities for table in shared], weights)
+    return replace(shared[0], probabilities=scores)
+
+
+def settle(
+    bundle: ModelBundle, table: ScoreTable, threshold_rule: str, calibrate: bool
+) -> ModelBundle:
+    """Return the ensemble's facts with the scaling and threshold that ``table`` asks for."""
+    labels = bundle.labels
+    truth = class_indices(table, labels)
+    if calibrate:
+        logarithms = np.log(np.maximum(table.probabilities, _LEAST))
+        temperature, offsets = fit_scaling(logarithms, truth)
+        bundle = replace(bundle, temperature=temperature, offsets=offsets)
+    scores = calibrate_table(table, bundle).probabilities[:, labels.target_index]
+    threshold = None
+    if len(labels.names) == 2:
+        threshold = choose_threshold(scores, truth == labels.target_index, threshold_rule)
+    return replace(bundle, threshold=threshold, threshold_rule=threshold_rule)
+
+
+def tell_shortfall(bundle: ModelBundle, table: ScoreTable) -> str | None:
+    """Return a sentence where the threshold that ``settle`` chose misses what its rule asks for."""
+    if bundle.threshold is None:
+        return None
+    target = bundle.labels.target_index
+    scores = calibrate_table(table, bundle).probabilities[:, target]
+    is_target = class_indices(table, bundle.labels) == target
+    return find_shortfall(scores, is_target, bundle.threshold, bundle.threshold_rule)
+
+
+def calibrate_table(table: ScoreTable, bundle: ModelBundle) -> ScoreTable:
+    """Return the scores that an ensemble gives whose members' mean is ``table``."""
+    mean = table.probabilities
+    scores = join_scores([mean], [1.0], bundle.temperature, bundle.offsets)
+    return replace(table, probabilities=scores)
+
+
+def mean_table(tables: Sequence[ScoreTable]) -> ScoreTable:
+    """Return the mean scores of models of one system, for the same pictures."""
+    return blend(tables, [1.0] * len(tables))
+
+
+def stack_tables(tables: Sequence[ScoreTable]) -> ScoreTable:
+    """Return the rows of the tables one after another: the folds of one system."""
+    return ScoreTable(
+        paths=tuple(path for table in tables for path in table.paths),
+        sha256=tuple(digest for table in tables for digest in table.sha256),
+        labels=tuple(label for table in tables for label in table.labels),
+        sources=tuple(source for table in tables for source in table.sources),
+        probabilities=np.concatenate([table.probabilities for table in tables]),
+    )
+
+
+def class_indices(table: ScoreTable, labels: LabelSet) -> NDArray[np.int64]:
+    """Return the (N,) indices of the true classes."""
+    return np.array([labels.index(name) for name in table.labels], np.int64)
+
+
+def _shared(tables: Sequence[ScoreTable]) -> list[ScoreTable]:
+    """Return each table's rows of the pictures that stand in all, in the order of the first."""
+    places = [
+        {key: i for i, key in enumerate(zip(table.paths, table.sha256, table.labels, strict=True))}
+        for table in tables
+    ]
+    keys = [key for key in places[0] if all(key in rows for rows in places)]
+    return [
+        _pick(table, [rows[key] for key in keys])
+        for table, rows in zip(tables, places, strict=True)
+    ]
+
+
+def _pick(table: ScoreTable, rows: Sequence[int]) -> ScoreTable:
+    return ScoreTable(
+        paths=tuple(table.paths[i] for i in rows),
+        sha256=tuple(table.sha256[i] for i in rows),
+        labels=tuple(table.labels[i] for i in rows),
+        sources=tuple(table.sources[i] for i in rows),
+        probabilities=table.probabilities[list(rows)],
+    )

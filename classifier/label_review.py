@@ -1,0 +1,66 @@
+"""Which labels of a run's training pictures are likely wrong, by its out-of-fold scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from roi_cls.classifier.bundle import load_bundle
+from roi_cls.classifier.fusion import class_indices
+from roi_cls.classifier.label_errors import find_label_errors
+from roi_cls.classifier.run_folder import RunFolder
+from roi_cls.classifier.scores import read_scores
+from roi_cls.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class DoubtfulLabel:
+    """A picture whose label its out-of-fold score speaks against."""
+
+    path: str
+    """Below the data's root."""
+    label: str
+    """As given."""
+    suggested: str
+    """The class that the scores speak for most, other than the label."""
+    doubt: float
+    """-1 to 1; above 0 the label looks wrong."""
+    probability: float
+    """Of the given label."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "path": self.path,
+            "label": self.label,
+            "suggested": self.suggested,
+            "doubt": self.doubt,
+            "probability": self.probability,
+        }
+
+
+def review_labels(run: RunFolder) -> tuple[DoubtfulLabel, ...]:
+    """Return every training picture, the most doubtful label first.
+
+    Raises:
+        DataError: The run has no out-of-fold scores.
+        BundleError: The run cannot be used.
+    """
+    labels = load_bundle(run.path).labels
+    if not run.oof_scores.is_file():
+        raise DataError(
+            f"Cannot review labels by run {run.path.name!r}: it has no out-of-fold scores, and a "
+            "model does not doubt what it has learned by heart. Train with --folds 5, and name "
+            "that run."
+        )
+    table = read_scores(run.oof_scores, labels.names)
+    return tuple(
+        DoubtfulLabel(
+            path=table.paths[found.index],
+            label=labels.names[found.given],
+            suggested=labels.names[found.suggested],
+            doubt=found.doubt,
+            probability=float(table.probabilities[found.index, found.given]),
+        )
+        for found in find_label_errors(class_indices(table, labels), table.probabilities)
+    )

@@ -1,0 +1,180 @@
+"""The network that a configuration asks for; and the one that judges several views together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from roi_cls.classifier.backbone import Backbone, build_backbone, rebuild_backbone
+from roi_cls.classifier.config import TrainConfig
+from roi_cls.classifier.model import create_model
+
+_HEAD = "(head)"
+"""No parameter's name: it falls into the group of what no pattern matches."""
+
+
+def build_network(
+    config: TrainConfig, classes: int, size_px: int, views: int = 1, target_index: int = 0
+) -> nn.Module:
+    """Return the network of ``config``, (B*V, 3, S, S) -> (B, K) logits, with its start weights.
+
+    One view and a pooling head: the timm model itself. Otherwise a network of ours around one.
+
+    Args:
+        config: Model, weights, head, dropout; draws from torch's global generator.
+        classes: K.
+        size_px: S, the side of the crops.
+        views: V, the crops of one picture, next to each other in the batch.
+        target_index: The class that evidence speaks for.
+
+    Raises:
+        RoiClsError: The model, its weights or its head cannot be had; in words for the user.
+    """
+    if config.head == "evidence":
+        from roi_cls.classifier.evidence import build_evidence_network
+
+        return build_evidence_network(config, classes, size_px, views, target_index)
+    if views == 1 and not config.model.startswith("open_clip:"):
+        return create_model(
+            config.model,
+            config.weights,
+            classes,
+            size_px,
+            config.drop_rate,
+            config.global_pool,
+        )
+    backbone = build_backbone(config.model, config.weights, size_px, config.global_pool)
+    return FeatureNetwork.around(backbone, classes, views, drop_rate=config.drop_rate)
+
+
+class FeatureNetwork(nn.Module):
+    """One backbone for all views; its features, side by side, go into one small head."""
+
+    def __init__(
+        self,
+        backbone: Mapping[str, Any],
+        features: int,
+        classes: int,
+        views: int = 1,
+        head: Mapping[str, Any] | None = None,
+        module: nn.Module | None = None,
+    ) -> None:
+        """Build it.
+
+        Args:
+            backbone: What the backbone is built from, see ``Backbone.facts``.
+            features: Of the backbone, per view.
+            classes: K.
+            views: V.
+            head: ``hidden`` units, ``drop_rate``, or ``cosine``; see ``make_head``.
+            module: The backbone, where it is there already.
+        """
+        super().__init__()
+        self._facts = {"backbone": dict(backbone), "features": features, "head": dict(head or {})}
+        self._classes, self._views = classes, views
+        self.backbone = rebuild_backbone(backbone) if module is None else module
+        self.head = make_head(features * views, classes, **(head or {}))
+        self.pretrained_cfg = getattr(self.backbone, "pretrained_cfg", {})
+
+    @classmethod
+    def around(
+        cls,
+        backbone: Backbone,
+        classes: int,
+        views: int,
+        *,
+        hidden: int = 0,
+        drop_rate: float = 0.0,
+        cosine: bool = False,
+    ) -> FeatureNetwork:
+        """Return a network with this backbone and a new head."""
+        head = {"hidden": hidden, "drop_rate": drop_rate, "cosine": cosine}
+        return cls(backbone.facts, backbone.features, classes, views, head, backbone.module)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return (B, K) logits of (B*V, 3, S, S) images."""
+        return cast(Tensor, self.head(self.embed(images)))
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Return the head's input: (B*V, 3, S, S) images -> (B, V*F)."""
+        features = cast(Tensor, self.backbone(images))  # (B*V, F)
+        return features.reshape(-1, self._views * features.shape[1])
+
+    def describe(self) -> dict[str, Any]:
+        """Return what ``load_kind`` builds it from."""
+        return {
+            "kind": "features",
+            **self._facts,
+            "classes": self._classes,
+            "views": self._views,
+        }
+
+    def get_classifier(self) -> nn.Module:
+        """Return the head, as timm's models do."""
+        return self.head
+
+    def group_matcher(self, coarse: bool = False) -> Callable[[str], int]:
+        """Return the backbone's grouping of layers, with the head above it."""
+        return match_layers(self.backbone, coarse)
+
+    def no_weight_decay(self) -> set[str]:
+        """Return the names of the backbone's parameters that are not to be decayed."""
+        return undecayed(self.backbone)
+
+
+def make_head(
+    features: int, classes: int, hidden: int = 0, drop_rate: float = 0.0, cosine: bool = False
+) -> nn.Module:
+    """Return a linear head, one with a hidden layer, or one by similarity.
+
+    It begins near zero, so that no class is favoured before anything is learned.
+    """
+    if cosine:
+        return CosineHead(features, classes)
+    layers: list[nn.Module] = [nn.Dropout(drop_rate)]
+    if hidden:
+        layers += [nn.Linear(features, hidden), nn.ReLU()]
+    last = nn.Linear(hidden or features, classes)
+    nn.init.trunc_normal_(last.weight, std=0.01)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(*layers, last)
+
+
+class CosineHead(nn.Module):
+    """Logits by similarity: the cosine between features and each class's direction, scaled."""
+
+    def __init__(self, features: int, classes: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(classes, features))
+        """(K, F) directions."""
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return (B, K) logits of (B, F) features."""
+        directions = nn.functional.normalize(self.weight, dim=1)
+        return self.scale * nn.functional.normalize(features, dim=1) @ directions.T
+
+
+def match_layers(backbone: nn.Module, coarse: bool) -> Callable[[str], int]:
+    """Return the layer group of each parameter of a network around ``backbone``.
+
+    The head is grouped as the backbone's own would be: with what no block claims, like the norm
+    before it in a ConvNeXt.
+    """
+    from timm.models import group_parameters
+
+    matcher = cast(Any, backbone).group_matcher(coarse=coarse)
+    names = [*backbone.named_parameters(), (_HEAD, None)]
+    shown = cast(nn.Module, SimpleNamespace(named_parameters=lambda: iter(names)))
+    places = cast(dict[str, int], group_parameters(shown, matcher, reverse=True))
+    return lambda name: places.get(name.removeprefix("backbone."), places[_HEAD])
+
+
+def undecayed(backbone: nn.Module) -> set[str]:
+    """Return what timm would not decay of ``backbone``, under the names a network of ours gives."""
+    own = getattr(backbone, "no_weight_decay", None)
+    return {f"backbone.{name}" for name in own()} if own else set()

@@ -1,0 +1,163 @@
+"""One system trained and tested, as a run below an experiment's folder; nothing is done twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from roi_cls.cache.options import BuildOptions
+from roi_cls.classifier.budget import Budget
+from roi_cls.classifier.config import Device
+from roi_cls.classifier.device import choose_backend
+from roi_cls.classifier.ensemble_run import EnsembleJob, train_ensemble
+from roi_cls.classifier.evaluate_run import EvaluateJob, evaluate_run
+from roi_cls.classifier.evaluation import EVALUATION_VERSION
+from roi_cls.classifier.loaded import load_any
+from roi_cls.classifier.member_plan import systems_of
+from roi_cls.classifier.run_folder import RunFolder
+from roi_cls.classifier.scores import ScoreTable, read_scores
+from roi_cls.classifier.scoring_speed import count_parameters, measure_ms
+from roi_cls.classifier.train_run import Observers, TrainJob, train_run
+from roi_cls.classifier.training_recipe import TrainingRecipe
+from roi_cls.data.labels import LabelSet
+from roi_cls.data.split import SplitParams
+from roi_cls.errors import TrainingError
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What all systems of an experiment have in common."""
+
+    source: Path
+    """Folder or CSV of labelled pictures."""
+    folder: Path
+    """Where the runs go, each under its system's name."""
+    split: SplitParams
+    options: BuildOptions
+    budget: Budget = field(default_factory=Budget)
+    device: Device = "auto"
+    label_names: dict[str, str] | None = None
+    """Label token to class name."""
+    target: str | None = None
+    """The class that is looked for; None: the rarer one."""
+    detector_model: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trial:
+    """A system's finished run, and what its test scores are."""
+
+    run: RunFolder
+    labels: LabelSet
+    table: ScoreTable
+    """Of the test pictures."""
+    threshold: float
+    """Of the target's probability; 0.5, and unused, with more than two classes."""
+    training: Mapping[str, Any]
+    """The run's settings."""
+    data_digest: str
+    parameters: int
+    ms_per_picture: float
+    train_seconds: float | None
+
+
+def run_trial(bench: Bench, name: str, recipe: TrainingRecipe, observers: Observers) -> Trial:
+    """Train the system unless its run is finished, open its test part unless that was done.
+
+    Raises:
+        RoiClsError: It cannot be trained or tested here, in words for its user.
+    """
+    run = RunFolder(bench.folder / name)
+    _train(bench, run, recipe, observers)
+    if not _is_evaluated(run):
+        evaluate_run(
+            EvaluateJob(
+                bench.source,
+                run,
+                bench.options,
+                bench.device,
+                bench.detector_model,
+                bench.label_names,
+            ),
+            observers.on_crop,
+        )
+    backend = choose_backend(bench.device, "fp32")
+    model = load_any(run.path, backend.device)
+    bundle = model.bundle
+    return Trial(
+        run=run,
+        labels=bundle.labels,
+        table=read_scores(run.test_scores, bundle.labels.names),
+        threshold=0.5 if bundle.threshold is None else bundle.threshold,
+        training=bundle.training,
+        data_digest=bundle.data_digest,
+        parameters=count_parameters(model),
+        ms_per_picture=measure_ms(model, backend),
+        train_seconds=train_seconds(run),
+    )
+
+
+def check_same_data(trials: Mapping[str, Trial]) -> None:
+    """Raise ``TrainingError`` unless all were trained and tested on the very same pictures."""
+    names = list(trials)
+    for name in names[1:]:
+        first, other = trials[names[0]], trials[name]
+        same_test = (first.table.paths, first.table.sha256) == (
+            other.table.paths,
+            other.table.sha256,
+        )
+        if first.data_digest != other.data_digest or not same_test:
+            raise TrainingError(
+                f"Cannot compare {names[0]!r} and {name!r}: their pictures or parts differ. Some "
+                "pictures changed since the first was trained, or a recipe skips pictures without "
+                f"a face. Delete {str(first.run.path.parent)!r} and run it again."
+            )
+
+
+def train_seconds(run: RunFolder) -> float | None:
+    """Return how long the models of a run were trained; None where that was not recorded."""
+    records = sorted(run.members.glob("*/record.json")) or [run.record]
+    found = [json.loads(path.read_bytes()) for path in records if path.is_file()]
+    # A run that went on after an interrupt has counted only its last call's seconds.
+    seconds = [max(facts["seconds"], facts["train_seconds"]) for facts in found]
+    return float(sum(seconds)) if seconds else None
+
+
+def _train(bench: Bench, run: RunFolder, recipe: TrainingRecipe, observers: Observers) -> None:
+    given = {"device": bench.device}
+    recipe = bench.budget.apply(recipe)
+    changed = recipe.changed(given)
+    job = TrainJob(
+        source=bench.source,
+        run=run,
+        config=changed.config,
+        crop=changed.crop_params,
+        split=bench.split,
+        options=bench.options,
+        label_names=bench.label_names,
+        target=bench.target,
+        detector_model=bench.detector_model,
+        resume=True,
+        abstain=recipe.abstain,
+        facts={"recipe": recipe.to_dict()},
+    )
+    if recipe.members or recipe.folds or recipe.seeds > 1:
+        systems = systems_of(recipe, given, bench.budget.apply)
+        train_ensemble(
+            EnsembleJob(job, systems, recipe.folds, recipe.seeds, recipe.combine), observers
+        )
+    else:
+        train_run(job, observers)
+
+
+def _is_evaluated(run: RunFolder) -> bool:
+    if not (run.evaluation.is_file() and run.test_scores.is_file()):
+        return False
+    try:
+        version = json.loads(run.evaluation.read_bytes()).get("version")
+    except ValueError:
+        return False
+    return bool(version == EVALUATION_VERSION)

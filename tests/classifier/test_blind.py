@@ -1,0 +1,124 @@
+"""Preprocessing is blind to labels: who else carries a label changes no picture's tensor."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+
+from roi_cls.cache.options import BuildOptions
+from roi_cls.classifier.batch import Normalisation
+from roi_cls.classifier.config import TrainConfig
+from roi_cls.classifier.pixel_source import PixelSource
+from roi_cls.classifier.training_data import Splitting, load_training_data
+from roi_cls.closing import Closing
+from roi_cls.data.crops import CropArray, crop_views, load_views
+from roi_cls.data.sample import Sample, SplitName
+from roi_cls.data.split import SplitParams
+from roi_cls.roi import Box, CropParams, Detection, Face
+from roi_cls.roi.picture import Picture
+from roi_cls.roi.recipe import Recipe
+
+PARTS: tuple[SplitName, ...] = ("train", "validation", "test")
+NORMALISATION = Normalisation((0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
+CONFIG = TrainConfig(augmentation="strong", self_blend=0.5, mixup=0.4, imbalance="sampling")
+KEYPOINTS = ((0.4, 0.4), (0.6, 0.4), (0.5, 0.5), (0.5, 0.65), (0.3, 0.45), (0.7, 0.45))
+
+
+class Portraits(Closing):
+    """A detector that sees a face in the middle of every picture."""
+
+    def detect(self, picture: Picture) -> Detection:
+        """Return the face, half as wide as the picture."""
+        height, width = picture.height, picture.width
+        box = Box(width / 4, height / 4, width * 3 / 4, height * 3 / 4)
+        points = tuple((x * width, y * height) for x, y in KEYPOINTS)
+        return Detection(height, width, (Face(box, 0.9, points, "short"),), "short")
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+VIEWS = [
+    Recipe(CropParams(size_px=32), (), Portraits),
+    Recipe(CropParams(crop="full", size_px=32), (), Portraits),
+]
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """60 pictures of noise, PNG and JPEG, in train, validation and test."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path_factory.mktemp("blind")
+    paths = [folder / f"{i:02}.{'png' if i % 3 else 'jpg'}" for i in range(60)]
+    for path in paths:
+        PillowImage.fromarray(rng.integers(0, 256, (64, 56, 3), np.uint8)).save(path)
+    return paths
+
+
+def label(paths: list[Path], seed: int) -> list[Sample]:
+    """Give every third picture of each part the rare label, or, by the seed, others as many."""
+    parts = [PARTS[i // 20] for i in range(60)]
+    labels = [("rare" if i % 3 == 0 else "common") for i in range(60)]
+    for start in range(0, 60, 20):
+        order = np.random.default_rng(seed).permutation(20) if seed else range(20)
+        labels[start : start + 20] = [labels[start + i] for i in order]
+    return [Sample(*values) for values in zip(paths, labels, parts, strict=True)]
+
+
+def prepare(samples: list[Sample], cache: Path, views: list[Recipe]) -> dict[str, CropArray]:
+    """Return the crops of validation and test, made with nothing that an earlier call left."""
+    options = BuildOptions(cache, workers=0)
+    splitting = Splitting(samples[0].path.parent, SplitParams(), "rare")
+    data = load_training_data(splitting.root, samples, splitting, views, options)
+    held = [sample for sample in data.split.samples if sample.split == "test"]
+    rows = crop_views(held, views, options)
+    test = load_views(held, rows, data.labels, views, options)
+    return {"train": data.train, "validation": data.validation, "test": test}
+
+
+def inputs(crops: CropArray, config: TrainConfig, train: CropArray) -> NDArray[np.float32]:
+    """Return the model's inputs after a training batch was drawn, as after an epoch."""
+    torch.manual_seed(0)
+    rows = np.arange(12)
+    PixelSource(train, 2, NORMALISATION, torch.device("cpu"), config, 1).train_batch(rows)
+    source = PixelSource(crops, 2, NORMALISATION, torch.device("cpu"), config, 1)
+    return np.asarray(source.plain_inputs(np.arange(len(crops))).numpy())
+
+
+@pytest.mark.parametrize("views", [VIEWS[:1], VIEWS], ids=["face", "face-and-frame"])
+def test_permuted_labels_change_no_validation_or_test_tensor(
+    tmp_path: Path, paths: list[Path], views: list[Recipe]
+) -> None:
+    config = CONFIG if len(views) == 1 else replace(CONFIG, self_blend=0.0)
+    first = prepare(label(paths, 0), tmp_path / "0", views)
+    plain = replace(config, augmentation="none", self_blend=0.0, mixup=0.0)
+    for seed in (1, 2):
+        again = prepare(label(paths, seed), tmp_path / f"{seed}", views)
+        for part in ("validation", "test"):
+            one, other = first[part], again[part]
+            assert [r.path for r in one.records] == [r.path for r in other.records]
+            assert not np.array_equal(one.labels, other.labels)  # else nothing was tried
+            assert np.array_equal(one.pixels, other.pixels)
+            tensors = [
+                inputs(crops[part], settings, crops["train"])
+                for crops, settings in itertools.product((first, again), (config, plain))
+            ]
+            assert all(np.array_equal(tensors[0], tensor) for tensor in tensors[1:])
+
+
+def test_training_batches_do_depend_on_the_labels(tmp_path: Path, paths: list[Path]) -> None:
+    # Self-blending goes by labels, and that is why it must stay out of the other parts.
+    batches = []
+    for seed in (0, 1):
+        train = prepare(label(paths, seed), tmp_path / f"{seed}", VIEWS[:1])["train"]
+        torch.manual_seed(0)
+        source = PixelSource(train, 2, NORMALISATION, torch.device("cpu"), CONFIG, 1)
+        batches.append(source.train_batch(np.arange(20)).inputs.numpy())
+    assert not np.array_equal(batches[0], batches[1])

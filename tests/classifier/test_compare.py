@@ -1,0 +1,160 @@
+"""Recipes on the same bench: reused runs, seeds, missing weights, and no gap in the table."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from roi_cls.cache.options import BuildOptions
+from roi_cls.classifier.ablate import ablate
+from roi_cls.classifier.budget import Budget
+from roi_cls.classifier.compare import compare
+from roi_cls.classifier.comparison import Comparison, SystemResult
+from roi_cls.classifier.openings import read_openings
+from roi_cls.classifier.run_folder import RunFolder
+from roi_cls.classifier.train_run import Observers
+from roi_cls.classifier.training_recipe import TrainingRecipe, parse_recipe
+from roi_cls.classifier.trial import Bench
+from roi_cls.data.split import SplitParams
+from roi_cls.errors import TrainingError
+
+TINY = """
+description = "Tiny."
+[train]
+model = "test_efficientnet"
+weights = "none"
+epochs = 2
+batch_size = 8
+lr = 3e-3
+warmup_epochs = 0
+drop_rate = 0
+augmentation = "none"
+precision = "fp32"
+[crop]
+crop = "full"
+size_px = 32
+"""
+MakeBench = Callable[..., Bench]
+
+
+@pytest.fixture
+def recipe() -> TrainingRecipe:
+    return parse_recipe("tiny", TINY)
+
+
+@pytest.fixture
+def make_bench(toy_set: Path, tmp_path: Path) -> MakeBench:
+    def make(**budget: object) -> Bench:
+        return Bench(
+            source=toy_set,
+            folder=tmp_path / "bench",
+            split=SplitParams(validation_share=0.3),
+            options=BuildOptions(tmp_path / "cache", workers=0),
+            budget=Budget(**budget),  # type: ignore[arg-type]  # of the test's own making
+            device="cpu",
+        )
+
+    return make
+
+
+def test_systems_are_measured_on_the_same_pictures_and_runs_are_reused(
+    make_bench: MakeBench, recipe: TrainingRecipe
+) -> None:
+    bench = make_bench(epochs=1)
+    blind = replace(recipe.changed({"lr": 1e-12}), name="blind")
+    told: list[SystemResult] = []
+    first = compare(bench, [recipe, blind], Observers(), on_result=told.append)
+    assert [result.name for result in first.results] == ["tiny", "blind"]
+    assert first.results == tuple(told)
+    assert first.counts["test"] == {"blue": 4, "red": 3}
+    assert first.majority_label == "blue"
+    assert first.majority.estimates["recall"].value == 0
+    tiny = first.results[0]
+    assert tiny.metrics is not None
+    assert tiny.parameters is not None
+    assert tiny.train_seconds is not None
+    assert tiny.ms_per_picture is not None
+    assert (tiny.weights, tiny.parameters > 1000, tiny.ms_per_picture > 0) == ("random", True, True)
+    run = RunFolder(bench.folder / "tiny")
+    epochs: list[object] = []
+    again = compare(bench, [recipe, blind], Observers(on_epoch=epochs.append))
+    assert epochs == []
+    assert len(read_openings(run.test_openings)) == 1
+    assert again.results[0].metrics == tiny.metrics
+
+
+def test_seeds_are_runs_of_their_own(make_bench: MakeBench, recipe: TrainingRecipe) -> None:
+    bench = make_bench(epochs=1, seeds=2)
+    (result,) = compare(bench, [recipe], Observers()).results
+    assert result.metrics is not None
+    assert result.seeds == 2
+    assert set(result.metrics.spread) == set(result.metrics.estimates)
+    assert {path.name for path in (bench.folder / "tiny").iterdir()} == {"seed-0", "seed-1"}
+
+
+def test_system_that_cannot_run_is_a_row_with_the_reason(
+    make_bench: MakeBench, recipe: TrainingRecipe
+) -> None:
+    unknown = replace(recipe.changed({"model": "resnet999"}), name="unknown")
+    double = replace(recipe.changed({"frame": True}), name="double")
+    comparison = compare(make_bench(epochs=1), [unknown, recipe, double], Observers())
+    assert [result.metrics is None for result in comparison.results] == [True, False, True]
+    assert "resnet999" in comparison.results[0].reason
+    assert "--frame and --crop full" in comparison.results[2].reason
+
+
+def test_missing_weights_are_told_or_replaced(
+    make_bench: MakeBench, recipe: TrainingRecipe, tmp_path: Path
+) -> None:
+    bench = make_bench(epochs=1)
+    other = replace(recipe.changed({"weights": str(tmp_path / "gone.pth")}), name="other")
+    skipped = compare(bench, [recipe, other], Observers()).results[1]
+    assert skipped.metrics is None
+    assert "gone.pth" in skipped.reason
+    notes: list[str] = []
+    replaced = compare(
+        bench, [recipe, other], Observers(on_note=notes.append), missing_weights="random"
+    ).results[1]
+    assert replaced.metrics is not None
+    assert replaced.weights == "random"
+    assert "other: its weights cannot be had; it starts from random ones." in notes
+
+
+def test_nothing_to_compare_is_an_error(make_bench: MakeBench, recipe: TrainingRecipe) -> None:
+    unknown = recipe.changed({"model": "resnet999"})
+    with pytest.raises(TrainingError, match=r"none of the 1 systems could be run. tiny: .*resnet9"):
+        compare(make_bench(), [unknown], Observers())
+
+
+def test_ensembles_are_compared_as_any_system(
+    make_bench: MakeBench, recipe: TrainingRecipe, tmp_path: Path
+) -> None:
+    members = []
+    for name, side in (("a", 32), ("b", 40)):
+        path = tmp_path / f"{name}.toml"
+        path.write_text(TINY.replace("size_px = 32", f"size_px = {side}"))
+        members.append(str(path))
+    both = parse_recipe("both", f"members = {members}\n")
+    comparison = compare(make_bench(epochs=1), [recipe, both], Observers())
+    tiny, joined = comparison.results
+    assert tiny.parameters is not None
+    assert joined.parameters == 2 * tiny.parameters
+    assert joined.weights == "random"
+
+
+def test_inputs_are_compared_pairwise_on_the_same_pictures(
+    make_bench: MakeBench, recipe: TrainingRecipe, central_face: type
+) -> None:
+    found = ablate(make_bench(epochs=1, seeds=2), recipe, ("roi", "full", "both"), Observers())
+    comparison: Comparison = found.comparison
+    assert [result.name for result in comparison.results] == ["roi", "full", "both"]
+    assert [len(pair.by_seed) for pair in found.pairs] == [2, 2, 2]
+    assert found.pairs[0].paired.images == comparison.test_images == 7
+    assert len(found.verdicts) == 3
+
+
+def test_ensemble_has_no_one_input(make_bench: MakeBench) -> None:
+    recipe = parse_recipe("both", "members = ['best', 'classical']")
+    with pytest.raises(TrainingError, match="it has members, each with an input of its own"):
+        ablate(make_bench(), recipe, ("roi", "full"), Observers())
