@@ -30,12 +30,12 @@ ifeq ($(DATA),)
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo crops train test check lint types links bench clean
+.PHONY: help setup demo crops train test check lint types links bench bench-train results clean
 
 help:  ## list the targets
 	@echo "make TARGET [DATA=FOLDER] [RUN=NAME] [MODEL=NAME] [WEIGHTS=hub|none|PATH] [ARGS='--option …']"
 	@echo "Places and devices for all commands: ROI_CLS_CACHE, ROI_CLS_RUNS, ROI_CLS_DEVICE, ROI_CLS_WORKERS"
-	@sed -n 's/^\([a-z][a-z]*\):[^#]*## /  \1	/p' $(firstword $(MAKEFILE_LIST))
+	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## /  \1	/p' $(firstword $(MAKEFILE_LIST))
 
 setup: .venv/.checked  ## install everything into .venv, once
 	@echo "Ready: $(BIN)/roi-cls --help"
@@ -77,6 +77,13 @@ links:
 
 bench: .venv/.checked  ## measure the crop stage's speed (benchmarks/results.json)
 	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+bench-train: .venv/.checked  ## measure training's speed (benchmarks/training.json)
+	@$(BIN)/python benchmarks/training.py --json benchmarks/training.json $(ARGS)
+
+# Knobs: ARGS='--images 700 --size 96 --epochs 6 --seeds 2', and WEIGHTS as for train.
+results: .venv/.checked  ## compare all recipes on a small demo set (docs/results.md)
+	@$(BIN)/python benchmarks/results_page.py $${WEIGHTS:+--weights "$$WEIGHTS"} $(ARGS)
 
 clean:  ## remove what the tools made; .venv and artifacts stay
 	@rm -rf .links build dist .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -82,6 +82,9 @@ DetectorModel = Annotated[
 Labels = Annotated[
     str | None, typer.Option(help="Names of the classes, like 0=artefact,1=artefactless.")
 ]
+Target = Annotated[
+    str | None, typer.Option(help="The class that is looked for; unset: the rarest.")
+]
 RunName = Annotated[
     str | None, typer.Option("--run", help="Name or folder of a run; unset: the newest.")
 ]

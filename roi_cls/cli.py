@@ -4,39 +4,34 @@ from __future__ import annotations
 
 import io
 import sys
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from roi_cls import __version__, crop_commands
+from roi_cls import (
+    __version__,
+    crop_commands,
+    data_commands,
+    experiment_commands,
+    train_commands,
+)
 from roi_cls.arguments import (
-    CACHE,
     RUNS,
-    Cache,
-    Data,
     DetectorModel,
     DeviceName,
     Inputs,
     Json,
-    Labels,
     MaxPixels,
     RunName,
     Runs,
-    Workers,
 )
-from roi_cls.classifier.config import Aggregate, TrainConfig
-from roi_cls.console import exit_with, note, note_next, show
-from roi_cls.data.split import SplitParams
+from roi_cls.classifier.config import Aggregate
+from roi_cls.console import exit_with, note, show
 from roi_cls.errors import RoiClsError
-from roi_cls.options import settings_options
-from roi_cls.roi import CropParams
 from roi_cls.roi.params import MAX_PIXELS, FaceChoice
-
-if TYPE_CHECKING:
-    from roi_cls.classifier.run_folder import RunFolder
+from roi_cls.run_choice import choose_run
 
 
 class _Commands(TyperGroup):
@@ -52,11 +47,14 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
-data_app = typer.Typer(no_args_is_help=True)
 app.command("crops")(crop_commands.crops)
 app.command("crops show")(crop_commands.crops_show)
+app.command("train")(train_commands.train)
+app.command("evaluate")(train_commands.evaluate)
+for _command in ("recipes", "compare", "ablate", "ensemble"):
+    app.command(_command)(getattr(experiment_commands, _command))
 app.add_typer(crop_commands.cache_app, name="cache", help="See, check and prune the crops kept.")
-app.add_typer(data_app, name="data", help="Make and inspect data sets.")
+app.add_typer(data_commands.data_app, name="data", help="Make and inspect data sets.")
 
 INTERRUPTED = 130  # typer's exit code after Ctrl-C, as shells have it: 128 + SIGINT
 
@@ -75,80 +73,6 @@ def roi_cls(
     ] = False,
 ) -> None:
     """The face first, then the frame: crop faces with MediaPipe, classify the crops with timm."""
-
-
-@app.command()
-@settings_options
-def train(
-    source: Data,
-    config: TrainConfig,
-    params: CropParams,
-    split: SplitParams,
-    run: Annotated[str | None, typer.Option(help="Name of the new run; unset: the time.")] = None,
-    labels: Labels = None,
-    target: Annotated[
-        str | None, typer.Option(help="The class that is looked for; unset: the rarest.")
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with this run, or leave it if finished.")
-    ] = False,
-    cache: Cache = CACHE,
-    runs: Runs = RUNS,
-    detector_model: DetectorModel = None,
-    workers: Workers = None,
-    max_pixels: MaxPixels = MAX_PIXELS,
-) -> None:
-    """Crop, split and train; leave a run that predicts as it was trained.
-
-    Example: roi-cls train photos --run first --target artefact
-    """
-    from roi_cls.cache.options import BuildOptions
-    from roi_cls.classifier.run_folder import RunFolder
-    from roi_cls.classifier.train_run import TrainJob
-    from roi_cls.data.labels import parse_label_names
-    from roi_cls.training import train_and_tell
-
-    folder = RunFolder(runs / (run or f"{datetime.now():%Y%m%d-%H%M%S}-{config.model}"))
-    options = BuildOptions(cache, workers, max_pixels)
-    names = parse_label_names(labels) if labels else None
-    job = TrainJob(
-        source, folder, config, params, split, options, names, target, detector_model, resume
-    )
-    outcome = train_and_tell(job)
-    show(f"Run {folder.path.name!r} is ready in {folder.path}")
-    note_next("evaluate", str(source), *_run_arguments(folder.path, runs))
-    exit_with(outcome.errors)
-
-
-@app.command()
-def evaluate(
-    source: Data,
-    run: RunName = None,
-    labels: Labels = None,
-    as_json: Json = False,
-    cache: Cache = CACHE,
-    runs: Runs = RUNS,
-    device: DeviceName = "auto",
-    detector_model: DetectorModel = None,
-    workers: Workers = None,
-    max_pixels: MaxPixels = MAX_PIXELS,
-) -> None:
-    """Score the test part and print what the numbers say.
-
-    Example: roi-cls evaluate photos --run first --json
-    """
-    from roi_cls.cache.options import BuildOptions
-    from roi_cls.classifier.evaluate_run import EvaluateJob
-    from roi_cls.data.labels import parse_label_names
-    from roi_cls.training import evaluate_and_tell
-
-    folder = _find_run(run, runs)
-    options = BuildOptions(cache, workers, max_pixels)
-    names = parse_label_names(labels) if labels else None
-    job = EvaluateJob(source, folder, options, device, detector_model, names)
-    outcome = evaluate_and_tell(job, as_json)
-    note_next("predict", str(outcome.example), *_run_arguments(folder.path, runs))
-    exit_with(len(outcome.errors))
 
 
 @app.command()
@@ -184,7 +108,7 @@ def predict(
     if as_json + jsonl + as_csv > 1:
         raise typer.BadParameter("--json, --jsonl and --csv exclude each other")
     form: Form = "json" if as_json else "jsonl" if jsonl else "csv" if as_csv else "text"
-    folder = _find_run(run, runs)
+    folder = choose_run(run, runs)
     job = PredictJob(
         inputs=inputs,
         run=folder,
@@ -216,7 +140,7 @@ def verify(
     """
     from roi_cls.classifier.verify import verify_run
 
-    folder = _find_run(run, runs)
+    folder = choose_run(run, runs)
     result = verify_run(folder, source=source, device=device, detector_model=detector_model)
     show(
         f"Run {folder.path.name!r} predicts as it was trained: {result.images} validation "
@@ -240,36 +164,6 @@ def doctor(
     raise typer.Exit(exit_code(checks))
 
 
-@data_app.command("demo")
-def data_demo(
-    folder: Annotated[Path, typer.Argument(help="Folder to draw into.")],
-    images: Annotated[int | None, typer.Option(min=1, help="Pictures; unset: 2400.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed draws other people.")] = 0,
-) -> None:
-    """Draw the demo set: labelled pictures of drawn people, one in ten with an artefact.
-
-    Example: roi-cls data demo drawn --images 200
-    """
-    from roi_cls.drawing import draw_and_tell
-
-    show(draw_and_tell(folder, images, seed))
-
-
-def _find_run(name: str | None, runs: Path) -> RunFolder:
-    from roi_cls.classifier.run_folder import find_run
-
-    run = find_run(name, runs)
-    if name is None:
-        note(f"Using run {run.path.name!r}, the newest in {runs}.")
-    return run
-
-
-def _run_arguments(run: Path, runs: Path) -> list[str]:
-    if run.parent != runs:  # a run may be named by its folder, anywhere
-        return ["--run", str(run)]
-    return ["--run", run.name, *([] if runs == RUNS else ["--runs", str(runs)])]
-
-
 def main() -> None:
     """Run the app; show expected errors as one line and exit with 1."""
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -277,7 +171,7 @@ def main() -> None:
     try:
         app()
     except RoiClsError as error:
-        note(f"error: {error}")
+        note(f"error: {error}", always=True)
         raise SystemExit(1) from None
     except SystemExit as stop:
         if stop.code == INTERRUPTED:

@@ -27,9 +27,18 @@ Advance = Callable[[int, int, str], None]
 """Called with (done, total, note)."""
 
 
-def note(text: str) -> None:
-    """Print a line on stderr."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201  (the one place that may)
+def is_speaker() -> bool:
+    """Whether this process speaks: of several that torchrun started, the first alone."""
+    return "WORLD_SIZE" not in os.environ or os.environ.get("RANK", "0") == "0"
+
+
+def note(text: str, *, always: bool = False) -> None:
+    """Print a line on stderr; where several processes work together, the first one's alone.
+
+    always: also another's, which may be the only one that failed.
+    """
+    if always or is_speaker():
+        print(text, file=sys.stderr, flush=True)  # noqa: T201  (the one place that may)
 
 
 def show(text: str) -> None:
@@ -38,6 +47,8 @@ def show(text: str) -> None:
     Raises:
         StorageError: It leads to a file, and the disk is full.
     """
+    if not is_speaker():
+        return
     try:
         print(text, flush=True)  # noqa: T201  (and this one, for results)
     except BrokenPipeError:
@@ -73,7 +84,7 @@ def progress(what: str, unit: str = "pictures") -> Iterator[Advance]:
         what: The work, e.g. ``Cropping``.
         unit: What is counted.
     """
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and is_speaker():
         with _bar(what, unit) as advance:
             yield advance
     else:

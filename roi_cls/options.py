@@ -14,11 +14,12 @@ import textwrap
 import typing
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields, is_dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
 Command = TypeVar("Command", bound=Callable[..., None])
+NumberOrAuto = int | Literal["auto"]
 _UNITS = ("_px",)  # a field says its unit, an option says it in its help
 _NOT_OPTIONS = frozenset({"detector_sha256", "cache", "max_pixels"})
 """Fields that are found out, or that an option with an environment variable sets."""
@@ -68,17 +69,31 @@ def _spread(settings: type) -> list[inspect.Parameter]:
             field.name,
             inspect.Parameter.KEYWORD_ONLY,
             default=field.default,
-            annotation=Annotated[
-                hints[field.name],
-                typer.Option(
-                    *_option_names(field, hints[field.name]),
-                    help=helps[field.name],
-                    rich_help_panel=_PANELS[settings.__name__],
-                ),
-            ],
+            annotation=_annotate(
+                field, hints[field.name], helps[field.name], _PANELS[settings.__name__]
+            ),
         )
         for field in _option_fields(settings)
     ]
+
+
+def _annotate(field: Field[Any], hint: Any, text: str, panel: str) -> Any:
+    names = _option_names(field, hint)
+    if hint == NumberOrAuto:  # typer takes no union; its parser makes either kind of the word
+        option = typer.Option(
+            *names, help=text, rich_help_panel=panel, parser=_number_or_auto, metavar="N|auto"
+        )
+        return Annotated[str, option]
+    return Annotated[hint, typer.Option(*names, help=text, rich_help_panel=panel)]
+
+
+def _number_or_auto(word: str | int) -> NumberOrAuto:
+    if word == "auto":
+        return "auto"
+    try:
+        return int(word)
+    except ValueError as error:
+        raise typer.BadParameter(f"{word!r} is neither a number nor auto") from error
 
 
 def _option_fields(settings: type) -> list[Field[Any]]:

@@ -37,3 +37,11 @@ def test_portraits_are_what_they_are_called() -> None:
     picture = portraits["draw_portrait"](3)
     assert picture.shape == (1024, 1024, 3)
     assert 20 < picture.mean() < 235
+
+
+def test_page_of_results_names_its_commands_and_holds_both_tables() -> None:
+    make_page = runpy.run_path(str(BENCHMARKS / "results_page.py"), run_name="page")["make_page"]
+    page = make_page([["data", "demo", "a b"]], "# Systems\n\n## Costs\n", "# Inputs\n")
+    assert page.startswith("# Results on the demo set\n")
+    assert "```\nroi-cls data demo 'a b'\n```" in page
+    assert "\n## Systems\n\n### Costs\n\n## Inputs\n" in page

@@ -235,3 +235,29 @@ def test_note_beside_a_bar_has_a_line_of_its_own(on_terminal: tuple[str, str]) -
 def test_bar_is_gone_at_the_end(on_terminal: tuple[str, str]) -> None:
     assert on_terminal[1].rstrip().endswith("\x1b[2Kafter")
     assert "\x1b[?25h" in on_terminal[1]  # the cursor is back
+
+
+@pytest.mark.parametrize(
+    ("variables", "speaks"),
+    [
+        ({}, True),
+        ({"RANK": "0", "WORLD_SIZE": "2"}, True),
+        ({"RANK": "1", "WORLD_SIZE": "2"}, False),
+        ({"RANK": "1"}, True),  # not torchrun's: it sets both
+    ],
+)
+def test_of_several_processes_the_first_speaks_alone(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    speaks: bool,
+) -> None:
+    for name in ("RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    note("seen")
+    show("result")
+    note("error: mine alone", always=True)
+    expected = ("result\n", "seen\n") if speaks else ("", "")
+    assert capsys.readouterr() == (expected[0], f"{expected[1]}error: mine alone\n")

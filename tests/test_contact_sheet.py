@@ -13,7 +13,6 @@ from roi_cls.cache import CropRecord
 from roi_cls.cache.record import FaceCut
 from roi_cls.contact_sheet import (
     LARGEST_LIMIT,
-    PAGE_WIDTH,
     LoadCrops,
     draw_page,
     write_contact_sheet,
@@ -22,6 +21,7 @@ from roi_cls.drawn_file import check_drawing_path
 from roi_cls.errors import CacheError, ImageReadError, StorageError
 from roi_cls.ink import BLUE, BROWN, PAPER, PURPLE, RED, RUST, SLATE
 from roi_cls.roi.image import Image
+from roi_cls.sheet_page import PAGE_WIDTH
 from roi_cls.sheet_selection import select_crops
 from roi_cls.sheet_words import (
     entry_detail,

@@ -34,6 +34,7 @@ def words(request: pytest.FixtureRequest) -> tuple[str, ...]:
 def test_the_commands_of_the_contract_are_there() -> None:
     contract = {
         *("crops", "train", "evaluate", "predict", "verify", "doctor", "data demo"),
+        "data audit",
         *("crops show", "cache info", "cache verify", "cache prune"),
     }
     assert contract <= {" ".join(words) for words in COMMANDS}

@@ -12,7 +12,7 @@ import pytest
 import roi_cls
 
 ROOT = Path(__file__).parents[1]
-NO_PACKAGES = {"tests", "benchmarks", "recipes", "docs", "artifacts", "build", "dist"}
+NO_PACKAGES = {"tests", "benchmarks", "docs", "artifacts", "build", "dist"}
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +43,11 @@ def test_only_one_name_is_installed(project: dict[str, Any]) -> None:
 def test_types_are_shipped(project: dict[str, Any]) -> None:
     assert project["tool"]["setuptools"]["package-data"]["roi_cls"] == ["py.typed"]
     assert (ROOT / "roi_cls" / "py.typed").is_file()
+
+
+def test_recipes_are_shipped(project: dict[str, Any]) -> None:
+    assert project["tool"]["setuptools"]["package-data"]["roi_cls.recipes"] == ["*.toml"]
+    assert list((ROOT / "recipes").glob("*.toml"))
 
 
 def test_command_is_installed() -> None:

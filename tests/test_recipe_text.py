@@ -66,6 +66,10 @@ def test_score_is_never_rounded_up(score: float, text: str) -> None:
     assert score_text(score) == text
 
 
+def test_score_has_as_many_decimals_as_are_asked_for() -> None:
+    assert [score_text(0.98765, decimals) for decimals in (1, 3)] == ["0.9", "0.987"]
+
+
 @pytest.mark.parametrize(("number", "text"), [(0, "0 faces"), (1, "1 face"), (2, "2 faces")])
 def test_count(number: int, text: str) -> None:
     assert count_text(number, "face") == text

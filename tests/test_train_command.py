@@ -1,5 +1,6 @@
 """``roi-cls train``, ``evaluate`` and ``verify``: what they leave, say and refuse."""
 
+import csv
 import json
 import os
 import shlex
@@ -204,6 +205,33 @@ def test_evaluation_for_people_names_the_next_command(
     assert example.is_file()
 
 
+def test_mistakes_are_listed_drawn_and_told(
+    command: Command, tiny_set: Path, copied_runs: Path, tmp_path: Path
+) -> None:
+    run = copied_runs / "tiny"
+    swapped = tmp_path / "swapped"
+    for label, name in (("odd", "plain"), ("plain", "odd")):
+        shutil.copytree(tiny_set / label, swapped / name)
+    for i, path in enumerate(sorted(swapped.rglob("*.png"))):  # other bytes than in training
+        with Image.open(path) as picture:
+            picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(path, compress_level=i % 9)
+    places = ["--run", run, "--cache", tmp_path / "cache"]
+    done = command("evaluate", swapped, *places, "--json")
+    counts = np.array(json.loads(done.stdout)["confusion_matrix"]["counts"])
+    wrong = int(counts.sum() - np.trace(counts))
+    with (run / "mistakes.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == wrong > 0
+    assert all(row["label"] != row["answer"] for row in rows)
+    assert all((swapped / row["path"]).is_file() for row in rows)
+    with Image.open(run / "mistakes.jpg") as sheet:
+        assert sheet.width == 1600
+    assert (
+        f"Answered wrongly: {wrong} of 40 pictures, see {run / 'mistakes.jpg'} and mistakes.csv."
+        in done.stderr.splitlines()
+    )
+
+
 def test_pictures_that_came_after_the_split_are_told(
     command: Command, train: Command, tiny_set: Path, tmp_path: Path
 ) -> None:
@@ -295,8 +323,8 @@ def test_no_run_at_all_is_told(command: Command, tmp_path: Path, words: list[str
     ("text", "reason"),
     [
         ("{", "config.json cannot be read ("),
-        ("[]", "config.json describes no timm model. Give the folder of a run."),
-        ('{"architecture": "x"}', "its facts have format None, this program reads 1."),
+        ("[]", "config.json describes no model. Give the folder of a run."),
+        ('{"architecture": "x"}', "its facts have format None, this program reads 2."),
         ("\x00", "config.json cannot be read ("),
     ],
 )

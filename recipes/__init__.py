@@ -1,0 +1,1 @@
+"""Training recipes: one TOML file each. `classifier/training_recipe.py` reads them."""

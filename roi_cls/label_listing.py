@@ -1,0 +1,60 @@
+"""The work behind ``roi-cls data labels``: doubtful labels as a table, CSV or JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Literal
+
+from roi_cls.classifier.comparison_table import markdown_table
+from roi_cls.classifier.label_review import DoubtfulLabel, review_labels
+from roi_cls.classifier.run_folder import RunFolder
+from roi_cls.json_text import to_json
+
+Form = Literal["text", "json", "csv"]
+
+
+def list_doubtful_labels(run: RunFolder, most: int | None, form: Form) -> str:
+    """Return the most doubtful labels of a run's training pictures, in a form.
+
+    most: how many; None: those that look wrong, which are those of a doubt above 0.
+
+    Raises:
+        RoiClsError: The run cannot be used, or has no out-of-fold scores.
+    """
+    found = review_labels(run)
+    wrong = [one for one in found if one.doubt > 0]
+    shown = wrong if most is None else found[:most]
+    if form == "json":
+        return to_json([one.to_dict() for one in shown], indent=2)
+    if form == "csv":
+        return _csv(shown)
+    summary = (
+        f"{len(wrong)} of {len(found)} labels look wrong to models that did not learn from them. "
+        "Look at each picture: a hard one looks like this, too."
+    )
+    return f"{_table(shown)}\n\n{summary}" if shown else summary
+
+
+def _table(shown: Sequence[DoubtfulLabel]) -> str:
+    rows = [
+        [
+            one.path if one.path.isprintable() else repr(one.path),
+            one.label,
+            one.suggested,
+            f"{one.doubt:.2f}",
+            f"{one.probability:.2f}",
+        ]
+        for one in shown
+    ]
+    return markdown_table(["picture", "label", "more likely", "doubt", "p(label)"], rows, left=3)
+
+
+def _csv(shown: Sequence[DoubtfulLabel]) -> str:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["path", "label", "suggested", "doubt", "probability"])
+    for one in shown:
+        writer.writerow([one.path, one.label, one.suggested, one.doubt, one.probability])
+    return stream.getvalue().removesuffix("\n")

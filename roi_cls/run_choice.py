@@ -1,0 +1,33 @@
+"""Which run a command means, and how the next command names it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from roi_cls.arguments import RUNS
+from roi_cls.console import note
+
+if TYPE_CHECKING:
+    from roi_cls.classifier.run_folder import RunFolder
+
+
+def choose_run(name: str | None, runs: Path) -> RunFolder:
+    """Return the run of this name; without one the newest, which is told.
+
+    Raises:
+        BundleError: There is no such run, or it is not finished.
+    """
+    from roi_cls.classifier.run_folder import find_run
+
+    run = find_run(name, runs)
+    if name is None:
+        note(f"Using run {run.path.name!r}, the newest in {runs}.")
+    return run
+
+
+def run_arguments(run: Path, runs: Path) -> list[str]:
+    """Return the words that name a run on the command line."""
+    if run.parent != runs:  # a run may be named by its folder, anywhere
+        return ["--run", str(run)]
+    return ["--run", run.name, *([] if runs == RUNS else ["--runs", str(runs)])]

@@ -1,0 +1,69 @@
+"""What is freed stays with the process: arrays of any size come without page faults."""
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from roi_cls import memory
+
+_COUNT = """
+import resource, sys
+import numpy as np
+from roi_cls import memory
+
+getattr(memory, sys.argv[1])() if len(sys.argv) > 1 else None
+size = 48 * 2**20  # above what glibc takes from its heap by itself
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        np.ones(size, np.uint8)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+faults()
+print(faults())
+"""
+
+
+def _count_faults(*arguments: str) -> int:
+    command = [sys.executable, "-c", _COUNT, *arguments]
+    # In pages of 4 KiB: numpy asks for huge ones, and faults would be few either way.
+    environment = {**os.environ, "NUMPY_MADVISE_HUGEPAGE": "0"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="an allocator of its own")
+def test_large_arrays_come_without_page_faults_once_all_memory_is_kept() -> None:
+    assert _count_faults("keep_all_memory") < 100
+    assert _count_faults() > 1000  # or there would be nothing to gain
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="an allocator of its own")
+def test_settings_of_the_allocator_do_not_exclude_each_other() -> None:
+    both = "import roi_cls.memory as m; m.keep_freed_memory(); m.keep_all_memory()"
+    subprocess.run([sys.executable, "-c", both], check=True)
+
+
+def test_available_memory_is_the_smaller_of_machine_and_container(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for machine, container, expected in ((8, 4, 4), (8, None, 8), (None, 4, 4)):
+        monkeypatch.setattr(memory, "_linux_available", lambda size=machine: size)
+        monkeypatch.setattr(memory, "_container_available", lambda size=container: size)
+        assert memory.available_bytes() == expected
+
+
+def test_available_memory_of_this_machine_is_plausible() -> None:
+    available = memory.available_bytes()
+    assert available is None or 2**20 < available < 2**50
+
+
+def test_unknown_memory_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_linux_available", lambda: None)
+    monkeypatch.setattr(memory, "_container_available", lambda: None)
+    monkeypatch.delattr(os, "sysconf", raising=False)
+    assert memory.available_bytes() is None
