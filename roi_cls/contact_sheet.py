@@ -1,12 +1,12 @@
 """A page of crops for a screen, so that a person sees in one look whether the recipe is right.
 
-Lays out and writes. What is shown is chosen in ``sheet_selection``, said in ``sheet_words`` and
-drawn in ``sheet_cell``.
+Plans and writes. What is shown is chosen in ``sheet_selection``, said in ``sheet_words``, laid out
+by ``sheet_page`` and drawn in ``sheet_cell``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,19 +16,27 @@ from PIL import ImageDraw
 from roi_cls.cache import CropRecord
 from roi_cls.drawn_file import check_drawing_path, write_drawing
 from roi_cls.errors import CacheError, ImageReadError
-from roi_cls.ink import INK, MUTED, PAPER, RED, Colour, shorten, wrap, write
+from roi_cls.ink import INK, MUTED, PAPER, RED, shorten
 from roi_cls.roi.image import Image
-from roi_cls.sheet_cell import CELL_HEIGHT, CELL_WIDTH, draw_cell, draw_legend, legend_height
+from roi_cls.sheet_cell import Cell, draw_legend, entry_cell, legend_height
+from roi_cls.sheet_page import (
+    EDGE,
+    GAP,
+    PAGE_WIDTH,
+    TEXT,
+    TITLE,
+    WIDTH,
+    Grid,
+    Line,
+    draw_lines,
+    wrapped,
+)
 from roi_cls.sheet_selection import WHOLE, Entry, Kind, Selection, select_crops
 from roi_cls.sheet_words import entry_names, failure_text, header_texts, heading_texts
 
 LARGEST_LIMIT = 1200
 """Crops on a page: 120 rows are 26,000 px or 125 MB, and JPEG ends at 65,535 px."""
-PAGE_WIDTH = 1600
-_EDGE, _GAP, _COLUMNS = 28, 12, 10
-_WIDTH = PAGE_WIDTH - 2 * _EDGE
-_TITLE, _HEADING, _TEXT = 26, 19, 16  # of letters
-_ROW = CELL_HEIGHT + _GAP + 4
+_GRID = Grid(columns=10, lines=2)
 _NAMED_FAILURES = 8
 
 LoadCrops = Callable[[CropRecord], Image]
@@ -48,32 +56,21 @@ class SheetSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
-    text: str
-    size: int
-    colour: Colour = INK
-
-    @property
-    def height(self) -> int:
-        return round(1.5 * self.size)
-
-
-@dataclass(frozen=True, slots=True)
 class _Plan:
     """The parts of a page, from top to bottom."""
 
-    header: list[_Line]
+    header: list[Line]
     legend: list[Kind]
-    failures: list[_Line]
+    failures: list[Line]
     sections: list[tuple[str, tuple[Entry, ...]]]
     names: dict[Path, str]
 
     @property
     def height(self) -> int:
         lines = sum(line.height for line in (*self.header, *self.failures))
-        cells = sum(_section_height(len(entries)) for _, entries in self.sections)
-        gaps = 2 * _EDGE + (_EDGE if self.legend else 0) + (_GAP if self.failures else 0)
-        return gaps + lines + legend_height(self.legend, _WIDTH) + cells
+        cells = sum(_GRID.height(len(entries)) for _, entries in self.sections)
+        gaps = 2 * EDGE + (EDGE if self.legend else 0) + (GAP if self.failures else 0)
+        return gaps + lines + legend_height(self.legend, WIDTH) + cells
 
 
 def write_contact_sheet(
@@ -108,38 +105,33 @@ def draw_page(
     plan = _plan_page(records, selection, title)
     page = PillowImage.new("RGB", (PAGE_WIDTH, plan.height), PAPER)
     pen = ImageDraw.Draw(page)
-    y = _draw_lines(pen, plan.header, (_EDGE, _EDGE))
+    y = draw_lines(pen, plan.header, (EDGE, EDGE))
     if plan.legend:
-        draw_legend(page, (_EDGE, y + _EDGE // 4), plan.legend, _WIDTH)
-        y += legend_height(plan.legend, _WIDTH) + _EDGE
+        draw_legend(page, (EDGE, y + EDGE // 4), plan.legend, WIDTH)
+        y += legend_height(plan.legend, WIDTH) + EDGE
     if plan.failures:
         start = y
-        y = _draw_lines(pen, plan.failures, (_EDGE + 2 * _GAP, y))
-        pen.rectangle((_EDGE, start, _EDGE + 5, y - 8), fill=plan.failures[0].colour)
-        y += _GAP
+        y = draw_lines(pen, plan.failures, (EDGE + 2 * GAP, y))
+        pen.rectangle((EDGE, start, EDGE + 5, y - 8), fill=plan.failures[0].colour)
+        y += GAP
     unread = 0
     for heading, entries in plan.sections:
-        write(pen, (_EDGE, y), heading, _HEADING)
-        for i, entry in enumerate(entries):
-            row, column = divmod(i, _COLUMNS)
-            corner = _EDGE + column * (CELL_WIDTH + _GAP), y + 2 * _HEADING - 6 + row * _ROW
-            crop = _load_crop(entry, load)
-            unread += crop is None
-            draw_cell(page, corner, entry, plan.names[entry.record.path], crop)
-        y += _section_height(len(entries))
+        cells = _load_cells(entries, plan.names, load)
+        unread += _GRID.draw_section(page, y, heading, cells)
+        y += _GRID.height(len(entries))
     return page, SheetSummary(selection.shown, selection.total, unread)
 
 
 def _plan_page(records: Sequence[CropRecord], selection: Selection, title: str) -> _Plan:
-    header = [_Line(text, _TITLE) for text in wrap(title, _TITLE, _WIDTH)]
+    header = wrapped(title, TITLE)
     for text in header_texts(records, selection):
-        header += [_Line(line, _TEXT, MUTED) for line in wrap(text, _TEXT, _WIDTH)]
+        header += wrapped(text, TEXT, MUTED)
     failures = []
     for record in selection.failed[:_NAMED_FAILURES]:
-        text = shorten(failure_text(record), _TEXT, _WIDTH - 2 * _GAP)
-        failures.append(_Line(text, _TEXT, RED if record.status == "error" else INK))
+        text = shorten(failure_text(record), TEXT, WIDTH - 2 * GAP)
+        failures.append(Line(text, TEXT, RED if record.status == "error" else INK))
     if rest := len(selection.failed) - len(failures):
-        failures.append(_Line(f"… and {rest} more without a crop.", _TEXT))
+        failures.append(Line(f"… and {rest} more without a crop.", TEXT))
     sections = zip(heading_texts(selection), (selection.whole, selection.faces), strict=True)
     return _Plan(
         header,
@@ -150,17 +142,11 @@ def _plan_page(records: Sequence[CropRecord], selection: Selection, title: str) 
     )
 
 
-def _section_height(count: int) -> int:
-    return 2 * _HEADING + _ROW * -(-count // _COLUMNS)
-
-
-def _draw_lines(pen: ImageDraw.ImageDraw, lines: Sequence[_Line], corner: tuple[int, int]) -> int:
-    """Draw the lines below each other and return where they end."""
-    x, y = corner
-    for line in lines:
-        write(pen, (x, y), line.text, line.size, line.colour)
-        y += line.height
-    return y
+def _load_cells(
+    entries: Sequence[Entry], names: dict[Path, str], load: LoadCrops
+) -> Iterator[tuple[Cell, Image | None]]:
+    for entry in entries:
+        yield entry_cell(entry, names[entry.record.path]), _load_crop(entry, load)
 
 
 def _load_crop(entry: Entry, load: LoadCrops) -> Image | None:

@@ -47,9 +47,10 @@ def size_text(width: float, height: float) -> str:
     return f"{round(width)} x {round(height)} px"
 
 
-def score_text(score: float) -> str:
-    """Return a score with two decimals, cut off: 0.499 must not look like the 0.5 it misses."""
-    return f"{int(score * 100 + 1e-9) / 100:.2f}"
+def score_text(score: float, decimals: int = 2) -> str:
+    """Return a score with its decimals cut off: 0.499 must not look like the 0.5 it misses."""
+    scale = 10**decimals
+    return f"{int(score * scale + 1e-9) / scale:.{decimals}f}"
 
 
 def count_text(number: int, noun: str) -> str:

@@ -1,8 +1,9 @@
-"""One place of a contact sheet: a crop with its badge and its words; and what the badges mean."""
+"""One place of a sheet: a crop with its badge and its words; and what a crop run's badges mean."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from PIL import Image as PillowImage
 from PIL import ImageDraw
@@ -10,6 +11,7 @@ from PIL import ImageDraw
 from roi_cls.ink import (
     BLUE,
     BROWN,
+    INK,
     MUTED,
     PAPER,
     PURPLE,
@@ -28,12 +30,8 @@ from roi_cls.roi.image import Image
 from roi_cls.sheet_selection import Entry, Kind
 from roi_cls.sheet_words import entry_detail
 
-CELL_WIDTH = 143
 _BADGE_HEIGHT, _RIM = 22, 3
-_CROP = CELL_WIDTH - 2 * _RIM  # 137
 _SMALL, _TEXT = 13, 16  # of letters
-_NAME_TOP = _BADGE_HEIGHT + _CROP + _RIM + 5
-CELL_HEIGHT = _NAME_TOP + 2 * (_SMALL + 4)  # 201
 _LEGEND_LINE = _BADGE_HEIGHT + 8
 _BADGES: dict[Kind, tuple[str, Colour, str]] = {
     "low_score": ("low score", BROWN, f"full frame: {REASON_TEXT['low_score']}"),
@@ -45,42 +43,75 @@ _BADGES: dict[Kind, tuple[str, Colour, str]] = {
 """Word, colour and meaning: the colour alone would not do for everyone."""
 
 
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """The words around a crop."""
+
+    badge: str
+    figure: str
+    """At the right end of the badge; may be empty."""
+    colour: Colour
+    """Of badge and rim."""
+    lines: tuple[tuple[str, Colour], ...]
+    """Below the crop; shortened in the middle where they are too long."""
+
+
+def entry_cell(entry: Entry, name: str) -> Cell:
+    """Return the words of a crop run's crop: its kind, its picture's name, its size."""
+    word, colour, _ = _BADGES[entry.kind]
+    score = "" if entry.score is None else score_text(entry.score)
+    return Cell(word, score, colour, ((name, INK), (entry_detail(entry), MUTED)))
+
+
+def cell_height(width: int, lines: int) -> int:
+    """Return how high ``draw_cell`` draws a cell of so many lines, in pixels."""
+    return _words_top(width) + lines * (_letters(width) + 4)
+
+
 def draw_cell(
-    page: PillowImage.Image, corner: tuple[int, int], entry: Entry, name: str, crop: Image | None
+    page: PillowImage.Image, corner: tuple[int, int], width: int, cell: Cell, crop: Image | None
 ) -> None:
-    """Draw a crop, its badge, its picture's name and its size, ``CELL_HEIGHT`` px in all.
+    """Draw a crop with its words around it.
 
     Args:
         page: RGB, drawn on.
         corner: Left and top of the cell.
-        entry: Whose crop it is.
-        name: Of the picture; shortened in its middle where it is too long.
+        width: Of the cell; the crop and its rim fill it, and the letters grow with it.
+        cell: The words.
         crop: (side, side, 3) RGB uint8; None: it cannot be read, and the cell says so.
     """
     left, top = corner
-    pen = ImageDraw.Draw(page)
-    word, colour, _ = _BADGES[entry.kind]
-    right, bottom = left + CELL_WIDTH - 1, top + _BADGE_HEIGHT + _CROP + _RIM - 1
-    pen.rectangle((left, top, right, bottom), fill=colour)
-    write(pen, (left + 6, top + 4), word, _SMALL, PAPER)
-    if entry.score is not None:
-        write(pen, (right - 5, top + 4), score_text(entry.score), _SMALL, PAPER, "right")
-    _draw_crop(page, (left + _RIM, top + _BADGE_HEIGHT), crop)
-    y = top + _NAME_TOP
-    write(pen, (left, y), shorten(name, _SMALL, CELL_WIDTH), _SMALL)
-    detail = shorten(entry_detail(entry), _SMALL, CELL_WIDTH)
-    write(pen, (left, y + _SMALL + 4), detail, _SMALL, MUTED)
+    pen, size = ImageDraw.Draw(page), _letters(width)
+    right, bottom = left + width - 1, top + _words_top(width) - 6
+    pen.rectangle((left, top, right, bottom), fill=cell.colour)
+    write(pen, (left + 6, top + 4), cell.badge, size, PAPER)
+    write(pen, (right - 5, top + 4), cell.figure, size, PAPER, "right")
+    _draw_crop(page, (left + _RIM, top + size + 9), width - 2 * _RIM, crop)
+    for i, (text, colour) in enumerate(cell.lines):
+        y = top + _words_top(width) + i * (size + 4)
+        write(pen, (left, y), shorten(text, size, width), size, colour)
 
 
-def _draw_crop(page: PillowImage.Image, corner: tuple[int, int], crop: Image | None) -> None:
+def _letters(width: int) -> int:
+    return max(_SMALL, width // 15)
+
+
+def _words_top(width: int) -> int:
+    """Return where the words begin: below the badge, the crop, its rim and a gap of 5 px."""
+    return _letters(width) + 9 + width - _RIM + 5
+
+
+def _draw_crop(
+    page: PillowImage.Image, corner: tuple[int, int], side: int, crop: Image | None
+) -> None:
     if crop is not None:
         picture = PillowImage.fromarray(crop)
-        page.paste(picture.resize((_CROP, _CROP), PillowImage.Resampling.LANCZOS), corner)
+        page.paste(picture.resize((side, side), PillowImage.Resampling.LANCZOS), corner)
         return
     left, top = corner
     pen = ImageDraw.Draw(page)
-    pen.rectangle((left, top, left + _CROP - 1, top + _CROP - 1), fill=SHADE)
-    middle = (left + _CROP / 2, top + (_CROP - _SMALL) / 2)
+    pen.rectangle((left, top, left + side - 1, top + side - 1), fill=SHADE)
+    middle = (left + side / 2, top + (side - _SMALL) / 2)
     write(pen, middle, "cannot be read", _SMALL, RED, "middle")
 
 

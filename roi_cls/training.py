@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from roi_cls.cache import CropResult
+from roi_cls.classifier.backbone import build_backbone
 from roi_cls.classifier.device import Backend
 from roi_cls.classifier.evaluate_run import EvaluateJob, EvaluateOutcome, evaluate_run
 from roi_cls.classifier.evaluation_table import render_evaluation
-from roi_cls.classifier.model import create_model
+from roi_cls.classifier.hand_features import check_installed
+from roi_cls.classifier.network import build_network
+from roi_cls.classifier.openings import warn_of_openings
+from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.classifier.train import EpochReport
 from roi_cls.classifier.train_run import (
     Observers,
@@ -22,13 +26,15 @@ from roi_cls.classifier.train_run import (
 from roi_cls.classifier.training_data import TrainingData
 from roi_cls.console import Advance, note, progress, show
 from roi_cls.cropping import show_errors
+from roi_cls.data.split import Split
+from roi_cls.mistake_sheet import write_mistake_sheet
 from roi_cls.recipe_text import count_text
 
 
 def train_and_tell(job: TrainJob) -> TrainOutcome:
     """Train as ``train_run`` does, with progress and a line per epoch on stderr."""
     _check_model(job)
-    with _cropping() as on_crop, progress("Training", "crops") as advance:
+    with cropping_progress() as on_crop, progress("Training", "crops") as advance:
         epoch: int | None = None
 
         def on_step(done: int, total: int) -> None:
@@ -40,15 +46,14 @@ def train_and_tell(job: TrainJob) -> TrainOutcome:
         def on_epoch(report: EpochReport) -> None:
             nonlocal epoch
             epoch = report.epoch
-            note(_epoch_line(report, job.config.epochs))
+            note(epoch_line(report, job.config.epochs))
 
         def on_start(backend: Backend, parameters: int) -> None:
-            note(
-                f"Training {job.config.model} ({parameters / 1e6:.1f} M parameters, weights "
-                f"{job.config.weights}) on {backend.name}."
-            )
+            note(_start_line(job, backend, parameters))
 
-        outcome = train_run(job, Observers(on_crop, _tell_data, on_start, on_step, on_epoch))
+        observers = Observers(on_start, on_step, on_epoch, note, on_crop=on_crop)
+        observers.on_data = tell_data
+        outcome = train_run(job, observers)
     if not outcome.trained:
         note(f"Run {job.run.path.name!r} is finished already, with these data and settings.")
     return outcome
@@ -59,15 +64,31 @@ def _check_model(job: TrainJob) -> None:
 
     Nothing is written yet, so that the corrected command may use the same run name.
     """
-    if not job.run.settings.exists():
-        config = job.config
-        pool = config.global_pool
-        create_model(config.model, config.weights, 2, job.crop.size_px, global_pool=pool)
+    config = job.config
+    if job.run.settings.exists():
+        return
+    if config.method == "network":
+        build_network(config, 2, job.crop.size_px, views=1 + config.frame)
+    elif config.method in ("embedding", "zero_shot"):
+        build_backbone(config.model, config.weights, job.crop.size_px, config.global_pool)
+    elif config.method == "svm":
+        check_installed()
+
+
+def _start_line(job: TrainJob, backend: Backend, parameters: int) -> str:
+    config = job.config
+    size = f"{parameters / 1e6:.1f} M parameters"
+    if config.method in ("network", "embedding", "zero_shot"):
+        return (
+            f"Training {config.model} ({size}, weights {config.weights}"
+            f"{'' if config.method == 'network' else f', {config.method}'}) on {backend.name}."
+        )
+    return f"Training an {config.method} ({size}) on {backend.name}."
 
 
 def evaluate_and_tell(job: EvaluateJob, as_json: bool) -> EvaluateOutcome:
     """Evaluate and print the evaluation, with progress and warnings on stderr."""
-    with _cropping() as on_crop:
+    with cropping_progress() as on_crop:
         outcome = evaluate_run(job, on_crop)
     show_errors(outcome.errors, "`roi-cls crops PATH --manifest rows.csv` lists every picture")
     if outcome.unseen:
@@ -75,6 +96,9 @@ def evaluate_and_tell(job: EvaluateJob, as_json: bool) -> EvaluateOutcome:
             f"warning: {outcome.unseen} pictures came after the run's split was made and are in "
             "no part; train a new run to use them."
         )
+    if warning := warn_of_openings(outcome.evaluation.test_openings):
+        note(f"warning: {warning}")
+    _show_mistakes(job.run, outcome)
     if as_json:
         show(json.dumps(outcome.evaluation.to_dict(), indent=2, allow_nan=False))
     else:
@@ -82,25 +106,43 @@ def evaluate_and_tell(job: EvaluateJob, as_json: bool) -> EvaluateOutcome:
     return outcome
 
 
+def _show_mistakes(run: RunFolder, outcome: EvaluateOutcome) -> None:
+    """Draw the pictures that were answered wrongly, and say where they are."""
+    mistakes, evaluation = outcome.mistakes, outcome.evaluation
+    write_mistake_sheet(run.mistake_sheet, mistakes, evaluation, run.path.name)
+    if mistakes:
+        count = f"{len(mistakes)} of {count_text(evaluation.overall.images, 'picture')}"
+        note(f"Answered wrongly: {count}, see {run.mistake_sheet} and {run.mistakes.name}.")
+
+
 @contextmanager
-def _cropping() -> Iterator[_OnCrop]:
-    with progress("Cropping") as advance:
-        yield _OnCrop(advance)
+def cropping_progress() -> Iterator[OnCrop]:
+    """Give an observer of crops that shows progress."""
+    with ExitStack() as bars:
+        yield OnCrop(bars)
 
 
-class _OnCrop:
-    """Counts the crops that come, for the progress bar."""
+class OnCrop:
+    """Counts the crops that come; each pass over the pictures has a progress bar of its own."""
 
-    def __init__(self, advance: Advance) -> None:
-        self._advance = advance
+    def __init__(self, bars: ExitStack) -> None:
+        self._bars = bars
+        self._advance: Advance = lambda done, total, note: None
         self._done = 0
 
     def __call__(self, result: CropResult, total: int) -> None:
+        """Count one more of so many."""
+        if self._done == 0:
+            self._advance = self._bars.enter_context(progress("Cropping"))
         self._done += 1
         self._advance(self._done, total, "")
+        if self._done == total:
+            self._bars.close()
+            self._done = 0
 
 
-def _tell_data(data: TrainingData) -> None:
+def tell_data(data: TrainingData) -> None:
+    """Note what the data are, and what is wrong with them."""
     show_errors(data.errors, "crops.jsonl in the run's folder lists every picture")
     if skipped := sum(record.status == "skipped" for record in data.records):
         note(f"Left out: {count_text(skipped, 'picture')} without a face (--fallback skip).")
@@ -119,6 +161,10 @@ def _tell_data(data: TrainingData) -> None:
         f"Crops: {faces} of {len(data.train) + len(data.validation)} show a face, the others the "
         "full frame."
     )
+    _warn_of_faults(data.split)
+
+
+def _warn_of_faults(split: Split) -> None:
     for what, pairs, remedy in (
         (
             "the same bytes stand in two parts",
@@ -126,6 +172,11 @@ def _tell_data(data: TrainingData) -> None:
             "The one in the earlier part is left out.",
         ),
         ("the same bytes have two labels", split.conflicts, "Take one of each pair out."),
+        (
+            "pictures that look alike stand in two parts",
+            split.near_leaks,
+            "Scores will flatter the model; `roi-cls data audit` lists them all.",
+        ),
     ):
         if pairs:
             first, second = pairs[0]
@@ -141,7 +192,8 @@ def _tell_data(data: TrainingData) -> None:
         )
 
 
-def _epoch_line(report: EpochReport, epochs: int) -> str:
+def epoch_line(report: EpochReport, epochs: int) -> str:
+    """Return an epoch in one line."""
     return (
         f"epoch {report.epoch:>3}/{epochs} {report.phase:<4} "
         f"loss {report.train_loss:.4f}  validation: loss {report.validation_loss:.4f}  "
