@@ -7,7 +7,7 @@ too few to learn where to look. A map of local logits can be taught places, wher
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from roi_cls.classifier.backbone import build_backbone, rebuild_backbone
 from roi_cls.classifier.config import TrainConfig
-from roi_cls.classifier.network import match_layers, undecayed
+from roi_cls.classifier.headed import HeadedNetwork
 from roi_cls.errors import TrainingError
 
 PLACES = 4
@@ -55,12 +55,14 @@ class EvidenceHead(nn.Module):
         return self.scale * strongest + self.shift
 
 
-class EvidenceNetwork(nn.Module):
+class EvidenceNetwork(HeadedNetwork):
     """(B*V, 3, S, S) -> (B, 2) logits; in training also the first view's (B, h, w) local logits.
 
     The other class's logit is 0. Views are joined by log-sum-exp, a soft "or": evidence in one view
     is enough, and unlike with the maximum both views learn from every picture.
     """
+
+    head: EvidenceHead
 
     def __init__(
         self,
@@ -122,18 +124,6 @@ class EvidenceNetwork(nn.Module):
     def describe(self) -> dict[str, Any]:
         """Return what ``load_kind`` builds it from."""
         return {"kind": "evidence", **self._facts}
-
-    def get_classifier(self) -> nn.Module:
-        """Return the head, as timm's models do."""
-        return self.head
-
-    def group_matcher(self, coarse: bool = False) -> Callable[[str], int]:
-        """Return the backbone's grouping of layers, with the head above it."""
-        return match_layers(self.backbone, coarse)
-
-    def no_weight_decay(self) -> set[str]:
-        """Return the names of the backbone's parameters that are not to be decayed."""
-        return undecayed(self.backbone)
 
 
 def build_evidence_network(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from types import SimpleNamespace
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
@@ -11,10 +10,8 @@ from torch import Tensor, nn
 
 from roi_cls.classifier.backbone import Backbone, build_backbone, rebuild_backbone
 from roi_cls.classifier.config import TrainConfig
+from roi_cls.classifier.headed import HeadedNetwork
 from roi_cls.classifier.model import create_model
-
-_HEAD = "(head)"
-"""No parameter's name: it falls into the group of what no pattern matches."""
 
 
 def build_network(
@@ -51,7 +48,7 @@ def build_network(
     return FeatureNetwork.around(backbone, classes, views, drop_rate=config.drop_rate)
 
 
-class FeatureNetwork(nn.Module):
+class FeatureNetwork(HeadedNetwork):
     """One backbone for all views; its features, side by side, go into one small head."""
 
     def __init__(
@@ -113,18 +110,6 @@ class FeatureNetwork(nn.Module):
             "views": self._views,
         }
 
-    def get_classifier(self) -> nn.Module:
-        """Return the head, as timm's models do."""
-        return self.head
-
-    def group_matcher(self, coarse: bool = False) -> Callable[[str], int]:
-        """Return the backbone's grouping of layers, with the head above it."""
-        return match_layers(self.backbone, coarse)
-
-    def no_weight_decay(self) -> set[str]:
-        """Return the names of the backbone's parameters that are not to be decayed."""
-        return undecayed(self.backbone)
-
 
 def make_head(
     features: int, classes: int, hidden: int = 0, drop_rate: float = 0.0, cosine: bool = False
@@ -157,24 +142,3 @@ class CosineHead(nn.Module):
         """Return (B, K) logits of (B, F) features."""
         directions = nn.functional.normalize(self.weight, dim=1)
         return self.scale * nn.functional.normalize(features, dim=1) @ directions.T
-
-
-def match_layers(backbone: nn.Module, coarse: bool) -> Callable[[str], int]:
-    """Return the layer group of each parameter of a network around ``backbone``.
-
-    The head is grouped as the backbone's own would be: with what no block claims, like the norm
-    before it in a ConvNeXt.
-    """
-    from timm.models import group_parameters
-
-    matcher = cast(Any, backbone).group_matcher(coarse=coarse)
-    names = [*backbone.named_parameters(), (_HEAD, None)]
-    shown = cast(nn.Module, SimpleNamespace(named_parameters=lambda: iter(names)))
-    places = cast(dict[str, int], group_parameters(shown, matcher, reverse=True))
-    return lambda name: places.get(name.removeprefix("backbone."), places[_HEAD])
-
-
-def undecayed(backbone: nn.Module) -> set[str]:
-    """Return what timm would not decay of ``backbone``, under the names a network of ours gives."""
-    own = getattr(backbone, "no_weight_decay", None)
-    return {f"backbone.{name}" for name in own()} if own else set()
