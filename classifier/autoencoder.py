@@ -152,6 +152,10 @@ class _Fitting:
         train_loss, lr = self._learn(epoch, observers)
         learned = time.monotonic()
         errors, is_target = self._errors(), self._is_target()
+        if not np.isfinite(np.log(errors)).all():
+            raise TrainingError(
+                f"Cannot go on: the reconstruction error is no number in epoch {epoch}. Lower --lr."
+            )
         logits = np.zeros((len(errors), 2), np.float32)
         logits[:, self._target] = np.log(errors)
         scores = measure_validation(logits, self._data.validation.labels, self._target)

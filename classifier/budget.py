@@ -58,5 +58,8 @@ class Budget:
         }
 
     def _size(self, recipe: TrainingRecipe) -> dict[str, Any]:
-        is_free = self.size_px is not None and not recipe.config.model.startswith("open_clip:")
-        return {"size_px": self.size_px} if is_free else {}
+        if recipe.members:  # else its own size would win over that of a member with a CLIP
+            is_free = "size_px" in recipe.crop
+        else:
+            is_free = not recipe.config.model.startswith("open_clip:")
+        return {"size_px": self.size_px} if is_free and self.size_px is not None else {}

@@ -49,6 +49,8 @@ def join_members(members: Sequence[Path], weights: Sequence[float] | None = None
                 f"{', '.join(theirs.names)}. Join runs of the same classes."
             )
     views = dict.fromkeys(view for bundle in bundles for view in bundle.views)
+    # A face first, where one is looked at: an evaluation slices by what the first view shows.
+    views = dict.fromkeys(sorted(views, key=lambda view: view.crop != "face"))
     network = {"kind": ENSEMBLE, MEMBERS_NAME: _names(members), "weights": list(given)}
     return ModelBundle(
         model=ENSEMBLE,

@@ -24,7 +24,7 @@ class DoubtfulLabel:
     suggested: str
     """The class that the scores speak for most, other than the label."""
     doubt: float
-    """-1 to 1; above 0 the label looks wrong."""
+    """0 to 1; from 0.5 on the scores speak for other classes more than for the label."""
     probability: float
     """Of the given label."""
 

@@ -56,12 +56,12 @@ def systems_of(
         adjust: Applied to each member first.
 
     Raises:
-        TrainingError: A member is no recipe, or has members itself.
+        TrainingError: A member is no recipe, has members itself, or is called like another.
     """
     if not recipe.members:
         own = recipe.changed(given)
         return (System(own.name, own.config, own.crop_params),)
-    systems = []
+    systems: list[System] = []
     for name in recipe.members:
         member = load_recipe(name)
         if member.members:
@@ -70,6 +70,11 @@ def systems_of(
                 "Name those members instead."
             )
         changed = adjust(member).changed({**recipe.fields, **given})
+        if any(member.name == system.name for system in systems):
+            raise TrainingError(
+                f"Cannot use the recipe {recipe.name!r}: two members are called {member.name!r}, "
+                "and each needs a folder of its name. Rename one of the files."
+            )
         systems.append(System(member.name, changed.config, changed.crop_params))
     return tuple(systems)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +50,9 @@ class Spoiler:
             self._spoil(row, other, seed)
             for row, other, seed in zip(rows[places], others, seeds, strict=True)
         ]
+        # What nobody can see to be changed is still clean.
+        is_seen = np.array([mask.any() for _, mask in changed], np.bool_)
+        places, changed = places[is_seen], list(itertools.compress(changed, is_seen))
         size_px = self._pixels.shape[1]
         return Spoiled(
             places,

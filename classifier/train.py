@@ -157,7 +157,8 @@ class Trainer:
 
     def _is_finished(self) -> bool:
         progress, config = self._progress, self._config
-        stale = progress.epoch - 1 - progress.best_epoch
+        # Patience begins anew with the second phase: a good epoch of the head must not end it.
+        stale = progress.epoch - max(progress.best_epoch + 1, config.first_phase)
         in_second_phase = progress.epoch > config.first_phase
         out_of_patience = bool(config.patience) and in_second_phase and stale >= config.patience
         return progress.epoch >= config.epochs or out_of_patience

@@ -203,9 +203,12 @@ def _load_recipes(names: str | None) -> list[TrainingRecipe]:
     if len(set(chosen)) != len(chosen):
         raise typer.BadParameter(f"--recipes names one twice: {names}")
     try:
-        return [load_recipe(name) for name in chosen]
+        found = [load_recipe(name) for name in chosen]
     except TrainingError as error:
         raise typer.BadParameter(f"--recipes: {error}") from error
+    if len({recipe.name for recipe in found}) != len(found):  # each names a row and a folder
+        raise typer.BadParameter(f"--recipes names two files alike; rename one: {names}")
+    return found
 
 
 def _parse_inputs(text: str) -> tuple[InputKind, ...]:

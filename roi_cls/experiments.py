@@ -20,11 +20,18 @@ from roi_cls.classifier.member_plan import System, systems_of
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.classifier.train import EpochReport
 from roi_cls.classifier.train_run import Observers, TrainJob, TrainOutcome
+from roi_cls.classifier.training_data import TrainingData
 from roi_cls.classifier.training_recipe import Combine, TrainingRecipe, load_recipe, recipe_names
 from roi_cls.classifier.trial import Bench
 from roi_cls.console import Advance, note, progress, show
 from roi_cls.json_text import to_json
-from roi_cls.training import cropping_progress, epoch_line, tell_data, train_and_tell
+from roi_cls.training import (
+    cropping_progress,
+    epoch_line,
+    tell_data,
+    train_and_tell,
+    warn_of_faults,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +119,18 @@ def list_recipes() -> str:
 @contextmanager
 def _telling() -> Iterator[Observers]:
     """Give observers that show progress, whichever run is at work, and print its notes."""
+    told: set[str] = set()
+
+    def on_data(data: TrainingData) -> None:
+        if data.digest not in told:  # every run of an experiment loads them
+            told.add(data.digest)
+            warn_of_faults(data.split)
+
     with cropping_progress() as on_crop, ExitStack() as bars:
         steps = _Steps(bars)
-        yield Observers(
-            on_step=steps.on_step, on_epoch=steps.on_epoch, on_note=note, on_crop=on_crop
-        )
+        observers = Observers(on_step=steps.on_step, on_epoch=steps.on_epoch, on_note=note)
+        observers.on_crop, observers.on_data = on_crop, on_data
+        yield observers
 
 
 class _Steps:

@@ -13,18 +13,20 @@ from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.json_text import to_json
 
 Form = Literal["text", "json", "csv"]
+LOOKS_WRONG = 0.5
+"""Doubt from which the scores speak for other classes more than for the label."""
 
 
 def list_doubtful_labels(run: RunFolder, most: int | None, form: Form) -> str:
     """Return the most doubtful labels of a run's training pictures, in a form.
 
-    most: how many; None: those that look wrong, which are those of a doubt above 0.
+    most: how many; None: those that look wrong.
 
     Raises:
         RoiClsError: The run cannot be used, or has no out-of-fold scores.
     """
     found = review_labels(run)
-    wrong = [one for one in found if one.doubt > 0]
+    wrong = [one for one in found if one.doubt >= LOOKS_WRONG]
     shown = wrong if most is None else found[:most]
     if form == "json":
         return to_json([one.to_dict() for one in shown], indent=2)

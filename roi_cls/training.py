@@ -161,10 +161,11 @@ def tell_data(data: TrainingData) -> None:
         f"Crops: {faces} of {len(data.train) + len(data.validation)} show a face, the others the "
         "full frame."
     )
-    _warn_of_faults(data.split)
+    warn_of_faults(data.split)
 
 
-def _warn_of_faults(split: Split) -> None:
+def warn_of_faults(split: Split) -> None:
+    """Note what the data's own parts and labels get wrong."""
     for what, pairs, remedy in (
         (
             "the same bytes stand in two parts",

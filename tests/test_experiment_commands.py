@@ -133,6 +133,14 @@ def test_wrong_usage_is_told(command: Command, words: list[str], message: str) -
     assert message in " ".join(done.stderr.split())
 
 
+def test_two_recipes_of_one_name_are_wrong_usage(command: Command, tmp_path: Path) -> None:
+    file = tmp_path / "best.toml"
+    file.write_text(TINY)
+    done = command("compare", "x", "--recipes", f"best,{file}")
+    assert done.returncode == 2
+    assert "--recipes names two files alike; rename one" in " ".join(done.stderr.split())
+
+
 def test_inputs_are_ablated(
     command: Command,
     tiny_set: Path,

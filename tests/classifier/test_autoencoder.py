@@ -120,6 +120,12 @@ def test_best_epoch_by_validation_is_kept_and_patience_ends(tmp_path: Path) -> N
     assert error == pytest.approx(reports[best - 1].validation_loss, rel=1e-4)
 
 
+def test_training_that_diverges_is_told(tmp_path: Path) -> None:
+    config = replace(CONFIG, lr=1e30, epochs=3)
+    with pytest.raises(TrainingError, match=r"error is no number in epoch \d\. Lower --lr\."):
+        fit_autoencoder(config, _data(), CPU, _files(tmp_path), FitObservers())
+
+
 def test_score_never_falls_with_the_error() -> None:
     network = AnomalyNetwork(16, 0)
     errors = np.linspace(0.1, 1, 20, dtype=np.float32)

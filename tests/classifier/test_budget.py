@@ -41,6 +41,14 @@ def test_members_of_an_ensemble_each_keep_within_the_budget() -> None:
     assert [s.config.weights for s in systems] == ["folder", "none", "folder"]
 
 
+@pytest.mark.parametrize(("crop", "sizes"), [("", [64, 224]), ("[crop]\nsize_px = 96", [64, 64])])
+def test_clip_keeps_the_size_that_it_sees_beside_other_members(crop: str, sizes: list[int]) -> None:
+    recipe = parse_recipe("mine", f"members = ['classical', 'clip-mlp']\n{crop}\n")
+    budget = Budget(size_px=64)
+    systems = systems_of(budget.apply(recipe), {}, budget.apply)
+    assert [system.crop.size_px for system in systems] == sizes
+
+
 def test_value_that_the_settings_refuse_is_refused() -> None:
     with pytest.raises(ValueError, match="size_px must be between"):
         Budget(size_px=1).apply(load_recipe("best"))

@@ -159,6 +159,20 @@ def test_ensemble_is_the_weighted_mean_of_its_members(
     np.testing.assert_allclose(table.probabilities, _scores(again), atol=1e-6)
 
 
+def test_evaluation_and_prediction_of_an_ensemble_say_alike_what_was_looked_at(
+    train: Train, tmp_path: Path, source: Path, make_job: MakeJob
+) -> None:
+    full, face = train("full", FULL), train("face")
+    found = _ensemble(tmp_path / "ensemble", [full, face])
+    shutil.copy(face.split, found.split)
+    options = make_job(source, tmp_path / "x").options
+    evaluate_run(EvaluateJob(source, found, options, device="cpu"))
+    table = read_scores(found.test_scores, NAMES)
+    rows = _predict(found, [Source(str(source / path)) for path in table.paths])
+    assert list(table.sources) == [row.source for row in rows] == ["face"] * len(rows)
+    np.testing.assert_allclose(table.probabilities, _scores(rows), atol=1e-6)
+
+
 def test_ensembles_may_be_members(train: Train, pictures: list[Source], tmp_path: Path) -> None:
     one, other = train("one"), train("two", FULL)
     inner = _ensemble(tmp_path / "inner", [one, other])

@@ -1,5 +1,7 @@
 """Systems, seeds and folds become members, each with its own name, seed and held-out fold."""
 
+from pathlib import Path
+
 import pytest
 
 from roi_cls.classifier.config import TrainConfig
@@ -66,3 +68,10 @@ def test_ensemble_of_ensembles_is_refused() -> None:
     nested = TrainingRecipe("mine", members=("best", "ensemble-all"))
     with pytest.raises(TrainingError, match="its member 'ensemble-all' has members itself"):
         systems_of(nested, {})
+
+
+def test_two_members_of_one_name_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "best.toml"
+    file.write_text("[train]\nepochs = 1\n")
+    with pytest.raises(TrainingError, match=r"two members are called 'best'.*Rename one"):
+        systems_of(TrainingRecipe("mine", members=("best", str(file))), {})

@@ -8,11 +8,13 @@ import pytest
 import torch
 
 from roi_cls.cache import CropRecord
+from roi_cls.classifier import spoiler
 from roi_cls.classifier.batch import Normalisation, pick_pixels
 from roi_cls.classifier.batch_source import Batch, BatchSource
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.pixel_source import PixelSource
 from roi_cls.data.crops import CropArray
+from roi_cls.roi.image import Image
 
 SCALE = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CPU = torch.device("cpu")
@@ -101,6 +103,23 @@ def test_spoiled_clean_pictures_count_as_the_target_and_say_where(views: int) ->
     marked = evidence[~is_target] > 0.5
     # Where it is marked it has changed; what has changed is marked but for faint changes.
     assert (marked & differs[~is_target, 0]).sum() > 0.6 * marked.sum()
+
+
+def test_a_picture_that_shows_no_change_stays_clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    def blend(crop: Image, points: object, other: Image, rng: np.random.Generator) -> object:
+        mask = np.zeros(crop.shape[:2], np.float32)
+        if crop[0, 0, 0] < 128:
+            mask[3, 4] = 1
+        return 255 - crop, mask
+
+    monkeypatch.setattr(spoiler, "blend", blend)
+    crops, config = _crops(), TrainConfig(augmentation="none", self_blend=1.0)
+    batch = _draw(PixelSource(crops, 3, SCALE, CPU, config, 1))
+    is_spoiled = (crops.labels != 1) & (crops.pixels[:, 0, 0, 0] < 128)
+    assert 0 < is_spoiled.sum() < 8
+    assert batch.targets.argmax(1).tolist() == np.where(is_spoiled, 1, crops.labels).tolist()
+    assert batch.evidence is not None
+    assert np.array_equal(batch.evidence.nan_to_num().numpy().any((1, 2)), is_spoiled)
 
 
 def test_the_share_of_spoiled_pictures_is_that_of_the_settings() -> None:

@@ -167,6 +167,17 @@ def test_training_stops_after_the_patience(
     assert len(states) == epochs
 
 
+def test_patience_begins_anew_with_the_second_phase(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = _trainer(tmp_path, epochs=8, head_epochs=3, patience=2)
+    states = _scripted(trainer, monkeypatch, [0.9, *[0.5] * 7])
+    toy = _toy((4, 4))
+    trainer.run(toy, toy, 0)
+    assert [row["phase"] for row in _lines(tmp_path)] == [*["head"] * 3, "all", "all"]
+    assert len(states) == 5
+
+
 def test_head_phase_comes_first_and_spares_the_backbone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
