@@ -10,11 +10,12 @@ import torch
 from torch import nn
 
 from roi_cls.classifier.batch import Normalisation
-from roi_cls.classifier.config import TrainConfig
+from roi_cls.classifier.config import Method, TrainConfig
 from roi_cls.classifier.device import Backend
 from roi_cls.classifier.model import check_model_name
 from roi_cls.classifier.train import EpochReport, Observer, TrainFiles
 from roi_cls.classifier.training_data import TrainingData
+from roi_cls.errors import TrainingError
 from roi_cls.memory import keep_all_memory
 
 
@@ -41,10 +42,39 @@ class FittedModel:
     """That its crops need."""
 
 
+_PIXEL_CHANGES = ("self_blend", "mixup", "cutmix")
+_STEPS = ("focal_gamma", "ema", "layer_decay", "accumulate", "label_smoothing")
+_UNUSED: dict[Method, tuple[str, ...]] = {
+    "embedding": _PIXEL_CHANGES,
+    "zero_shot": (*_PIXEL_CHANGES, *_STEPS),
+    "autoencoder": (*_PIXEL_CHANGES, *_STEPS),
+    "svm": (*_PIXEL_CHANGES, *_STEPS),
+}
+"""Settings that a method has no use for."""
+
+
 def check_method(config: TrainConfig) -> None:
-    """Raise ``ModelNameError`` where the settings name a model that nobody knows."""
-    if config.method in ("network", "embedding") and not config.model.startswith("open_clip:"):
+    """Refuse a model that nobody knows, or that the method cannot use.
+
+    Raises:
+        ModelNameError: timm knows no such model.
+        TrainingError: Captions are asked of a model that reads no text.
+    """
+    is_clip = config.model.startswith("open_clip:")
+    if config.method in ("network", "embedding") and not is_clip:
         check_model_name(config.model)
+    if config.method == "zero_shot" and not is_clip:
+        raise TrainingError(
+            f"Cannot compare with captions by {config.model!r}: it reads no text. "
+            "Use --model open_clip:ViT-B-32 or another CLIP."
+        )
+
+
+def idle_settings(config: TrainConfig) -> tuple[str, ...]:
+    """Return the settings that were changed although the method has no use for them."""
+    plain = TrainConfig()
+    names = _UNUSED.get(config.method, ())
+    return tuple(name for name in names if getattr(config, name) != getattr(plain, name))
 
 
 def fit_model(
@@ -64,8 +94,11 @@ def fit_model(
     """
     keep_all_memory()
     fit = _method(config)
+    told = observers or FitObservers()
+    if idle := idle_settings(config):
+        told.on_note(f"note: the method {config.method!r} makes no use of {', '.join(idle)}.")
     torch.manual_seed(config.seed)
-    return fit(config, data, backend, files, observers or FitObservers())
+    return fit(config, data, backend, files, told)
 
 
 _Fit = Callable[[TrainConfig, TrainingData, Backend, TrainFiles, FitObservers], FittedModel]

@@ -60,7 +60,7 @@ def is_done(run: RunFolder, settings: Mapping[str, Any]) -> bool:
     except ValueError as error:
         raise TrainingError(
             f"Cannot go on with run {run.path.name!r}: {str(run.settings)!r} is damaged. "
-            f"Choose another --run NAME or delete {str(run.path)!r}."
+            f"Choose another name or folder (--run, -o) or delete {str(run.path)!r}."
         ) from error
     odd = [name for name in settings if name not in _MOVES and kept.get(name) != settings[name]]
     if odd:
@@ -68,7 +68,7 @@ def is_done(run: RunFolder, settings: Mapping[str, Any]) -> bool:
         details = "; ".join(dict.fromkeys(differences))
         raise TrainingError(
             f"Cannot go on with run {run.path.name!r}: it was started with other settings "
-            f"({details}). Choose another --run NAME or delete {str(run.path)!r}."
+            f"({details}). Choose another name or folder (--run, -o) or delete {str(run.path)!r}."
         )
     return run.is_finished
 

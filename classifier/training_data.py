@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from roi_cls.cache import CropRecord, CropResult
 from roi_cls.cache.options import BuildOptions
 from roi_cls.data.crops import CropArray, check_cropped, crop_views, load_views
+from roi_cls.data.faults import equal_bytes
 from roi_cls.data.fingerprint_store import take_fingerprints
 from roi_cls.data.group import group_samples
 from roi_cls.data.labels import LabelSet, choose_labels
@@ -102,7 +103,8 @@ def load_training_data(
     check_cropped(records)
     digests = [record.sha256 or "" for record in records]
     near = _find_near(samples, digests, options) if splitting.params.near_duplicates else ()
-    split = _without_leaks(_split(samples, records, splitting.params, near), digests)
+    made = _split(samples, records, splitting.params, near)
+    split = _without_leaks(made, (*equal_bytes(digests), *near))
     digest = split_digest(split.samples, splitting.root, digests)
 
     def load(part: str) -> CropArray:
@@ -168,19 +170,18 @@ def _split(
     return replace(made, samples=tuple(placed[i] for i in range(len(samples))))
 
 
-def _without_leaks(split: Split, digests: Sequence[str]) -> Split:
-    """Return the split with a picture in no part where a later part holds the same bytes."""
-    last: dict[str, int] = {}
-    for sample, digest in zip(split.samples, digests, strict=True):
-        if digest:
-            last[digest] = max(last.get(digest, 0), _RANK[str(sample.split)])
-    kept = tuple(
-        replace(sample, split=None)
-        if digest and _RANK[str(sample.split)] < last[digest]
-        else sample
-        for sample, digest in zip(split.samples, digests, strict=True)
-    )
-    return replace(split, samples=kept)
+def _without_leaks(split: Split, alike: Iterable[Sequence[int]]) -> Split:
+    """Return the split with a picture in no part where a later part holds one like it.
+
+    alike: groups of places whose pictures are equal, or nearly.
+    """
+    kept = list(split.samples)
+    for group in alike:
+        last = max(_RANK[str(split.samples[i].split)] for i in group)
+        for i in group:
+            if _RANK[str(split.samples[i].split)] < last:
+                kept[i] = replace(kept[i], split=None)
+    return replace(split, samples=tuple(kept))
 
 
 def _check_classes(labels: LabelSet, train: CropArray, validation: CropArray) -> None:

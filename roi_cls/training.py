@@ -176,7 +176,7 @@ def warn_of_faults(split: Split) -> None:
         (
             "pictures that look alike stand in two parts",
             split.near_leaks,
-            "Scores will flatter the model; `roi-cls data audit` lists them all.",
+            "Those in the earlier part are left out; `roi-cls data audit` lists them all.",
         ),
     ):
         if pairs:

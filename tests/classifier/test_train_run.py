@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image as PillowImage
 
 from roi_cls.classifier.bundle import load_bundle
 from roi_cls.classifier.evaluate_run import EvaluateJob, evaluate_run
@@ -236,7 +238,9 @@ def test_resuming_with_other_settings_is_refused_and_changes_nothing(
     assert message.startswith(
         f"Cannot go on with run 'toy': it was started with other settings ({difference}"
     )
-    assert message.endswith(f"). Choose another --run NAME or delete {str(tmp_path / 'toy')!r}.")
+    assert message.endswith(
+        f"). Choose another name or folder (--run, -o) or delete {str(tmp_path / 'toy')!r}."
+    )
     assert _files(tmp_path / "toy") == before
 
 
@@ -259,7 +263,7 @@ def test_damaged_settings_are_told(tmp_path: Path, toy_set: Path, make_job: Make
         train_run(make_job(toy_set, run, resume=True), Observers())
     assert str(caught.value) == (
         f"Cannot go on with run 'run': {str(run / 'settings.json')!r} is damaged. "
-        f"Choose another --run NAME or delete {str(run)!r}."
+        f"Choose another name or folder (--run, -o) or delete {str(run)!r}."
     )
 
 
@@ -290,6 +294,35 @@ def test_face_run_keeps_its_detector_and_predicts_by_its_margin(
         assert predictor.bundle.crop.margin == 0.1
         (row,) = predictor.predict([Source(str(source / "red" / "00.png"))])
     assert (row.source, row.box, row.faces) == ("face", (16.0, 16.0, 48.0, 48.0), 1)
+
+
+def test_look_alikes_of_test_pictures_are_not_trained_on(
+    tmp_path: Path, draw_set: DrawSet, make_job: MakeJob
+) -> None:
+    source = tmp_path / "set"
+    draw_set(source / "train", red=8, blue=8)
+    draw_set(source / "test", seed=1, red=3, blue=3)
+    random = np.random.default_rng(5)
+    blobs = random.integers(0, 255, (6, 6, 3)).astype(np.uint8)
+    picture = PillowImage.fromarray(blobs).resize((240, 240), PillowImage.Resampling.BICUBIC)
+    picture.save(source / "test" / "red" / "photo.png")
+    picture.resize((180, 180)).save(source / "train" / "red" / "smaller.jpg", quality=80)
+    told: list[TrainingData] = []
+    job = make_job(source, tmp_path / "run", epochs=1, split=SplitParams(near_duplicates=True))
+    train_run(job, Observers(on_data=told.append))
+    learned = {r.path.name for part in (told[0].train, told[0].validation) for r in part.records}
+    assert "smaller.jpg" not in learned
+    pairs = [(one.name, other.name) for one, other in told[0].split.near_leaks]
+    assert ("smaller.jpg", "photo.png") in pairs
+
+
+def test_settings_that_a_method_does_not_use_are_told(
+    toy_set: Path, make_job: MakeJob, tmp_path: Path
+) -> None:
+    notes: list[str] = []
+    job = make_job(toy_set, tmp_path / "run", epochs=1, method="embedding", mixup=0.2)
+    train_run(job, Observers(on_note=notes.append))
+    assert "note: the method 'embedding' makes no use of mixup." in notes
 
 
 def test_bytes_in_training_and_test_are_not_trained_on(
