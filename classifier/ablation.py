@@ -147,7 +147,7 @@ def _verdict(pair: InputPair) -> str:
     names = INPUT_NAMES[pair.second], INPUT_NAMES[pair.first]
     measured = (
         f"ROC-AUC {format_number(found.second)} against {format_number(found.first)}, "
-        f"difference {_signed(found)}, p = {_p(found.p)}"
+        f"difference {_signed(found)}, p = {_p(found.p)}".replace("= <", "<")
     )
     if found.is_clear:
         better = "better" if found.difference > 0 else "worse"
