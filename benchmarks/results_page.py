@@ -23,9 +23,10 @@ INPUT_TRAINING = ("--lr", "3e-3", "--imbalance", "sampling", "--patience", "0", 
 
 INTRODUCTION = """\
 Written by `make results`, on the drawn demo set. Its defects are drawn, too: these figures show
-that the commands work and how their tables read, not which system is best on photographs. Backbones
-whose weights were not at hand start from random ones (see Costs), and learn next to nothing in a few
-epochs. Results on other pictures: [artefacts.md](artefacts.md). Run the same commands on your own."""
+that the commands work and how their tables read, not which system is best on photographs.
+Backbones whose weights were not at hand start from random ones (see Costs), and learn next to
+nothing in a few epochs. Results on other pictures: [artefacts.md](artefacts.md). Run the same
+commands on your own."""
 
 
 def main(words: Sequence[str] | None = None) -> None:

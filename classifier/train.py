@@ -65,6 +65,8 @@ class EpochReport:
     seconds: float
     images_per_second: float
     """Training crops per second of the training part of the epoch."""
+    micro_f1: float | None = None
+    """Of the most probable classes, on validation: with one label per picture, the accuracy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +234,8 @@ class Trainer:
     def _validate(self, validation: BatchSource, target_index: int) -> dict[str, float]:
         logits = score_source(self.model, validation, self._backend, self._world)
         self._check_finite(float(np.abs(logits).max()), "largest validation logit")
-        return measure_validation(logits, validation.labels, target_index)
+        micro_f1 = float((logits.argmax(axis=1) == validation.labels).mean())
+        return measure_validation(logits, validation.labels, target_index) | {"micro_f1": micro_f1}
 
     def _value(self, scores: dict[str, Any]) -> float:
         """Return what chooses the best epoch; higher is better."""

@@ -119,6 +119,17 @@ def test_separable_classes_are_learned_whichever_is_the_target(
     assert rows[0].keys() >= {"phase", "lr", "train_loss", "validation_loss", "best"}
 
 
+def test_each_epoch_tells_the_share_of_right_answers(tmp_path: Path) -> None:
+    toy = _toy((4, 8))
+    trainer = _trainer(tmp_path, epochs=2, metric="last")
+    trainer.run(toy, toy, 0)
+    with torch.inference_mode():
+        answers = trainer.model.eval()(toy.inputs).argmax(dim=1).numpy()
+    first, last = (row["micro_f1"] for row in _lines(tmp_path))
+    assert 0 <= first <= 1
+    assert last == pytest.approx(float((answers == toy.labels).mean()))
+
+
 def _scripted(
     trainer: Trainer, monkeypatch: pytest.MonkeyPatch, values: list[float]
 ) -> list[dict[str, torch.Tensor]]:
