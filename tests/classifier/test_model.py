@@ -15,6 +15,7 @@ from torch import nn
 
 from roi_cls.classifier import model as model_module
 from roi_cls.classifier.checkpoint import save_weights
+from roi_cls.classifier.hub import is_cached
 from roi_cls.classifier.model import create_model, load_local_model, normalisation
 from roi_cls.errors import ModelNameError, TrainingError, WeightsError
 
@@ -279,10 +280,10 @@ def test_weights_in_the_cache_need_no_hub(monkeypatch: pytest.MonkeyPatch) -> No
         "huggingface_hub.try_to_load_from_cache",
         lambda repository, name: "path" if name == "pytorch_model.bin" else None,
     )
-    assert model_module.is_cached("timm/x")
+    assert is_cached("timm/x")
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *a: None)
-    assert not model_module.is_cached("timm/x")
-    assert not model_module.is_cached(None)
+    assert not is_cached("timm/x")
+    assert not is_cached(None)
 
 
 def test_folder_without_a_model_is_told(tmp_path: Path) -> None:
