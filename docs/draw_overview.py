@@ -14,11 +14,10 @@ from PIL import ImageDraw, ImageFont
 
 from roi_cls.classifier.predict import Prediction, Predictor, Source
 from roi_cls.classifier.run_folder import RunFolder
-from roi_cls.roi import CropParams
 from roi_cls.roi.crop import make_crops
-from roi_cls.roi.detector import FaceDetector
 from roi_cls.roi.image import read_bytes
 from roi_cls.roi.picture import Picture
+from roi_cls.roi.recipe import open_recipe
 
 ROWS = 4
 FRAME = (448, 314)  # width, height of a frame in the picture
@@ -29,7 +28,7 @@ INK, PAPER, GREEN, RED, GREY = "#1f2933", "#ffffff", "#1a7f4b", "#c0392b", "#6b7
 def choose(predictions: list[Prediction]) -> list[Prediction]:
     """Return an artefact that was found, a clean face, two faces, and a frame without a face."""
     wanted = (
-        lambda p: p.label == "artefact" and p.source == "face" and p.path.endswith("_0.png"),
+        lambda p: p.label == "artefact" and p.faces == 1 and p.path.endswith("_0.png"),
         lambda p: p.label == "artefactless" and p.source == "face" and p.faces == 1,
         lambda p: p.label == "artefact" and p.faces == 2 and p.path.endswith("_0.png"),
         lambda p: p.source == "full_frame" and p.reason == "no_face",
@@ -80,12 +79,13 @@ def answer(pen: ImageDraw.ImageDraw, left: int, middle: int, prediction: Predict
 def main(demo: Path, run: Path, output: Path) -> None:
     """Predict the demo's test pictures, choose four, draw them."""
     paths = sorted((demo / "test").glob("*.png"))
-    with Predictor(RunFolder(run)) as predictor:
+    folder = RunFolder(run)
+    with Predictor(folder) as predictor:
         chosen = choose(list(predictor.predict(Source(str(path)) for path in paths)))
-        params: CropParams = predictor.bundle.crop
-        detector: FaceDetector | None = predictor.detector
+        recipe = open_recipe(predictor.bundle.crop, None, (folder.detector,))
+    with recipe.open_detector() as detector:
         pictures = [Picture(read_bytes(Path(p.path)), p.path) for p in chosen]
-        crops = [make_crops(picture, params, detector).pixels[0] for picture in pictures]
+        crops = [make_crops(picture, recipe.params, detector).pixels[0] for picture in pictures]
     width = GAP + FRAME[0] + 3 * GAP + FRAME[1] - 60 + 3 * GAP + TEXT_WIDTH
     canvas = PillowImage.new("RGB", (width, GAP + ROWS * (FRAME[1] + GAP)), PAPER)
     for i, (prediction, crop) in enumerate(zip(chosen, crops, strict=True)):
