@@ -66,7 +66,7 @@ def pictures(source: Path) -> list[Source]:
 
 
 def _predict(run: RunFolder, pictures: list[Source], **options: object) -> list[Prediction]:
-    with Predictor(run, device="cpu", **options) as predictor:  # type: ignore[arg-type]
+    with Predictor(run, device="cpu", **options) as predictor:  # type: ignore[arg-type]  # a test's own
         return list(predictor.predict(pictures))
 
 

@@ -60,7 +60,7 @@ def middle(crop: Image) -> tuple[float, float]:
     ],
 )
 def test_keypoints_lie_on_the_marks_of_the_crop(options: dict[str, object]) -> None:
-    params = replace(CropParams(size_px=128), **options)  # type: ignore[arg-type]
+    params = replace(CropParams(size_px=128), **options)  # type: ignore[arg-type]  # a test's own
     found = crop_keypoints(row(DETECTION, params))
     cuts = plan_crop(DETECTION, params).cuts
     for point, expected in zip(POINTS, found, strict=True):
