@@ -57,9 +57,8 @@ def ablate(
         result = measure_trials(name, replace(changed, description=name), trials[name])
         on_result(result)
         results.append(result)
-    firsts = {name: found[0] for name, found in trials.items()}
-    check_same_data(firsts)
-    first = firsts[inputs[0]]
+    check_same_data(trials)
+    first = trials[inputs[0]][0]
     truth, target = class_indices(first.table, first.labels), first.labels.target_index
     scores = {name: _input_scores(found) for name, found in trials.items()}
     comparison = summarise(first, results, bench.budget)

@@ -54,7 +54,7 @@ def compare(
             f"Cannot compare: none of the {len(recipes)} systems could be run. "
             f"{results[0].name}: {results[0].reason}"
         )
-    check_same_data({name: runs[0] for name, runs in trials.items()})
+    check_same_data(trials)
     return summarise(next(iter(trials.values()))[0], results, bench.budget)
 
 

@@ -7,7 +7,6 @@ also chose each member's best epoch, so they flatter a little, which the test pa
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from roi_cls.atomic import write_atomically
 from roi_cls.classifier.device import Backend, choose_backend
 from roi_cls.classifier.distributed import join_processes
 from roi_cls.classifier.ensemble import join_members, save_ensemble
@@ -26,13 +24,12 @@ from roi_cls.classifier.fusion import (
     mean_table,
     settle,
     stack_tables,
-    tell_shortfall,
 )
 from roi_cls.classifier.loaded import join_scores, load_any
 from roi_cls.classifier.member_plan import Member, System, plan_members
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.classifier.run_record import RunRecord
-from roi_cls.classifier.run_settings import collect_settings, is_done
+from roi_cls.classifier.run_settings import Beginning, collect_settings, is_done
 from roi_cls.classifier.scores import (
     ScoreTable,
     data_root,
@@ -94,7 +91,7 @@ def train_ensemble(ensemble: EnsembleJob, observers: Observers) -> TrainOutcome:
         settings["label_names"] = job.label_names
         if world.from_first(is_done(job.run, settings) if world.is_first else False):
             return TrainOutcome(len(data.errors), trained=False)
-        begin = _Begin(job, settings, data, trainer.recipes)
+        begin = Beginning(job.run, settings, partial(write_data, job, data, trainer.recipes))
         record = RunRecord()
         for place in range(len(ensemble.systems)):
             trainer.train(place, begin)
@@ -164,27 +161,6 @@ class _Members:
             self.scores.append(model.probabilities(data.validation.by_view, backend))
 
 
-class _Begin:
-    """Writes what the ensemble is made from, once: what cannot begin leaves no file."""
-
-    def __init__(
-        self,
-        job: TrainJob,
-        settings: dict[str, Any],
-        data: TrainingData,
-        recipes: Sequence[Recipe],
-    ) -> None:
-        self._job, self._settings, self._data, self._recipes = job, settings, data, recipes
-        self._is_done = False
-
-    def __call__(self) -> None:
-        if not self._is_done:
-            text = json.dumps(self._settings, indent=2) + "\n"
-            write_atomically(self._job.run.settings, text.encode())
-            write_data(self._job, self._data, self._recipes)
-        self._is_done = True
-
-
 def _write_member(
     begin: Callable[[], None], job: TrainJob, data: TrainingData, recipes: Sequence[Recipe]
 ) -> None:
@@ -216,8 +192,9 @@ def _join(
         data_digest=data.digest,
         training=settings,
     )
-    bundle = settle(joined, fusion.table, first.threshold_rule, first.calibrate)
-    if shortfall := tell_shortfall(bundle, fusion.table):
+    bundle, shortfall = settle(joined, fusion.table, first.threshold_rule, first.calibrate)
+    record.add("threshold_shortfall", shortfall)
+    if shortfall:
         observers.on_note(f"warning: {shortfall}")
     if ensemble.folds:
         write_scores(run.oof_scores, calibrate_table(fusion.table, bundle), names)

@@ -13,16 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roi_cls.classifier.bundle import ModelBundle
-from roi_cls.classifier.calibration import fit_scaling
 from roi_cls.classifier.loaded import join_scores
+from roi_cls.classifier.operating_point import choose_operating_point
 from roi_cls.classifier.scores import ScoreTable
 from roi_cls.classifier.selection import select_greedily
-from roi_cls.classifier.threshold import choose_threshold, find_shortfall
 from roi_cls.classifier.training_recipe import Combine
 from roi_cls.data.labels import LabelSet
 from roi_cls.errors import BundleError
-
-_LEAST = 1e-12  # of a probability whose logarithm is taken
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,29 +66,16 @@ def blend(tables: Sequence[ScoreTable], weights: Sequence[float]) -> ScoreTable:
 
 def settle(
     bundle: ModelBundle, table: ScoreTable, threshold_rule: str, calibrate: bool
-) -> ModelBundle:
-    """Return the ensemble's facts with the scaling and threshold that ``table`` asks for."""
-    labels = bundle.labels
-    truth = class_indices(table, labels)
-    if calibrate:
-        logarithms = np.log(np.maximum(table.probabilities, _LEAST))
-        temperature, offsets = fit_scaling(logarithms, truth)
-        bundle = replace(bundle, temperature=temperature, offsets=offsets)
-    scores = calibrate_table(table, bundle).probabilities[:, labels.target_index]
-    threshold = None
-    if len(labels.names) == 2:
-        threshold = choose_threshold(scores, truth == labels.target_index, threshold_rule)
-    return replace(bundle, threshold=threshold, threshold_rule=threshold_rule)
+) -> tuple[ModelBundle, str | None]:
+    """Return the ensemble's facts with the scaling and threshold that ``table`` asks for.
 
-
-def tell_shortfall(bundle: ModelBundle, table: ScoreTable) -> str | None:
-    """Return a sentence where the threshold that ``settle`` chose misses what its rule asks for."""
-    if bundle.threshold is None:
-        return None
-    target = bundle.labels.target_index
-    scores = calibrate_table(table, bundle).probabilities[:, target]
-    is_target = class_indices(table, bundle.labels) == target
-    return find_shortfall(scores, is_target, bundle.threshold, bundle.threshold_rule)
+    And, where no threshold keeps the rule, a sentence that says so.
+    """
+    with np.errstate(divide="ignore"):  # what every member rules out stays ruled out
+        logarithms = np.log(table.probabilities)
+    truth = class_indices(table, bundle.labels)
+    ruled = replace(bundle, threshold_rule=threshold_rule)
+    return choose_operating_point(ruled, logarithms, truth, calibrate=calibrate)
 
 
 def calibrate_table(table: ScoreTable, bundle: ModelBundle) -> ScoreTable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,12 @@ from roi_cls.classifier.training_recipe import Combine
 from roi_cls.errors import BundleError, TrainingError
 
 
-def join_runs(runs: Sequence[RunFolder], new: RunFolder, combine: Combine = "mean") -> Fusion:
+def join_runs(
+    runs: Sequence[RunFolder],
+    new: RunFolder,
+    combine: Combine = "mean",
+    on_note: Callable[[str], None] = lambda text: None,
+) -> Fusion:
     """Make an ensemble of finished runs; return how they are weighted, and the joint scores.
 
     Weights, scaling and threshold are chosen on pictures that no run learned from: those of
@@ -29,6 +34,7 @@ def join_runs(runs: Sequence[RunFolder], new: RunFolder, combine: Combine = "mea
         runs: Two or more, different ones; each is copied into the new run.
         new: Its folder must not be there yet.
         combine: See ``TrainingRecipe``.
+        on_note: Told where no threshold keeps its rule.
 
     Raises:
         TrainingError: The folder is there, or there are not two different runs.
@@ -55,7 +61,10 @@ def join_runs(runs: Sequence[RunFolder], new: RunFolder, combine: Combine = "mea
     settings = _settings(runs, bundles, combine)
     joined = join_members(members, [fusion.weights[i] for i in kept])
     joined = replace(joined, abstain=bundles[0].abstain, training=settings)
-    bundle = settle(joined, fusion.table, rule, settings["config"]["calibrate"])
+    calibrate = settings["config"]["calibrate"]
+    bundle, shortfall = settle(joined, fusion.table, rule, calibrate)
+    if shortfall:
+        on_note(f"warning: {shortfall}")
     _write(runs[0], new, settings)
     if any(runs[i].oof_scores.is_file() for i in kept):
         write_scores(new.oof_scores, calibrate_table(fusion.table, bundle), labels.names)

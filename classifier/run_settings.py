@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from roi_cls.atomic import write_atomically
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.kinds import NAMELESS
 from roi_cls.classifier.run_folder import RunFolder
@@ -90,3 +91,21 @@ def _parts_digest(data: TrainingData) -> str:
 
     rows = words("train", data.train) + words("validation", data.validation)
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+
+class Beginning:
+    """Writes the settings, and what the caller adds, at the first of its calls."""
+
+    def __init__(
+        self, run: RunFolder, settings: dict[str, Any], on_begin: Callable[[], None] | None
+    ) -> None:
+        self._run, self._settings, self._on_begin = run, settings, on_begin
+
+    def __call__(self) -> None:
+        """Write them, unless that was done or is another process's part."""
+        if self._on_begin is None:
+            return
+        text = json.dumps(self._settings, indent=2) + "\n"
+        write_atomically(self._run.settings, text.encode())
+        self._on_begin()
+        self._on_begin = None

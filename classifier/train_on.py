@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-from roi_cls.atomic import write_atomically
 from roi_cls.classifier.bundle import ModelBundle, save_bundle
-from roi_cls.classifier.calibration import fit_scaling
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.curves import draw_curves
 from roi_cls.classifier.device import Backend, choose_backend
 from roi_cls.classifier.distributed import join_processes
 from roi_cls.classifier.fit import FitObservers, FittedModel, fit_model
+from roi_cls.classifier.operating_point import choose_operating_point
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.classifier.run_record import RunRecord, read_metrics
-from roi_cls.classifier.run_settings import collect_settings, is_done
+from roi_cls.classifier.run_settings import Beginning, collect_settings, is_done
 from roi_cls.classifier.score import compute_logits, to_probabilities
 from roi_cls.classifier.scores import data_root, score_table, write_scores
-from roi_cls.classifier.threshold import choose_threshold, find_shortfall
 from roi_cls.classifier.train import TrainFiles
 from roi_cls.classifier.training_data import TrainingData
 
@@ -67,7 +64,7 @@ def train_on(
         if world.from_first(is_done(plan.run, settings) if world.is_first else False):
             _drop_state(plan.run)  # a kill may have left it
             return False
-        begin = _Begin(plan.run, settings, on_begin if world.is_first else None)
+        begin = Beginning(plan.run, settings, on_begin if world.is_first else None)
         fitted = fit_model(
             plan.config, data, backend, _files(plan.run), _watch(observers, record, begin)
         )
@@ -77,23 +74,6 @@ def train_on(
             _finish(plan, data, fitted, bundle, _Ending(record, observers.on_note, backend))
         world.wait()
     return True
-
-
-class _Begin:
-    """Writes the settings, and what the caller adds, at the first of its calls."""
-
-    def __init__(
-        self, run: RunFolder, settings: dict[str, Any], on_begin: Callable[[], None] | None
-    ) -> None:
-        self._run, self._settings, self._on_begin = run, settings, on_begin
-
-    def __call__(self) -> None:
-        if self._on_begin is None:
-            return
-        text = json.dumps(self._settings, indent=2) + "\n"
-        write_atomically(self._run.settings, text.encode())
-        self._on_begin()
-        self._on_begin = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +89,7 @@ def _files(run: RunFolder) -> TrainFiles:
     return TrainFiles(run.metrics, run.checkpoint, run.best)
 
 
-def _watch(observers: FitObservers, record: RunRecord, begin: _Begin) -> FitObservers:
+def _watch(observers: FitObservers, record: RunRecord, begin: Beginning) -> FitObservers:
     """Return observers that also begin the run, once its model is built, and keep its record."""
 
     def on_start(backend: Backend, parameters: int) -> None:
@@ -150,21 +130,17 @@ def _finish(
     """Score validation as prediction will, calibrate, choose the threshold, write the bundle."""
     # In fp32, like every score that is stored or shown.
     exact = Backend(ending.backend.device, torch.float32)
-    validation, target = data.validation, data.labels.target_index
+    validation = data.validation
     scale, mirror = bundle.normalisation, bundle.mirror
     logits = compute_logits(fitted.model, validation.pixels, scale, exact, mirror=mirror)
-    if plan.config.calibrate:
-        temperature, offsets = fit_scaling(logits, validation.labels)
-        bundle = replace(bundle, temperature=temperature, offsets=offsets)
+    calibrate = plan.config.calibrate
+    bundle, shortfall = choose_operating_point(
+        bundle, logits, validation.labels, calibrate=calibrate
+    )
+    ending.record.add("threshold_shortfall", shortfall)
+    if shortfall:
+        ending.on_note(f"warning: {shortfall}")
     probabilities = to_probabilities(logits, bundle.temperature, bundle.offsets)
-    if len(data.labels.names) == 2:
-        scores, is_target = probabilities[:, target], validation.labels == target
-        threshold = choose_threshold(scores, is_target, bundle.threshold_rule)
-        bundle = replace(bundle, threshold=threshold)
-        shortfall = find_shortfall(scores, is_target, threshold, bundle.threshold_rule)
-        ending.record.add("threshold_shortfall", shortfall)
-        if shortfall:
-            ending.on_note(f"warning: {shortfall}")
     table = score_table(validation, data.labels, probabilities, data_root(data.source))
     write_scores(plan.run.validation_scores, table, data.labels.names)
     if epochs := read_metrics(plan.run.metrics):

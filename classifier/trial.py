@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -100,18 +100,18 @@ def run_trial(bench: Bench, name: str, recipe: TrainingRecipe, observers: Observ
     )
 
 
-def check_same_data(trials: Mapping[str, Trial]) -> None:
+def check_same_data(trials: Mapping[str, Sequence[Trial]]) -> None:
     """Raise ``TrainingError`` unless all were trained and tested on the very same pictures."""
-    names = list(trials)
-    for name in names[1:]:
-        first, other = trials[names[0]], trials[name]
+    found = [(name, trial) for name, of_seeds in trials.items() for trial in of_seeds]
+    (first_name, first), *others = found
+    for name, other in others:
         same_test = (first.table.paths, first.table.sha256) == (
             other.table.paths,
             other.table.sha256,
         )
         if first.data_digest != other.data_digest or not same_test:
             raise TrainingError(
-                f"Cannot compare {names[0]!r} and {name!r}: their pictures or parts differ. Some "
+                f"Cannot compare {first_name!r} and {name!r}: their pictures or parts differ. Some "
                 "pictures changed since the first was trained, or a recipe skips pictures without "
                 f"a face. Delete {str(first.run.path.parent)!r} and run it again."
             )

@@ -103,7 +103,7 @@ def ablate_and_tell(
 
 def join_and_tell(runs: Sequence[RunFolder], new: RunFolder, combine: Combine) -> None:
     """Make one run of several, and say how they are weighted."""
-    fusion = join_runs(runs, new, combine)
+    fusion = join_runs(runs, new, combine, note)
     for run, weight in zip(runs, fusion.weights, strict=True):
         note(f"{run.path.name}: weight {weight:.2f}{'' if weight else ', left out'}")
     show(f"Run {new.path.name!r} is ready in {new.path}")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from roi_cls.classifier import train_on as train_on_module
+from roi_cls.classifier import operating_point
 from roi_cls.classifier.bundle import load_bundle
 from roi_cls.classifier.evaluate_run import EvaluateJob, evaluate_run
 from roi_cls.classifier.fit import FitObservers
@@ -129,7 +129,7 @@ def test_mirror_images_are_judged_too_wherever_the_run_scores(
 def test_rule_that_validation_cannot_meet_is_told_and_recorded(
     tmp_path: Path, toy_set: Path, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(train_on_module, "find_shortfall", lambda *a: "It cannot be met.")
+    monkeypatch.setattr(operating_point, "find_shortfall", lambda *a: "It cannot be met.")
     notes: list[str] = []
     job = make_job(toy_set, tmp_path / "run", threshold_rule="precision>=0.99", epochs=1)
     assert train_run(job, Observers(on_note=notes.append)).trained
