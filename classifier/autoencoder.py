@@ -20,11 +20,12 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from roi_cls.atomic import write_atomically
-from roi_cls.classifier.batch import Normalisation, in_batches, pick_pixels, shuffled_rows
+from roi_cls.classifier.batch import in_batches, pick_pixels, shuffled_rows
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.device import Backend
 from roi_cls.classifier.fit import FitObservers, FittedModel
 from roi_cls.classifier.model import normalisation
+from roi_cls.classifier.normalisation import Normalisation
 from roi_cls.classifier.schedule import rate_share
 from roi_cls.classifier.score import compute_outputs
 from roi_cls.classifier.train import EpochReport, TrainFiles

@@ -1,9 +1,10 @@
-"""The model file that describes itself: weights and all that is needed to use them alike.
+"""The model file that describes itself: all that is needed to use its weights as it was trained.
 
 ``model.safetensors`` lies beside ``config.json``, which holds our facts under the key ``roi_cls``.
 A plain timm model is in timm's ``local-dir:`` layout; any other says in ``network`` how it is
 built (see ``kinds.py``). An ensemble has no weights of its own: its members, complete bundles, lie
-below ``members``. Nothing is pickled.
+below ``members``. Nothing is pickled. The weights themselves are ``bundle_weights``' to write and
+to load: these facts are read without torch.
 """
 
 from __future__ import annotations
@@ -13,20 +14,17 @@ import json
 import math
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from roi_cls.atomic import write_atomically
-from roi_cls.classifier.batch import Normalisation
-from roi_cls.classifier.checkpoint import save_weights
-from roi_cls.classifier.kinds import NAMELESS, PLAIN, describe, load_kind
+from roi_cls.classifier.normalisation import Normalisation
 from roi_cls.data.labels import LabelSet
-from roi_cls.errors import BundleError, StorageError
+from roi_cls.errors import BundleError
 from roi_cls.roi import CropParams
+from roi_cls.roi.models import hash_file
 
 FORMAT = 2
 """Of the ``roi_cls`` part of config.json."""
@@ -35,12 +33,14 @@ CONFIG_NAME = "config.json"
 MEMBERS_NAME = "members"
 ENSEMBLE = "ensemble"
 """The kind of a bundle that is the mean of its members."""
+PLAIN = "timm"
+"""The kind of a network that timm builds by itself."""
 _PACKAGES = ("roi-cls", "mediapipe", "opencv-contrib-python", "torch", "timm", "numpy", "pillow")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelBundle:
-    """A trained model's facts. The weights lie beside them and are loaded by ``load_model``."""
+    """A trained model's facts. The weights lie beside them."""
 
     model: str
     """Name of the architecture, mostly timm's."""
@@ -95,23 +95,6 @@ def package_versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
 
 
-def save_bundle(folder: Path, model: nn.Module, bundle: ModelBundle) -> None:
-    """Write weights, then facts: a folder with facts is a complete bundle.
-
-    Raises:
-        StorageError: The disk is full or the folder cannot be written.
-    """
-    save_weights(folder / WEIGHTS_NAME, model)
-    network = describe(model)
-    kind = network["kind"]
-    bundle = replace(bundle, network=network, model=kind if kind in NAMELESS else bundle.model)
-    facts = to_facts(bundle, _digest(folder / WEIGHTS_NAME))
-    if kind == PLAIN:
-        _write_timm_config(folder, model, bundle, facts)
-    else:
-        write_config(folder, bundle, facts)
-
-
 def to_facts(bundle: ModelBundle, weights_sha256: str) -> dict[str, Any]:
     """Return what config.json keeps of a bundle under the key ``roi_cls``."""
     return {
@@ -146,30 +129,6 @@ def write_config(folder: Path, bundle: ModelBundle, facts: dict[str, Any]) -> No
     write_atomically(folder / CONFIG_NAME, (json.dumps(config, indent=2) + "\n").encode())
 
 
-def _write_timm_config(
-    folder: Path, model: nn.Module, bundle: ModelBundle, facts: dict[str, Any]
-) -> None:
-    from timm.models._hub import save_config_for_hf
-
-    side, scale = bundle.crop.size_px, bundle.normalisation
-    model_config = {"label_names": list(bundle.labels.names), "roi_cls": facts}
-    data_config = {
-        "input_size": (3, side, side),
-        "crop_pct": 1.0,
-        "crop_mode": "squash",
-        "mean": scale.mean,
-        "std": scale.std,
-    }
-    draft = folder / f".tmp-{CONFIG_NAME}"
-    try:
-        save_config_for_hf(model, str(draft), model_config=model_config, data_config=data_config)
-        text = draft.read_bytes()
-        draft.unlink()
-    except OSError as error:
-        raise StorageError(draft, error.strerror or str(error)) from error
-    write_atomically(folder / CONFIG_NAME, text)
-
-
 def load_bundle(folder: Path) -> ModelBundle:
     """Return the facts of a bundle, after checking that its weights are the ones it names.
 
@@ -194,23 +153,6 @@ def load_bundle(folder: Path) -> ModelBundle:
     return bundle
 
 
-def load_model(folder: Path, bundle: ModelBundle) -> nn.Module:
-    """Return the bundle's model with its weights, in evaluation mode, on the CPU.
-
-    Args:
-        folder: Where the bundle lies.
-        bundle: Its facts, as ``load_bundle`` returned them.
-
-    Raises:
-        WeightsError: The weights do not fit the network that the facts describe.
-    """
-    if bundle.network["kind"] == PLAIN:
-        from roi_cls.classifier.model import load_local_model
-
-        return load_local_model(folder)
-    return load_kind(bundle.network, folder / WEIGHTS_NAME)
-
-
 def member_folders(folder: Path, bundle: ModelBundle) -> tuple[Path, ...]:
     """Return where the members of an ensemble lie, in order; of another bundle, nothing."""
     names = bundle.network.get(MEMBERS_NAME, ())
@@ -223,7 +165,7 @@ def digest_members(folders: Sequence[Path]) -> str:
     Raises:
         OSError: A member is not there.
     """
-    digests = "".join(_digest(folder / CONFIG_NAME) for folder in folders)
+    digests = "".join(hash_file(folder / CONFIG_NAME) for folder in folders)
     return hashlib.sha256(digests.encode()).hexdigest()
 
 
@@ -233,7 +175,7 @@ def _check_weights(folder: Path, bundle: ModelBundle) -> None:
     what = f"{MEMBERS_NAME}/*/{CONFIG_NAME}" if is_ensemble else WEIGHTS_NAME
     try:
         members = member_folders(folder, bundle)
-        found = digest_members(members) if is_ensemble else _digest(folder / WEIGHTS_NAME)
+        found = digest_members(members) if is_ensemble else hash_file(folder / WEIGHTS_NAME)
     except OSError as error:
         raise BundleError(
             f"Cannot use the model in {str(folder)!r}: {what} is missing. "
@@ -292,8 +234,3 @@ def _read_config(folder: Path) -> dict[str, Any]:
             "Give the folder of a run."
         )
     return config
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -25,8 +25,9 @@ from roi_cls.classifier.fusion import (
     settle,
     stack_tables,
 )
-from roi_cls.classifier.loaded import join_scores, load_any
+from roi_cls.classifier.loaded import load_any
 from roi_cls.classifier.member_plan import Member, System, plan_members
+from roi_cls.classifier.probability import join_scores
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.classifier.run_record import RunRecord
 from roi_cls.classifier.run_settings import Beginning, collect_settings, is_done
@@ -156,9 +157,8 @@ class _Members:
             plan = RunPlan(run, member.system.config, job.abstain, facts)
             write = partial(_write_member, begin, replace(job, run=run), data, self.recipes)
             train_on(own, plan, self._observers, write)
-            backend = _exact(member)
-            model = load_any(run.path, backend.device)
-            self.scores.append(model.probabilities(data.validation.by_view, backend))
+            model = load_any(run.path, _exact(member))
+            self.scores.append(model.probabilities(data.validation.by_view))
 
 
 def _write_member(

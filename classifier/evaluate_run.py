@@ -18,11 +18,12 @@ from roi_cls.classifier.bundle import ModelBundle, package_versions
 from roi_cls.classifier.config import Device
 from roi_cls.classifier.device import choose_backend
 from roi_cls.classifier.evaluation import Evaluation, evaluate_scores
-from roi_cls.classifier.evaluation_figures import ScoredPictures, draw_evaluation
+from roi_cls.classifier.evaluation_figures import draw_evaluation
 from roi_cls.classifier.loaded import load_any
 from roi_cls.classifier.mistakes import Mistake, find_mistakes, write_mistakes
 from roi_cls.classifier.openings import open_test
 from roi_cls.classifier.run_folder import RunFolder
+from roi_cls.classifier.scored_pictures import ScoredPictures
 from roi_cls.classifier.scores import (
     ScoreTable,
     data_root,
@@ -85,8 +86,7 @@ def evaluate_run(
         DataError: There is no test part, or a test picture was trained on.
         RoiClsError: The run or the pictures cannot be used.
     """
-    backend = choose_backend(job.device, "fp32")
-    model = load_any(job.run.path, backend.device)
+    model = load_any(job.run.path, choose_backend(job.device, "fp32"))
     bundle = model.bundle
     samples, unseen = _test_samples(job, bundle)
     check_same_labels(bundle.labels, samples)
@@ -98,7 +98,7 @@ def evaluate_run(
     _check_untrained(job.run, samples, records)
     crops = load_views(samples, rows[:1], bundle.labels, views[:1], job.options)
     more = _load_more(rows, views, job.options)
-    probabilities = model.probabilities([crops.pixels, *more], backend)
+    probabilities = model.probabilities([crops.pixels, *more])
     errors = tuple(record for record in records if record.status == "error")
     evaluation = evaluate_scores(
         crops.labels,

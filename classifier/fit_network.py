@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from roi_cls.classifier.batch import Normalisation
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.device import Backend
 from roi_cls.classifier.fit import FitObservers, FittedModel
 from roi_cls.classifier.model import normalisation
 from roi_cls.classifier.network import build_network
+from roi_cls.classifier.normalisation import Normalisation
 from roi_cls.classifier.pixel_source import PixelSource
 from roi_cls.classifier.settle import settle
 from roi_cls.classifier.train import Trainer, TrainFiles

@@ -10,10 +10,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from roi_cls.classifier.bundle import PLAIN
 from roi_cls.errors import BundleError, WeightsError
 
-PLAIN = "timm"
-"""The kind of a network that timm builds by itself."""
 NAMELESS = ("autoencoder", "svm")
 """Kinds that are built without a named architecture: they go by the kind's own name."""
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from roi_cls.classifier.bundle import ModelBundle
 from roi_cls.classifier.calibration import fit_scaling
-from roi_cls.classifier.score import to_probabilities
+from roi_cls.classifier.probability import to_probabilities
 from roi_cls.classifier.threshold import choose_threshold, find_shortfall
 
 

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from roi_cls.classifier.augment import Augmenter
-from roi_cls.classifier.batch import Normalisation
 from roi_cls.classifier.batch_source import Batch
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.crop_store import CropStore
 from roi_cls.classifier.mixing import Mixer
+from roi_cls.classifier.normalisation import Normalisation
 from roi_cls.data.crops import CropArray
 
 

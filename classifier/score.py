@@ -1,4 +1,4 @@
-"""What a network says of crops, and probabilities from it."""
+"""What a network says of crops."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from roi_cls.classifier.batch import Normalisation, pick_pixels
+from roi_cls.classifier.batch import pick_pixels
 from roi_cls.classifier.device import Backend
-
-BATCH_SIZE = 32
+from roi_cls.classifier.normalisation import Normalisation
+from roi_cls.classifier.scorer import BATCH_SIZE
 
 
 def compute_logits(
@@ -54,16 +54,3 @@ def compute_outputs(
             batch = normalisation.apply(pick_pixels(pixels, rows), backend.device)
             outputs.append(apply(batch).float().cpu().numpy())
     return np.concatenate(outputs)
-
-
-def to_probabilities(
-    logits: NDArray[np.floating], temperature: float = 1.0, offsets: ArrayLike = 0.0
-) -> NDArray[np.float64]:
-    """Return softmax(logits / temperature + offsets) of (N, K) logits: rows sum to 1.
-
-    offsets: (K,), see ``fit_scaling``.
-    """
-    scaled = logits.astype(np.float64) / temperature + np.asarray(offsets, np.float64)
-    scaled -= scaled.max(axis=1, keepdims=True)
-    powers = np.exp(scaled)
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float64)

@@ -7,9 +7,8 @@ import time
 
 import numpy as np
 
-from roi_cls.classifier.device import Backend
 from roi_cls.classifier.loaded import LoadedModel
-from roi_cls.classifier.score import BATCH_SIZE
+from roi_cls.classifier.scorer import BATCH_SIZE, Scorer
 
 ROUNDS = 3
 """Of which the median counts: other work on the machine slows one, seldom two."""
@@ -24,17 +23,17 @@ def count_parameters(model: LoadedModel) -> int:
     return learned or sum(buffer.numel() for buffer in model.model.buffers())
 
 
-def measure_ms(model: LoadedModel, backend: Backend) -> float:
+def measure_ms(model: Scorer) -> float:
     """Return milliseconds per picture, in the batches that prediction uses, crops at hand."""
     random = np.random.default_rng(0)  # what is in the picture does not change the time
     pixels = [
         random.integers(0, 256, (BATCH_SIZE, view.size_px, view.size_px, 3), dtype=np.uint8)
         for view in model.views
     ]
-    model.probabilities(pixels, backend)  # the first call prepares what the others reuse
+    model.probabilities(pixels)  # the first call prepares what the others reuse
     seconds = []
     for _ in range(ROUNDS):
         start = time.perf_counter()
-        model.probabilities(pixels, backend)
+        model.probabilities(pixels)
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds) / BATCH_SIZE * 1000

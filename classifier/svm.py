@@ -19,11 +19,11 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from torch import Tensor, nn
 
-from roi_cls.classifier.batch import Normalisation
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.device import Backend
 from roi_cls.classifier.fit import FitObservers, FittedModel
 from roi_cls.classifier.hand_features import describe_pictures
+from roi_cls.classifier.normalisation import Normalisation
 from roi_cls.classifier.train import TrainFiles
 from roi_cls.classifier.training_data import TrainingData
 

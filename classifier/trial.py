@@ -84,8 +84,7 @@ def run_trial(bench: Bench, name: str, recipe: TrainingRecipe, observers: Observ
             ),
             observers.on_crop,
         )
-    backend = choose_backend(bench.device, "fp32")
-    model = load_any(run.path, backend.device)
+    model = load_any(run.path, choose_backend(bench.device, "fp32"))
     bundle = model.bundle
     return Trial(
         run=run,
@@ -95,7 +94,7 @@ def run_trial(bench: Bench, name: str, recipe: TrainingRecipe, observers: Observ
         training=bundle.training,
         data_digest=bundle.data_digest,
         parameters=count_parameters(model),
-        ms_per_picture=measure_ms(model, backend),
+        ms_per_picture=measure_ms(model),
         train_seconds=train_seconds(run),
     )
 

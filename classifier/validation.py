@@ -11,7 +11,8 @@ from torch import nn
 from roi_cls.classifier.batch_source import BatchSource
 from roi_cls.classifier.device import Backend
 from roi_cls.classifier.distributed import World
-from roi_cls.classifier.score import BATCH_SIZE, to_probabilities
+from roi_cls.classifier.probability import to_probabilities
+from roi_cls.classifier.scorer import BATCH_SIZE
 
 
 def score_source(

@@ -9,7 +9,8 @@ import numpy as np
 
 from roi_cls.classifier.bundle import load_bundle
 from roi_cls.classifier.config import Device
-from roi_cls.classifier.predict import Prediction, Predictor, Source
+from roi_cls.classifier.predict import open_predictor
+from roi_cls.classifier.prediction import Prediction, PredictOptions, Source
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.classifier.scores import data_root, read_scores
 from roi_cls.errors import VerificationError
@@ -40,7 +41,7 @@ def verify_run(
         run: A finished run.
         source: Where the data set lies now; None: where it was trained from.
         device: To compute on.
-        detector_model: See ``Predictor``.
+        detector_model: See ``PredictOptions``.
 
     Raises:
         VerificationError: A file is gone or changed, or the scores differ.
@@ -50,7 +51,8 @@ def verify_run(
     stored = read_scores(run.validation_scores, bundle.labels.names)
     root = data_root(source or Path(bundle.training["source"]))
     pictures = [Source(str(root / path)) for path in stored.paths]
-    with Predictor(run, device=device, detector_model=detector_model) as predictor:
+    options = PredictOptions(detector_model=detector_model)
+    with open_predictor([run.path], device, options=options) as predictor:
         predictions = list(predictor.predict(pictures))
     failed = [p for p in predictions if p.probabilities is None]
     if failed:

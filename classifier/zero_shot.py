@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from roi_cls.classifier.backbone import CLIP_PREFIX, Backbone
-from roi_cls.classifier.batch import Normalisation
 from roi_cls.classifier.clip import import_open_clip, load_clip, tower_of
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.device import Backend
@@ -18,6 +17,7 @@ from roi_cls.classifier.fit import FitObservers, FittedModel
 from roi_cls.classifier.hub import hub_error
 from roi_cls.classifier.model import normalisation
 from roi_cls.classifier.network import CosineHead, FeatureNetwork
+from roi_cls.classifier.normalisation import Normalisation
 from roi_cls.classifier.train import TrainFiles
 from roi_cls.classifier.training_data import TrainingData
 from roi_cls.errors import TrainingError

@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
-from roi_cls.classifier.predict import Prediction, Predictor, Source
+from roi_cls.classifier.predict import open_predictor
+from roi_cls.classifier.prediction import Prediction, Source
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.roi.crop import make_crops
 from roi_cls.roi.image import read_bytes
@@ -80,7 +81,7 @@ def main(demo: Path, run: Path, output: Path) -> None:
     """Predict the demo's test pictures, choose four, draw them."""
     paths = sorted((demo / "test").glob("*.png"))
     folder = RunFolder(run)
-    with Predictor(folder) as predictor:
+    with open_predictor([folder.path]) as predictor:
         chosen = choose(list(predictor.predict(Source(str(path)) for path in paths)))
         recipe = open_recipe(predictor.bundle.crop, None, (folder.detector,))
     with recipe.open_detector() as detector:

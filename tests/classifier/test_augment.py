@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from roi_cls.classifier import augment
 from roi_cls.classifier.augment import STRENGTHS, Augmenter, Strength, draw_places, move
-from roi_cls.classifier.batch import Normalisation
 from roi_cls.classifier.config import Augmentation
+from roi_cls.classifier.normalisation import Normalisation
 
 PLAIN = Normalisation((0.0,) * 3, (1 / 255,) * 3)  # values stay 0 to 255
 IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from roi_cls.classifier.autoencoder import AnomalyNetwork, fit_autoencoder, scale_score
-from roi_cls.classifier.bundle import load_bundle, load_model
+from roi_cls.classifier.bundle import load_bundle
+from roi_cls.classifier.bundle_weights import load_model
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.device import choose_backend
 from roi_cls.classifier.fit import FitObservers

@@ -8,13 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roi_cls.classifier.batch import (
-    Normalisation,
-    balanced_rows,
-    in_batches,
-    pick_pixels,
-    shuffled_rows,
-)
+from roi_cls.classifier.batch import balanced_rows, in_batches, pick_pixels, shuffled_rows
+from roi_cls.classifier.normalisation import Normalisation
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

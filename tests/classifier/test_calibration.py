@@ -18,7 +18,7 @@ from roi_cls.classifier.calibration import (
     weighted_calibration_error,
 )
 from roi_cls.classifier.interval import Floats, Labels, wilson
-from roi_cls.classifier.score import to_probabilities
+from roi_cls.classifier.probability import to_probabilities
 
 
 def _honest(count: int, classes: int, seed: int = 0) -> tuple[Floats, Labels]:

@@ -12,7 +12,8 @@ import torch
 
 from roi_cls.classifier import clip, hub
 from roi_cls.classifier.backbone import build_backbone
-from roi_cls.classifier.bundle import load_bundle, load_model
+from roi_cls.classifier.bundle import load_bundle
+from roi_cls.classifier.bundle_weights import load_model
 from roi_cls.classifier.checkpoint import save_weights
 from roi_cls.classifier.clip import ClipTower, build_tower, check_clip_name, load_clip
 from roi_cls.classifier.config import TrainConfig

@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 from roi_cls.classifier.evaluation import evaluate_scores
-from roi_cls.classifier.evaluation_figures import ScoredPictures, draw_evaluation
+from roi_cls.classifier.evaluation_figures import draw_evaluation
 from roi_cls.classifier.figure import FIRST, finish_panel, new_figure, save_figure
 from roi_cls.classifier.interval import Floats, Labels
+from roi_cls.classifier.scored_pictures import ScoredPictures
 
 FIGURES = {"reliability.png", "risk_coverage.png", "roc_pr.png"}
 
@@ -44,7 +45,8 @@ def test_every_figure_is_a_readable_png(
             assert picture.format == "PNG"
             assert min(picture.size) > 400
             shades = np.asarray(picture.convert("L"))
-        assert 0.8 < (shades > 250).mean() < 0.99 or name == "reliability.png"
+        # Over few pictures the pale bands of the intervals cover much.
+        assert 0.8 < (shades > 215).mean() < 0.99 or name == "reliability.png"
         assert (shades < 100).any()
 
 

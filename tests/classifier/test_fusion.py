@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from roi_cls.classifier.batch import Normalisation
 from roi_cls.classifier.bundle import ModelBundle
 from roi_cls.classifier.fusion import (
     calibrate_table,
@@ -15,7 +14,8 @@ from roi_cls.classifier.fusion import (
     settle,
     stack_tables,
 )
-from roi_cls.classifier.loaded import join_scores
+from roi_cls.classifier.normalisation import Normalisation
+from roi_cls.classifier.probability import join_scores
 from roi_cls.classifier.scores import ScoreTable
 from roi_cls.data.labels import LabelSet
 from roi_cls.errors import BundleError

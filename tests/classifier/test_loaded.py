@@ -8,18 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from roi_cls.classifier.batch import Normalisation
-from roi_cls.classifier.bundle import load_bundle, load_model
+from roi_cls.classifier.bundle import load_bundle
+from roi_cls.classifier.bundle_weights import load_model
 from roi_cls.classifier.device import choose_backend
 from roi_cls.classifier.ensemble import join_members, save_ensemble
 from roi_cls.classifier.evaluate_run import EvaluateJob, evaluate_run
-from roi_cls.classifier.loaded import join_scores, load_any
+from roi_cls.classifier.loaded import load_any
 from roi_cls.classifier.model import normalisation
-from roi_cls.classifier.predict import Prediction, Predictor, Source
+from roi_cls.classifier.normalisation import Normalisation
+from roi_cls.classifier.predict import open_predictor
+from roi_cls.classifier.prediction import Prediction, PredictOptions, Source
+from roi_cls.classifier.probability import join_scores, to_probabilities
 from roi_cls.classifier.run_folder import RunFolder
-from roi_cls.classifier.score import compute_logits, to_probabilities
+from roi_cls.classifier.score import compute_logits
 from roi_cls.classifier.scores import read_scores
 from roi_cls.classifier.train_run import Observers, TrainJob, train_run
 from roi_cls.classifier.verify import verify_run
@@ -66,7 +68,7 @@ def pictures(source: Path) -> list[Source]:
 
 
 def _predict(run: RunFolder, pictures: list[Source], **options: object) -> list[Prediction]:
-    with Predictor(run, device="cpu", **options) as predictor:  # type: ignore[arg-type]  # a test's own
+    with open_predictor([run.path], "cpu", options=PredictOptions(**options)) as predictor:  # type: ignore[arg-type]  # a test's own
         return list(predictor.predict(pictures))
 
 
@@ -219,12 +221,12 @@ def test_every_file_of_an_ensemble_is_checked(train: Train, tmp_path: Path) -> N
             kept.replace(b"0", b"1", 1) if name == "config.json" else kept + b"x"
         )
         with pytest.raises(BundleError, match="Copy the whole folder again") as caught:
-            load_any(found.path, torch.device("cpu"))
+            load_any(found.path, CPU)
         assert why in str(caught.value)
         (member / name).write_bytes(kept)
     (member / "config.json").unlink()
     with pytest.raises(BundleError, match=r"config\.json is missing"):
-        load_any(found.path, torch.device("cpu"))
+        load_any(found.path, CPU)
 
 
 def test_weights_that_do_not_fit_the_members_are_told(train: Train, tmp_path: Path) -> None:
@@ -234,7 +236,7 @@ def test_weights_that_do_not_fit_the_members_are_told(train: Train, tmp_path: Pa
     config["roi_cls"]["network"]["weights"] = [1, 2]
     path.write_text(json.dumps(config))
     with pytest.raises(BundleError, match="its members are not the ones its facts describe"):
-        load_any(found.path, torch.device("cpu"))
+        load_any(found.path, CPU)
 
 
 def test_runs_of_other_classes_are_not_joined(
@@ -315,9 +317,9 @@ def test_members_that_see_faces_differently_cannot_judge_every_face(
     found = _ensemble(tmp_path / "ensemble", runs)
     assert _predict(found, pictures[:1])[0].status == "ok"
     with pytest.raises(BundleError) as caught:
-        Predictor(found, device="cpu", face="all")
+        open_predictor([found.path], "cpu", options=PredictOptions(face="all"))
     assert str(caught.value) == (
-        "Cannot look at every face (--face all): the members of run 'ensemble' find faces in "
+        "Cannot look at every face (--face all): the members of 'ensemble' find faces in "
         "different ways. Leave --face out, or name another --run."
     )
 

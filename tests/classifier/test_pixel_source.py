@@ -9,9 +9,10 @@ import torch
 
 from roi_cls.cache import CropRecord
 from roi_cls.classifier import spoiler
-from roi_cls.classifier.batch import Normalisation, pick_pixels
+from roi_cls.classifier.batch import pick_pixels
 from roi_cls.classifier.batch_source import Batch, BatchSource
 from roi_cls.classifier.config import TrainConfig
+from roi_cls.classifier.normalisation import Normalisation
 from roi_cls.classifier.pixel_source import PixelSource
 from roi_cls.data.crops import CropArray
 from roi_cls.roi.image import Image

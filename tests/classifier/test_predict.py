@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from roi_cls.classifier.bundle import load_bundle
-from roi_cls.classifier.predict import Predictor, Source
+from roi_cls.classifier.predict import open_predictor
+from roi_cls.classifier.prediction import PredictOptions, Source
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.errors import BundleError
 from roi_cls.roi import CropParams, mediapipe_detector, models
@@ -26,8 +28,8 @@ def pictures(toy_set: Path) -> list[Source]:
 def test_rows_keep_the_order_and_errors_are_rows(
     toy_run: RunFolder, pictures: list[Source]
 ) -> None:
-    with Predictor(toy_run, device="cpu") as predictor:
-        rows = list(predictor.predict(iter(pictures), batch_size=4))
+    with open_predictor([toy_run.path], "cpu", options=PredictOptions(batch_size=4)) as predictor:
+        rows = list(predictor.predict(iter(pictures)))
     assert [row.path for row in rows] == [picture.path for picture in pictures]
     failed = [i for i, row in enumerate(rows) if row.status == "error"]
     assert failed == [5, 9]
@@ -40,9 +42,10 @@ def test_rows_keep_the_order_and_errors_are_rows(
 
 
 def test_batch_does_not_change_scores(toy_run: RunFolder, pictures: list[Source]) -> None:
-    with Predictor(toy_run, device="cpu") as predictor:
-        alone = list(predictor.predict(pictures, batch_size=1))
-        many = list(predictor.predict(pictures, batch_size=32))
+    with open_predictor([toy_run.path], "cpu", options=PredictOptions(batch_size=1)) as predictor:
+        alone = list(predictor.predict(pictures))
+    with open_predictor([toy_run.path], "cpu", options=PredictOptions(batch_size=32)) as predictor:
+        many = list(predictor.predict(pictures))
     for one, other in zip(alone, many, strict=True):
         assert one.label == other.label
         assert (one.probabilities or {}) == pytest.approx(other.probabilities or {}, abs=1e-6)
@@ -50,7 +53,7 @@ def test_batch_does_not_change_scores(toy_run: RunFolder, pictures: list[Source]
 
 def test_bytes_and_file_give_the_same_row(toy_run: RunFolder, toy_set: Path) -> None:
     path = toy_set / "red" / "03.png"
-    with Predictor(toy_run, device="cpu") as predictor:
+    with open_predictor([toy_run.path], "cpu") as predictor:
         file, data = predictor.predict([Source(str(path)), Source(str(path), path.read_bytes())])
     assert file == data
 
@@ -63,7 +66,7 @@ def test_whole_picture_is_predicted_without_a_detector(
 
     monkeypatch.setattr(mediapipe_detector, "MediapipeDetector", refuse)
     monkeypatch.setattr(models, "resolve_models", refuse)
-    with Predictor(toy_run, device="cpu") as predictor:
+    with open_predictor([toy_run.path], "cpu") as predictor:
         (row,) = predictor.predict([Source(str(toy_set / "blue" / "00.png"))])
     values = json.loads(json.dumps(row.to_dict()))
     assert values["status"] == "ok"
@@ -79,22 +82,28 @@ def test_whole_picture_is_predicted_without_a_detector(
 
 def test_larger_pictures_than_allowed_are_errors(toy_run: RunFolder, toy_set: Path) -> None:
     path = str(toy_set / "red" / "00.png")
-    with Predictor(toy_run, device="cpu", max_pixels=100) as predictor:
+    with open_predictor([toy_run.path], "cpu", options=PredictOptions(max_pixels=100)) as predictor:
         (row,) = predictor.predict([Source(path)])
     assert row.status == "error"
 
 
-@pytest.mark.parametrize("batch_size", [0, -1])
-def test_batch_of_none_is_refused(toy_run: RunFolder, batch_size: int) -> None:
-    with Predictor(toy_run, device="cpu") as predictor:
-        rows = predictor.predict([Source("x.png")], batch_size)
-        with pytest.raises(ValueError, match=f"batch_size must be at least 1, got {batch_size}"):
-            next(rows)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"workers": -1}, "workers must be at least 0, got -1"),
+        ({"threshold": 1.5}, "threshold must be between 0 and 1, got 1.5"),
+        ({"abstain": 1.0}, "abstain must be from 0 to below 1, got 1.0"),
+    ],
+)
+def test_bad_options_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PredictOptions(**options)
 
 
 def test_run_that_is_none_is_told(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="there is no finished model in it"):
-        Predictor(RunFolder(tmp_path))
+        open_predictor([tmp_path], "cpu")
 
 
 def test_detector_is_asked_for_by_the_bundles_hashes_and_closed(
@@ -128,7 +137,7 @@ def test_detector_is_asked_for_by_the_bundles_hashes_and_closed(
     monkeypatch.setattr(mediapipe_detector, "MediapipeDetector", Detector)
     monkeypatch.setattr(models, "resolve_models", resolve)
     run = RunFolder(tmp_path)
-    with Predictor(run, device="cpu", detector_model=Path("given")):
+    with open_predictor([run.path], "cpu", options=PredictOptions(detector_model=Path("given"))):
         assert closed == []
     assert closed == [True]
     assert asked == {
@@ -138,7 +147,7 @@ def test_detector_is_asked_for_by_the_bundles_hashes_and_closed(
         "extra_dirs": (run.detector,),
         "models": ("model",),
     }
-    with Predictor(run, device="cpu", face="all"):
+    with open_predictor([run.path], "cpu", options=PredictOptions(face="all")):
         assert searched == ["largest", "all"]  # it goes on where it has found one
     asked.clear()
     open_recipe(load_bundle(run.path).crop, None, (run.detector,)).open_detector()

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
-from roi_cls.classifier.loaded import join_scores
+from roi_cls.classifier.probability import join_scores
 from roi_cls.classifier.selection import select_greedily
 
 Floats = NDArray[np.float64]

@@ -11,11 +11,12 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from roi_cls.classifier.batch import Normalisation
-from roi_cls.classifier.bundle import load_bundle, load_model
+from roi_cls.classifier.bundle import load_bundle
+from roi_cls.classifier.bundle_weights import load_model
 from roi_cls.classifier.device import choose_backend
 from roi_cls.classifier.hand_features import SIDE, describe_pictures
 from roi_cls.classifier.model import normalisation
+from roi_cls.classifier.normalisation import Normalisation
 from roi_cls.classifier.score import compute_logits
 from roi_cls.classifier.svm import Machine, SvmNetwork, fit_machine
 from roi_cls.classifier.train_run import Observers, TrainJob, train_run

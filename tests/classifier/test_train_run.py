@@ -13,7 +13,8 @@ from PIL import Image as PillowImage
 
 from roi_cls.classifier.bundle import load_bundle
 from roi_cls.classifier.evaluate_run import EvaluateJob, evaluate_run
-from roi_cls.classifier.predict import Predictor, Source
+from roi_cls.classifier.predict import open_predictor
+from roi_cls.classifier.prediction import Source
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.classifier.train_run import Observers, TrainJob, train_run
 from roi_cls.classifier.training_data import TrainingData
@@ -64,7 +65,7 @@ def test_target_of_either_index_comes_out_right_end_to_end(
     assert evaluation.overall.average_precision.value == 1.0
     assert evaluation.overall.accuracy.value == 1.0
     pictures = [Source(str(toy_set / name / "00.png")) for name in ("blue", "red", "blue")]
-    with Predictor(job.run, device="cpu") as predictor:
+    with open_predictor([job.run.path], "cpu") as predictor:
         rows = list(predictor.predict(pictures))
     assert [row.label for row in rows] == ["blue", "red", "blue"]
     for row in rows:
@@ -94,7 +95,7 @@ def test_three_classes_have_no_threshold(
     job = make_job(source, tmp_path / "run", target="green", epochs=8, metric="loss")
     train_run(job, Observers())
     assert load_bundle(job.run.path).threshold is None
-    with Predictor(job.run, device="cpu") as predictor:
+    with open_predictor([job.run.path], "cpu") as predictor:
         (row,) = predictor.predict([Source(str(source / "green" / "01.png"))])
     assert row.label == "green"
     assert row.probabilities is not None
@@ -290,7 +291,7 @@ def test_face_run_keeps_its_detector_and_predicts_by_its_margin(
     # the face is 32 px wide from 16 to 48; a tenth of it is added on each side, to whole pixels
     assert {row["source"] for row in rows} == {"face"}
     assert rows[0]["region"] == [13, 13, 51, 51]
-    with Predictor(job.run, device="cpu") as predictor:
+    with open_predictor([job.run.path], "cpu") as predictor:
         assert predictor.bundle.crop.margin == 0.1
         (row,) = predictor.predict([Source(str(source / "red" / "00.png"))])
     assert (row.source, row.box, row.faces) == ("face", (16.0, 16.0, 48.0, 48.0), 1)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from roi_cls.classifier.predict import Predictor
+from roi_cls.classifier.loaded import LoadedModel
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.classifier.train_run import Observers, TrainJob, train_run
 from roi_cls.classifier.verify import TOLERANCE, verify_run
@@ -110,10 +110,10 @@ def test_changed_facts_are_told(run: RunFolder, change: Callable[[dict[str, Any]
 def test_scores_that_are_no_numbers_never_pass(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def lose(self: Predictor, pixels: Sequence[np.ndarray]) -> np.ndarray:
+    def lose(self: LoadedModel, pixels: Sequence[np.ndarray], batch_size: int) -> np.ndarray:
         return np.full((len(pixels[0]), 2), np.nan)
 
-    monkeypatch.setattr(Predictor, "_score", lose)
+    monkeypatch.setattr(LoadedModel, "probabilities", lose)
     with pytest.raises(VerificationError, match="the scores of 4 of 4 validation pictures differ"):
         verify_run(run, device="cpu")
 
