@@ -26,7 +26,7 @@ from roi_cls.errors import BundleError
 from roi_cls.roi import CropParams
 from roi_cls.roi.models import hash_file
 
-FORMAT = 2
+FORMAT = 3
 """Of the ``roi_cls`` part of config.json."""
 WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
@@ -35,6 +35,7 @@ ENSEMBLE = "ensemble"
 """The kind of a bundle that is the mean of its members."""
 PLAIN = "timm"
 """The kind of a network that timm builds by itself."""
+_SEAL = "config_sha256"
 _PACKAGES = ("roi-cls", "mediapipe", "opencv-contrib-python", "torch", "timm", "numpy", "pillow")
 
 
@@ -117,16 +118,33 @@ def to_facts(bundle: ModelBundle, weights_sha256: str) -> dict[str, Any]:
     }
 
 
-def write_config(folder: Path, bundle: ModelBundle, facts: dict[str, Any]) -> None:
-    """Write the config.json of a model that timm alone cannot build. Raises ``StorageError``."""
+def describe_bundle(bundle: ModelBundle, facts: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration of a model that timm alone cannot build."""
     names = list(bundle.labels.names)
-    config = {
+    return {
         "architecture": bundle.model,
         "num_classes": len(names),
         "label_names": names,
         "roi_cls": facts,
     }
-    write_atomically(folder / CONFIG_NAME, (json.dumps(config, indent=2) + "\n").encode())
+
+
+def write_config(folder: Path, config: dict[str, Any]) -> None:
+    """Write a bundle's config.json, sealed. Raises ``StorageError``."""
+    text = json.dumps(seal_config(config), indent=2) + "\n"
+    write_atomically(folder / CONFIG_NAME, text.encode())
+
+
+def seal_config(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration with the SHA-256 of all else that it says.
+
+    It names the weights by theirs, so that one changed bit anywhere is noticed. Against damage and
+    edits by hand, not against someone who seals it anew.
+    """
+    facts = {key: value for key, value in config["roi_cls"].items() if key != _SEAL}
+    text = json.dumps({**config, "roi_cls": facts}, sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return {**config, "roi_cls": {**facts, _SEAL: digest}}
 
 
 def load_bundle(folder: Path) -> ModelBundle:
@@ -142,6 +160,12 @@ def load_bundle(folder: Path) -> ModelBundle:
         raise BundleError(
             f"Cannot use the model in {str(folder)!r}: its facts have format {found!r}, this "
             f"program reads {FORMAT}. Train again, or install the roi-cls that wrote it."
+        )
+    if facts.get(_SEAL) != seal_config(config)["roi_cls"][_SEAL]:
+        raise BundleError(
+            f"Cannot use the model in {str(folder)!r}: {CONFIG_NAME} was changed after it was "
+            "written (its SHA-256 differs). Copy the whole folder again; to decide otherwise, "
+            "use --threshold and --abstain."
         )
     bundle = _bundle_from(folder, str(config["architecture"]), facts)
     _check_weights(folder, bundle)

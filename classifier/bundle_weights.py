@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from roi_cls.atomic import write_atomically
 from roi_cls.classifier.bundle import (
     CONFIG_NAME,
     PLAIN,
     WEIGHTS_NAME,
     ModelBundle,
+    describe_bundle,
     to_facts,
     write_config,
 )
@@ -35,9 +36,9 @@ def save_bundle(folder: Path, model: nn.Module, bundle: ModelBundle) -> None:
     bundle = replace(bundle, network=network, model=kind if kind in NAMELESS else bundle.model)
     facts = to_facts(bundle, hash_file(folder / WEIGHTS_NAME))
     if kind == PLAIN:
-        _write_timm_config(folder, model, bundle, facts)
+        write_config(folder, _describe_timm(folder, model, bundle, facts))
     else:
-        write_config(folder, bundle, facts)
+        write_config(folder, describe_bundle(bundle, facts))
 
 
 def load_model(folder: Path, bundle: ModelBundle) -> nn.Module:
@@ -57,9 +58,10 @@ def load_model(folder: Path, bundle: ModelBundle) -> nn.Module:
     return load_kind(bundle.network, folder / WEIGHTS_NAME)
 
 
-def _write_timm_config(
+def _describe_timm(
     folder: Path, model: nn.Module, bundle: ModelBundle, facts: dict[str, Any]
-) -> None:
+) -> dict[str, Any]:
+    """Return the configuration as timm writes it."""
     from timm.models._hub import save_config_for_hf
 
     side, scale = bundle.crop.size_px, bundle.normalisation
@@ -74,8 +76,8 @@ def _write_timm_config(
     draft = folder / f".tmp-{CONFIG_NAME}"
     try:
         save_config_for_hf(model, str(draft), model_config=model_config, data_config=data_config)
-        text = draft.read_bytes()
+        config: dict[str, Any] = json.loads(draft.read_text(encoding="utf-8"))
         draft.unlink()
     except OSError as error:
         raise StorageError(draft, error.strerror or str(error)) from error
-    write_atomically(folder / CONFIG_NAME, text)
+    return config

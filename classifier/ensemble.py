@@ -14,6 +14,7 @@ from roi_cls.classifier.bundle import (
     MEMBERS_NAME,
     WEIGHTS_NAME,
     ModelBundle,
+    describe_bundle,
     digest_members,
     load_bundle,
     to_facts,
@@ -87,7 +88,8 @@ def save_ensemble(folder: Path, members: Sequence[Path], bundle: ModelBundle) ->
         _copy_files(source / _DETECTOR, folder / _DETECTOR)
         kept.append(place)
     digest = digest_members(kept)
-    write_config(folder, bundle, to_facts(replace(bundle, weights_sha256=digest), digest))
+    facts = to_facts(replace(bundle, weights_sha256=digest), digest)
+    write_config(folder, describe_bundle(bundle, facts))
 
 
 def _names(members: Sequence[Path]) -> list[str]:

@@ -324,7 +324,7 @@ def test_no_run_at_all_is_told(command: Command, tmp_path: Path, words: list[str
     [
         ("{", "config.json cannot be read ("),
         ("[]", "config.json describes no model. Give the folder of a run."),
-        ('{"architecture": "x"}', "its facts have format None, this program reads 2."),
+        ('{"architecture": "x"}', "its facts have format None, this program reads 3."),
         ("\x00", "config.json cannot be read ("),
     ],
 )

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from roi_cls.classifier.bundle import ModelBundle, load_bundle, package_versions
+from roi_cls.classifier.bundle import ModelBundle, load_bundle, package_versions, write_config
 from roi_cls.classifier.bundle_weights import load_model, save_bundle
 from roi_cls.classifier.model import create_model
 from roi_cls.classifier.normalisation import Normalisation
@@ -142,12 +142,35 @@ def test_changed_folder_is_told(saved: tuple[Path, nn.Module], tamper: Tamper, w
     folder, _ = saved
     config = json.loads((folder / "config.json").read_text())
     tamper(folder, config)
-    (folder / "config.json").write_text(json.dumps(config))
+    write_config(folder, config)
     with pytest.raises(BundleError) as caught:
         load_bundle(folder)
     assert str(caught.value).startswith(f"Cannot use the model in {str(folder)!r}: ")
     assert why in str(caught.value)
     assert str(caught.value).endswith(AGAIN)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"threshold": 0.', '"threshold": 0.1'),
+        ('"target": "eins"', '"target": "zwei"'),
+        ('"margin": 0.1', '"margin": 0.4'),
+        ('"num_classes": 2', '"num_classes": 3'),
+    ],
+)
+def test_edited_configuration_is_told(saved: tuple[Path, nn.Module], old: str, new: str) -> None:
+    path = saved[0] / "config.json"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(BundleError) as caught:
+        load_bundle(saved[0])
+    assert str(caught.value) == (
+        f"Cannot use the model in {str(saved[0])!r}: config.json was changed after it was written "
+        "(its SHA-256 differs). Copy the whole folder again; to decide otherwise, use --threshold "
+        "and --abstain."
+    )
 
 
 @pytest.mark.parametrize(
@@ -162,7 +185,7 @@ def test_other_format_is_told(saved: tuple[Path, nn.Module], facts: object, foun
         load_bundle(folder)
     assert str(caught.value) == (
         f"Cannot use the model in {str(folder)!r}: its facts have format {found}, this "
-        "program reads 2. Train again, or install the roi-cls that wrote it."
+        "program reads 3. Train again, or install the roi-cls that wrote it."
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from roi_cls.classifier.bundle import load_bundle
+from roi_cls.classifier.bundle import load_bundle, write_config
 from roi_cls.classifier.bundle_weights import load_model
 from roi_cls.classifier.device import choose_backend
 from roi_cls.classifier.ensemble import join_members, save_ensemble
@@ -234,7 +234,7 @@ def test_weights_that_do_not_fit_the_members_are_told(train: Train, tmp_path: Pa
     path = found.path / "config.json"
     config = json.loads(path.read_text())
     config["roi_cls"]["network"]["weights"] = [1, 2]
-    path.write_text(json.dumps(config))
+    write_config(path.parent, config)
     with pytest.raises(BundleError, match="its members are not the ones its facts describe"):
         load_any(found.path, CPU)
 
@@ -333,7 +333,7 @@ def test_answers_within_the_band_are_unsure(train: Train, pictures: list[Source]
     scores = _scores(_predict(run, pictures))[:, target]
     band = float(np.median(np.abs(scores - config["roi_cls"]["threshold"])))
     config["roi_cls"]["abstain"] = band
-    path.write_text(json.dumps(config))
+    write_config(path.parent, config)
     unsure = [row.unsure for row in _predict(run, pictures)]
     assert unsure == (np.abs(scores - config["roi_cls"]["threshold"]) < band).tolist()
     assert 0 < sum(unsure) < len(unsure)

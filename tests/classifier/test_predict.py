@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from roi_cls.classifier.bundle import load_bundle
+from roi_cls.classifier.bundle import load_bundle, write_config
 from roi_cls.classifier.predict import open_predictor
 from roi_cls.classifier.prediction import PredictOptions, Source
 from roi_cls.classifier.run_folder import RunFolder
@@ -76,7 +76,7 @@ def test_whole_picture_is_predicted_without_a_detector(
     assert (values["faces"], values["unsure"], values["error"]) == (0, False, None)
     assert list(values) == [
         *("path", "status", "error", "label", "score", "probabilities", "unsure", "source"),
-        *("reason", "box", "face_score", "faces", "per_face"),
+        *("reason", "box", "face_score", "faces", "per_face", "time_s", "frames"),
     ]
 
 
@@ -117,7 +117,7 @@ def test_detector_is_asked_for_by_the_bundles_hashes_and_closed(
     }
     for path in toy_run.path.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    (tmp_path / "config.json").write_text(json.dumps(config))
+    write_config(tmp_path, config)
     asked: dict[str, object] = {}
     closed: list[bool] = []
     searched: list[str] = []

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from roi_cls.classifier.bundle import write_config
 from roi_cls.classifier.loaded import LoadedModel
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.classifier.train_run import Observers, TrainJob, train_run
@@ -42,7 +43,7 @@ def _edit(run: RunFolder, change: Callable[[dict[str, Any]], object]) -> None:
     path = run.path / "config.json"
     config = json.loads(path.read_text())
     change(config["roi_cls"])
-    path.write_text(json.dumps(config))
+    write_config(run.path, config)
 
 
 def test_run_predicts_as_it_was_trained(run: RunFolder, tmp_path: Path) -> None:
