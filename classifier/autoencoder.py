@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -69,11 +69,15 @@ class AnomalyNetwork(nn.Module):
 
     def errors(self, images: Tensor) -> Tensor:
         """Return the (B,) mean squared error over the views of each picture, in 0 to 4."""
+        each = self.error_maps(images).mean((1, 2, 3))
+        return each.reshape(-1, self._views).mean(1)
+
+    def error_maps(self, images: Tensor) -> Tensor:
+        """Return the (B*V, 3, side, side) squared errors of the reconstructed pixels."""
         size = (self._side, self._side)
         small = nn.functional.interpolate(images, size, mode="bilinear", antialias=True)
-        rebuilt = self.decoder(self.encoder(small))
-        each = (rebuilt - small).square().mean((1, 2, 3))
-        return cast(Tensor, each.unflatten(0, (-1, self._views)).mean(1))
+        rebuilt: Tensor = self.decoder(self.encoder(small))
+        return (rebuilt - small).square()
 
     def describe(self) -> dict[str, Any]:
         """Return what ``load_kind`` builds it from."""

@@ -107,12 +107,16 @@ class EvidenceNetwork(HeadedNetwork):
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Return (B, 2) logits, in training with the (B, h, w) local logits of the first view."""
-        local = self.head(*self._maps(images))  # (B*V, h, w)
+        local = self.local_logits(images)
         score = self.head.answer(local).view(-1, self._views).logsumexp(1)
         zero = torch.zeros_like(score)
         pair = (score, zero) if self._target == 0 else (zero, score)
         logits = torch.stack(pair, dim=1)
         return (logits, local[:: self._views]) if self.training else logits
+
+    def local_logits(self, images: Tensor) -> Tensor:
+        """Return what each place of (B*V, 3, S, S) images says of the target, (B*V, h, w)."""
+        return cast(Tensor, self.head(*self._maps(images)))
 
     def _maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return feature maps at ``STRIDE``, or the nearest finer one, and at the last stage."""

@@ -1,0 +1,80 @@
+"""The command that explains: what on a picture speaks for a class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from roi_cls.arguments import (
+    RUNS,
+    DetectorModel,
+    DeviceName,
+    Json,
+    MaxPixels,
+    ModelFile,
+    RunNames,
+    Runs,
+    parse_path,
+)
+from roi_cls.console import exit_with
+from roi_cls.predict_commands import Sources
+from roi_cls.roi.params import MAX_PIXELS, FaceChoice
+from roi_cls.run_choice import choose_models
+
+EXPLAINED = Path("artifacts/explained")
+_Method = Literal["grad-cam", "occlusion"]
+
+
+def explain(
+    inputs: Sources,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            parser=parse_path,
+            metavar="<folder>",
+            help="Folder of the drawings, one PNG for each picture.",
+        ),
+    ] = EXPLAINED,
+    run: RunNames = None,
+    model: ModelFile = None,
+    method: Annotated[
+        _Method,
+        typer.Option(help="By a network's gradients, or by covering place after place: slower."),
+    ] = "grad-cam",
+    label: Annotated[
+        str | None,
+        typer.Option(help="Class to explain; unset: of two the target, of more the answer."),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Tell how far Grad-CAM agrees with occlusion, too.")
+    ] = False,
+    face: Annotated[
+        FaceChoice | None, typer.Option(help="Which face to look at; unset: as in training.")
+    ] = None,
+    as_json: Json = False,
+    runs: Runs = RUNS,
+    device: DeviceName = "auto",
+    detector_model: DetectorModel = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
+) -> None:
+    """Draw what on each picture speaks for a class: on the crop, and in its place on the frame.
+
+    Exit code 3: some inputs are in error.
+
+    Example: roi-cls explain photos --label artefact -o why
+    """
+    from roi_cls.classifier.prediction import PredictOptions
+    from roi_cls.explaining import ExplainJob, explain_and_print
+    from roi_cls.sources import SourceOptions
+
+    options = PredictOptions(max_pixels=max_pixels, face=face, detector_model=detector_model)
+    sources = SourceOptions(max_pixels=max_pixels)
+    models = choose_models(run, model, runs)
+    job = ExplainJob(
+        inputs, models, output, method, label, check, as_json, device, options, sources
+    )
+    exit_with(explain_and_print(job))
