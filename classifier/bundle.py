@@ -167,7 +167,7 @@ def load_bundle(folder: Path) -> ModelBundle:
             "written (its SHA-256 differs). Copy the whole folder again; to decide otherwise, "
             "use --threshold and --abstain."
         )
-    bundle = _bundle_from(folder, str(config["architecture"]), facts)
+    bundle = bundle_from_facts(folder, str(config["architecture"]), facts)
     _check_weights(folder, bundle)
     if config.get("num_classes") != len(bundle.labels.names):
         raise BundleError(
@@ -212,7 +212,8 @@ def _check_weights(folder: Path, bundle: ModelBundle) -> None:
         )
 
 
-def _bundle_from(folder: Path, architecture: str, facts: dict[str, Any]) -> ModelBundle:
+def bundle_from_facts(path: Path, architecture: str, facts: dict[str, Any]) -> ModelBundle:
+    """Return the bundle that ``to_facts`` told of. Raises ``BundleError`` where it is damaged."""
     try:
         scale = facts["normalisation"]
         return ModelBundle(
@@ -234,7 +235,7 @@ def _bundle_from(folder: Path, architecture: str, facts: dict[str, Any]) -> Mode
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BundleError(
-            f"Cannot use the model in {str(folder)!r}: its {CONFIG_NAME} is damaged "
+            f"Cannot use the model in {str(path)!r}: its description is damaged "
             f"({type(error).__name__}: {error}). Copy the whole folder again."
         ) from error
 

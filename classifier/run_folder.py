@@ -106,6 +106,16 @@ class RunFolder:
         return self.path / "test_openings.jsonl"
 
     @property
+    def onnx(self) -> Path:
+        """The model as one file that needs nothing else, where it was exported."""
+        return self.path / "model.onnx"
+
+    @property
+    def report(self) -> Path:
+        """All that is known of the run, as a page for a browser."""
+        return self.path / "report.html"
+
+    @property
     def is_finished(self) -> bool:
         """Whether a model was trained to the end."""
         return (self.path / CONFIG_NAME).is_file()

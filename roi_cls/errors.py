@@ -65,9 +65,17 @@ class BundleError(RoiClsError):
     """A run folder is missing, incomplete, tampered with, or of an unknown format."""
 
 
+class ExportError(RoiClsError):
+    """A run cannot be exported in this format, or the exported model answers otherwise."""
+
+
 class VerificationError(RoiClsError):
     """Predictions from the raw files differ from the scores stored at evaluation."""
 
 
 class TrainingError(RoiClsError):
     """Training cannot start or go on: bad settings, out of memory, nothing to resume."""
+
+
+class ServerError(RoiClsError):
+    """A server cannot start: a package is missing, or its address is taken."""
