@@ -22,6 +22,7 @@ from roi_cls.classifier.train import EpochReport
 from roi_cls.classifier.train_on import RunPlan, train_on
 from roi_cls.classifier.training_data import Splitting, TrainingData, load_training_data
 from roi_cls.data.collect import collect_samples
+from roi_cls.data.sample import Sample
 from roi_cls.data.split import SplitParams
 from roi_cls.data.table import write_split
 from roi_cls.errors import DataError, TrainingError
@@ -53,6 +54,8 @@ class TrainJob:
     """Half the width of the band of probabilities in which an answer is told as unsure."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """More that decides or describes the run, kept in its settings; plain JSON values."""
+    samples: tuple[Sample, ...] | None = None
+    """The labelled pictures, where ``source`` only names their folder; None: all of ``source``."""
 
     @property
     def plan(self) -> RunPlan:
@@ -133,7 +136,7 @@ def load_job_data(
     frames = (open_recipe(replace(job.crop, crop="full")),) if job.config.frame else ()
     views = (first, *frames)
     splitting = Splitting(data_root(job.source), job.split, job.target)
-    samples = collect_samples(job.source, job.label_names)
+    samples = job.samples or collect_samples(job.source, job.label_names)
 
     def load() -> TrainingData:
         on_crop, options = observers.on_crop, job.options

@@ -1,0 +1,86 @@
+"""Predictions as the arrays of scikit-learn, and what becomes of those that are no answer."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import accuracy_score
+from sklearn.utils import check_consistent_length
+
+from roi_cls.classifier.prediction import Prediction
+from roi_cls.errors import DataError
+
+Errors = Literal["raise", "nan"]
+
+
+def collect_answers(predictions: Iterable[Prediction], errors: Errors) -> list[Prediction]:
+    """Return the predictions; where one has no answer, raise or warn.
+
+    Raises:
+        DataError: One has no answer, and ``errors`` is ``raise``.
+        ValueError: ``errors`` is none of its choices.
+    """
+    check_errors(errors)
+    rows = list(predictions)
+    failed = [(i, row) for i, row in enumerate(rows) if row.probabilities is None]
+    if failed:
+        i, row = failed[0]
+        why = row.error or f"{row.path!r} shows no face, and the run's recipe skips it."
+        text = f"{len(failed)} of {len(rows)} pictures cannot be judged, first X[{i}]: {why}"
+        if errors == "raise":
+            raise DataError(f"{text} Leave them out, or give errors='nan' for rows of NaN.")
+        warnings.warn(text, stacklevel=3)  # at the line that asked the classifier
+    return rows
+
+
+def check_errors(errors: Errors) -> None:
+    """Raise ``ValueError`` unless it is a choice."""
+    if errors not in get_args(Errors):
+        raise ValueError(f"errors must be one of {get_args(Errors)}, got {errors!r}")
+
+
+def label_column(rows: list[Prediction], classes: NDArray[Any]) -> NDArray[Any]:
+    """Return the (N,) labels answered; where one is missing they are objects, and it is None."""
+    places = {str(value): i for i, value in enumerate(classes.tolist())}
+    found = [None if row.label is None else places[row.label] for row in rows]
+    if None not in found:
+        return np.asarray(classes[np.array(found, np.intp)])
+    return np.array([None if i is None else classes[i] for i in found], dtype=object)
+
+
+def probability_columns(rows: list[Prediction], classes: NDArray[Any]) -> NDArray[np.float64]:
+    """Return (N, K) probabilities, a column for each of ``classes``; NaN where there are none."""
+    names = [str(value) for value in classes.tolist()]
+    missing = dict.fromkeys(names, float("nan"))
+    table = [[(row.probabilities or missing)[name] for name in names] for row in rows]
+    return np.array(table, np.float64).reshape(len(rows), len(names))
+
+
+def measure_accuracy(
+    answers: NDArray[Any], y: ArrayLike, sample_weight: ArrayLike | None, dtype: np.dtype[Any]
+) -> float:
+    """Return the share of labels that are answered; an answer of None is a wrong one.
+
+    Args:
+        answers: (N,) labels, or None.
+        y: (N,) true labels.
+        sample_weight: (N,) how much each counts; None: alike.
+        dtype: Of the labels.
+    """
+    labels = np.asarray(y)
+    weights = np.ones(len(answers)) if sample_weight is None else np.asarray(sample_weight)
+    check_consistent_length(answers, labels, weights)
+    told = np.array([answer is not None for answer in answers], bool)
+    if not told.any():
+        return 0.0
+    right = accuracy_score(
+        labels[told],
+        answers[told].astype(dtype),
+        sample_weight=weights[told],
+        normalize=False,
+    )
+    return float(right / weights.sum())

@@ -1,0 +1,135 @@
+"""Training for the Python estimator: the one training path, told to a log, with its limits."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from roi_cls.answers import Errors, check_errors
+from roi_cls.cache.options import BuildOptions
+from roi_cls.classifier.ensemble_run import EnsembleJob, train_ensemble
+from roi_cls.classifier.member_plan import systems_of
+from roi_cls.classifier.run_folder import RunFolder
+from roi_cls.classifier.train import EpochReport
+from roi_cls.classifier.train_run import Observers, TrainJob, train_run
+from roi_cls.classifier.training_data import TrainingData
+from roi_cls.data.sample import Sample
+from roi_cls.errors import DataError
+from roi_cls.estimator_settings import Settings
+from roi_cls.given_pictures import common_folder
+from roi_cls.training import epoch_line
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class FitOrder:
+    """What the estimator asks for."""
+
+    samples: tuple[Sample, ...]
+    run: RunFolder
+    settings: Settings
+    target: str | None
+    classes: list[Any]
+    """The labels in their own types, so that a loaded run gives them back; plain JSON values."""
+    cache: Path | None
+    """Folder of the crop cache; None: a temporary one."""
+    workers: int | None
+    max_pixels: int
+    detector_model: Path | None
+    errors: Errors
+    """``nan``: learn from the other pictures where some cannot be read."""
+
+
+def fit_run(order: FitOrder) -> None:
+    """Train as ordered; a run that was cut short goes on, a finished one is left as it is.
+
+    Raises:
+        RoiClsError: Anything that keeps the run from its end, in words for its user.
+    """
+    check_errors(order.errors)
+    recipe = order.settings.recipe
+    with _cache(order.cache) as cache:
+        job = _job(order, BuildOptions(cache, order.workers, order.max_pixels))
+        if recipe.members or recipe.folds or recipe.seeds > 1:
+            systems = systems_of(recipe, order.settings.given)
+            ensemble = EnsembleJob(job, systems, recipe.folds, recipe.seeds, recipe.combine)
+            train_ensemble(ensemble, _observers(order))
+        else:
+            train_run(job, _observers(order))
+
+
+def label_files(
+    paths: Sequence[Path], names: Sequence[str], groups: Sequence[object] | None
+) -> tuple[Sample, ...]:
+    """Return the files as samples of their classes, each in its group where there are groups."""
+    of = [None if group is None else str(group) for group in groups or [None] * len(paths)]
+    return tuple(
+        Sample(path, name, group=group) for path, name, group in zip(paths, names, of, strict=True)
+    )
+
+
+def _job(order: FitOrder, options: BuildOptions) -> TrainJob:
+    recipe, base = order.settings.recipe, order.settings.base
+    return TrainJob(
+        source=common_folder([sample.path for sample in order.samples]),
+        run=order.run,
+        config=recipe.config,
+        crop=recipe.crop_params,
+        split=order.settings.split,
+        options=options,
+        target=order.target,
+        detector_model=order.detector_model,
+        resume=True,
+        abstain=recipe.abstain,
+        facts={"recipe": base.to_dict() if base else None, "classes": order.classes},
+        samples=order.samples,
+    )
+
+
+def _observers(order: FitOrder) -> Observers:
+    epochs = order.settings.recipe.config.epochs
+
+    def on_epoch(report: EpochReport) -> None:
+        _logger.info(epoch_line(report, epochs))
+
+    def on_note(text: str) -> None:
+        is_warning = text.startswith("warning: ")
+        _logger.log(logging.WARNING if is_warning else logging.INFO, text.removeprefix("warning: "))
+
+    def on_data(data: TrainingData) -> None:
+        _check_read(data, order.errors)
+        for first, second in data.split.conflicts:
+            _logger.warning("The same bytes have two labels: %s and %s", first, second)
+
+    observers = Observers(on_epoch=on_epoch, on_note=on_note)
+    observers.on_data = on_data
+    return observers
+
+
+def _check_read(data: TrainingData, errors: Errors) -> None:
+    failed = [(i, row) for i, row in enumerate(data.records) if row.status == "error"]
+    if failed:
+        i, row = failed[0]
+        count = f"{len(failed)} of {len(data.records)} pictures cannot be used"
+        text = f"{count}, first X[{i}]: {row.error}"
+        if errors == "raise":
+            raise DataError(
+                f"Cannot fit: {text} Leave them out, or give errors='nan' to learn from the others."
+            )
+        warnings.warn(f"{text} It is fitted on the others.", stacklevel=2)
+
+
+@contextlib.contextmanager
+def _cache(given: Path | None) -> Iterator[Path]:
+    if given is not None:
+        yield given
+        return
+    with tempfile.TemporaryDirectory(prefix="roi-cls-crops-") as folder:
+        yield Path(folder)
