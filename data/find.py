@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 
 from roi_cls.errors import DataError
@@ -30,20 +30,23 @@ PICTURE_SUFFIXES = _READ_SUFFIXES + _UNREAD_SUFFIXES
 """Endings of picture files, in any case; also of forms that cannot be read, so that none vanish."""
 
 
-def find_pictures(source: Path) -> list[str]:
+def find_pictures(source: Path, also: Sequence[str] = ()) -> list[str]:
     """Return every picture file below a folder, sorted: paths in it, with / between their parts.
 
     Hidden files are left out; broken links, and folders named like a picture, are kept.
+
+    also: endings of other files that are wanted.
 
     Raises:
         DataError: There is none, or a folder cannot be listed.
     """
     pictures: list[str] = []
     others: Counter[str] = Counter()
+    wanted = frozenset((*PICTURE_SUFFIXES, *also))
     if is_remote(source):
-        _list(source, pictures, others)
+        _list(source, wanted, pictures, others)
     else:
-        _walk(str(source), pictures, others)
+        _walk(str(source), wanted, pictures, others)
     if pictures:
         return sorted(pictures)
     known = ", ".join(suffix[1:] for suffix in _READ_SUFFIXES)
@@ -55,8 +58,8 @@ def find_pictures(source: Path) -> list[str]:
     )
 
 
-def _walk(source: str, pictures: list[str], others: Counter[str]) -> None:
-    """Add the pictures below ``source``, and a count of its other files by suffix."""
+def _walk(source: str, wanted: Set[str], pictures: list[str], others: Counter[str]) -> None:
+    """Add the files below ``source`` whose suffix is wanted, and a count of others by suffix."""
     # Only the folders above are compared: a link to one of them would never end, while a second
     # link to a folder elsewhere is one more place with pictures, as it is for `find -L`.
     nobody: frozenset[tuple[int, int]] = frozenset()
@@ -76,7 +79,7 @@ def _walk(source: str, pictures: list[str], others: Counter[str]) -> None:
                     if entry.name.startswith(".") or entry.name == "__MACOSX":
                         continue
                     suffix = os.path.splitext(entry.name)[1].lower()
-                    if suffix in PICTURE_SUFFIXES:
+                    if suffix in wanted:
                         pictures.append(prefix + entry.name)
                     if _is_folder(entry):
                         waiting.append((entry.path, f"{prefix}{entry.name}/", above | {identity}))
@@ -90,7 +93,7 @@ def _walk(source: str, pictures: list[str], others: Counter[str]) -> None:
             ) from error
 
 
-def _list(source: Path, pictures: list[str], others: Counter[str]) -> None:
+def _list(source: Path, wanted: Set[str], pictures: list[str], others: Counter[str]) -> None:
     """Do what ``_walk`` does for a remote folder."""
     with telling_unlisted(source):
         names = list_files(source)
@@ -104,7 +107,7 @@ def _list(source: Path, pictures: list[str], others: Counter[str]) -> None:
         if any(part.startswith(".") or part == "__MACOSX" for part in parts):
             continue
         suffix = os.path.splitext(name)[1].lower()
-        if suffix in PICTURE_SUFFIXES:
+        if suffix in wanted:
             pictures.append(name)
         else:
             others[suffix] += 1

@@ -24,7 +24,7 @@ def parse_path(text: str | Path) -> Path:
 
 Data = Annotated[Path, typer.Argument(help="Folder or CSV of labelled pictures.")]
 Inputs = Annotated[
-    list[str], typer.Argument(help="Pictures: files, folders, patterns; predict also takes '-'.")
+    list[str], typer.Argument(help="Pictures: files, folders, patterns, lists (.txt, .csv).")
 ]
 Cache = Annotated[
     Path,
@@ -87,6 +87,15 @@ Target = Annotated[
 ]
 RunName = Annotated[
     str | None, typer.Option("--run", help="Name or folder of a run; unset: the newest.")
+]
+RunNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--run", help="Name or folder of a run, several for their mean; unset: the newest."
+    ),
+]
+ModelFile = Annotated[
+    Path | None, typer.Option("--model", help="An exported .onnx file, in place of a run.")
 ]
 DeviceName = Annotated[Device, typer.Option(envvar="ROI_CLS_DEVICE", help="Where to compute.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

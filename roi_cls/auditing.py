@@ -61,10 +61,10 @@ def render_audit(audit: Audit, source: Path) -> str:
     console = Console(
         file=stream, width=WIDTH, color_system=None, force_terminal=False, emoji=False, markup=False
     )
-    console.print(_verdict(audit), soft_wrap=True)
+    console.print(audit_verdict(audit), soft_wrap=True)
     for finding in audit.findings:
         console.print(f"{finding.level}: {finding.text}", soft_wrap=True)
-        for example in _examples(getattr(audit, finding.kind), _root(source)):
+        for example in name_examples(getattr(audit, finding.kind), _root(source)):
             console.print(f"      {example}", soft_wrap=True)
     console.print()
     console.print(_parts_table(audit))
@@ -73,7 +73,8 @@ def render_audit(audit: Audit, source: Path) -> str:
     return "\n".join(line.rstrip() for line in stream.getvalue().rstrip().splitlines())
 
 
-def _verdict(audit: Audit) -> str:
+def audit_verdict(audit: Audit) -> str:
+    """Return in a sentence whether the data are sound."""
     fails = sum(finding.level == "fail" for finding in audit.findings)
     what = f"{audit.pictures} pictures, {len(audit.unreadable)} of them unreadable."
     if fails:
@@ -81,7 +82,7 @@ def _verdict(audit: Audit) -> str:
     return f"{what} Nothing leaks from one part into another, and no equal files differ in label."
 
 
-def _examples(found: object, root: Path) -> Iterator[str]:
+def name_examples(found: object, root: Path) -> Iterator[str]:
     """Yield a line for each of the first things found; none for what the finding says itself."""
     if not isinstance(found, tuple) or any(hasattr(item, "roc_auc") for item in found[:1]):
         return

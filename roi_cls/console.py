@@ -23,8 +23,8 @@ PLAIN_INTERVAL_S = 10.0
 """Between two progress lines where stderr is no terminal."""
 BAR_INTERVAL_S = 0.1
 """Between two updates of the bar: each costs as much as looking up five known pictures."""
-Advance = Callable[[int, int, str], None]
-"""Called with (done, total, note)."""
+Advance = Callable[[int, int | None, str], None]
+"""Called with (done, total, note); the total is None while it is not known."""
 
 
 def is_speaker() -> bool:
@@ -115,17 +115,17 @@ def _bar(what: str, unit: str) -> Iterator[Advance]:
     rate = _Rate(unit)
     drawn = 0.0
 
-    def advance(done: int, total: int, note: str) -> None:
+    def advance(done: int, total: int | None, note: str) -> None:
         nonlocal drawn
         shown = rate.text(done)
-        if time.monotonic() - drawn < BAR_INTERVAL_S and done < total:
+        if time.monotonic() - drawn < BAR_INTERVAL_S and done != total:
             return
         drawn = time.monotonic()
         bar.start_task(task)
         bar.update(task, completed=done, total=total, rate=shown, note=note)
         if not bar.live.is_started:
             bar.start()
-        if done >= total:
+        if done == total:
             bar.stop()
 
     try:
@@ -138,7 +138,7 @@ def _plain(what: str, unit: str) -> Advance:
     rate = _Rate(unit)
     shown = time.monotonic()
 
-    def advance(done: int, total: int, text: str) -> None:
+    def advance(done: int, total: int | None, text: str) -> None:
         nonlocal shown
         speed = rate.text(done)
         now = time.monotonic()
@@ -146,7 +146,8 @@ def _plain(what: str, unit: str) -> Advance:
             return
         shown = now
         left = rate.seconds_left(done, total)
-        facts = [f"{done}/{total}", speed, "" if left is None else f"{left:.0f} s left", text]
+        count = str(done) if total is None else f"{done}/{total}"
+        facts = [count, speed, "" if left is None else f"{left:.0f} s left", text]
         note(f"{what}: {', '.join(fact for fact in facts if fact)}")
 
     return advance
@@ -182,6 +183,6 @@ class _Rate:
             return ""
         return rate_text(self._per_second, self._unit)
 
-    def seconds_left(self, done: int, total: int) -> float | None:
+    def seconds_left(self, done: int, total: int | None) -> float | None:
         """Return how long the rest takes at this rate; None while it is not known."""
-        return (total - done) / self._per_second if self._per_second else None
+        return (total - done) / self._per_second if self._per_second and total else None

@@ -1,42 +1,147 @@
-"""What people name on the command line, as pictures: files, folders, globs, standard input."""
+"""What people name on the command line, as pictures: files, folders, patterns, tables, lists."""
 
 from __future__ import annotations
 
 import glob
 import os
-import sys
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from roi_cls.data.collect import collect_samples
-from roi_cls.data.find import PICTURE_SUFFIXES, telling_unlisted
+from roi_cls.data.find import PICTURE_SUFFIXES, find_pictures, telling_unlisted
 from roi_cls.errors import DataError
 from roi_cls.location import as_path, is_remote, match_files, reaching
+from roi_cls.roi.image_header import UndecodableError, sniff_kind
 
-STDIN = "-"
+LIST_SUFFIX = ".txt"
+_HEAD_BYTES = 4096  # so much of a file tells whether it is a list
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+# Text, but no list: a web page or a drawing, and what git leaves in a large file's place.
+_OTHER_TEXT = re.compile(rb"(\xef\xbb\xbf)?\s*(<|version https://git-lfs)")
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What one input stands for."""
+
+    names: Iterable[str]
+    """Paths and URLs in order."""
+    count: int | None
+    """How many there are; None: not known before the last has come, and they come only once."""
+    is_one: bool = False
+    """Whether it names one picture by itself, and nothing that holds several."""
+    data: bytes | None = None
+    """Of the one picture or video, where it was piped in."""
 
 
 def expand_paths(inputs: Iterable[str]) -> Iterator[Path]:
-    """Yield the pictures that the inputs name, in order: folders to their depth, a CSV's rows.
+    """Yield the pictures that the inputs name, in order; see ``expand_input``.
 
-    A named file is yielded whether it is there or not: its absence becomes a row. All of it may
-    lie elsewhere: ``s3://bucket/folder``, and what else ``as_path`` takes.
+    All of it may lie elsewhere: ``s3://bucket/folder``, and what else ``as_path`` takes.
 
     Raises:
-        DataError: A folder or a pattern holds no picture, or an input is empty.
+        DataError: A folder, a pattern or a list holds no picture, or an input is empty.
         LocationError: A remote path's package is not installed.
     """
     for text in inputs:
-        if not text:  # Path("") would be this folder and all that is in it
+        for name in expand_input(text).names:
+            yield as_path(name)
+
+
+def expand_input(text: str, also: Sequence[str] = ()) -> Named:
+    """Return what an input names: folders to their depth, a CSV's rows, a list's lines.
+
+    A named file is among it whether it is there or not: its absence becomes a row. A list is a
+    ``.txt`` file with a name in each line, from the current folder on, as ``find`` writes them:
+    each line is taken as it stands; blank ones and those that begin with # are passed over.
+
+    Args:
+        text: A file, folder, pattern, table or list.
+        also: Suffixes of files that are found in folders besides pictures, such as videos'.
+
+    Raises:
+        DataError: A folder, a pattern or a list holds no picture, or the input is empty.
+        LocationError: A remote path's package is not installed.
+    """
+    if not text:  # Path("") would be this folder and all that is in it
+        raise DataError("Cannot find pictures: an input is empty (''). Give a file or a folder.")
+    if is_pattern(text):
+        names = [name for path in _matches(text) for name in _expand_path(path, also).names]
+        return Named(names, len(names))
+    return _expand_path(as_path(text), also)
+
+
+def _expand_path(path: Path, also: Sequence[str]) -> Named:
+    if is_table(path):
+        rows = [str(sample.path) for sample in collect_samples(path, labelled=False)]
+        return Named(rows, len(rows))
+    if _is_folder(path):
+        found = find_pictures(path, also)
+        return Named(_Below(path, found), len(found))
+    if path.suffix.lower() == LIST_SUFFIX and _is_list_file(path):
+        listed = _Listed(path)
+        return Named(listed, listed.count())
+    return Named((str(path),), 1, is_one=path.suffix.lower() not in also)
+
+
+@dataclass(frozen=True, slots=True)
+class _Below:
+    """Files below a folder. Their names alone are kept: there may be very many."""
+
+    folder: Path
+    relative: Sequence[str]
+
+    def __iter__(self) -> Iterator[str]:
+        return (str(self.folder / name) for name in self.relative)
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """The names in a list, read as they are needed."""
+
+    path: Path
+
+    def __iter__(self) -> Iterator[str]:
+        try:
+            with reaching(self.path), self.path.open("rb") as file:
+                yield from read_list(file)
+        except OSError as error:
             raise DataError(
-                "Cannot find pictures: an input is empty (''). Give a file or a folder."
-            )
-        found = _matches(text) if is_pattern(text) else [as_path(text)]
-        for path in found:
-            if is_table(path) or _is_folder(path):
-                yield from (sample.path for sample in collect_samples(path, labelled=False))
-            else:
-                yield path
+                f"Cannot read the list {str(self.path)!r}: {error.strerror or error}. "
+                "Check the path and the disk."
+            ) from error
+
+    def count(self) -> int:
+        """Return how many names there are, at least one; it is read once for this."""
+        if number := sum(1 for _ in self):
+            return number
+        raise DataError(
+            f"Cannot find pictures: the list {str(self.path)!r} names none. "
+            "Write a path or a URL in each line."
+        )
+
+
+def read_list(lines: Iterable[bytes]) -> Iterator[str]:
+    """Yield the names in the lines of a list, in order."""
+    for number, line in enumerate(lines):
+        if number == 0:
+            line = line.removeprefix(b"\xef\xbb\xbf")  # a byte order mark
+        if line.strip() and not line.lstrip().startswith(b"#"):
+            # Names may be any bytes, and begin or end with a blank.
+            yield line.rstrip(b"\r\n").decode("utf-8", "surrogateescape")
+
+
+def is_list(head: bytes) -> bool:
+    """Whether a file that begins so is a list of names, and no picture: by its bytes alone."""
+    if not head.strip() or _CONTROL.search(head) or _OTHER_TEXT.match(head):
+        return False
+    try:
+        sniff_kind(head)
+    except UndecodableError:
+        return True
+    return False
 
 
 def check_not_input(output: Path, inputs: Iterable[Path]) -> None:
@@ -48,13 +153,20 @@ def check_not_input(output: Path, inputs: Iterable[Path]) -> None:
     if is_remote(output) or not output.exists():
         return
     for path in inputs:
-        # The name first: a look at each of very many files would take long.
-        is_near = path.name == output.name or path.is_symlink() or output.is_symlink()
-        if is_near and not is_remote(path) and path.exists() and path.samefile(output):
+        if _is_same_file(path, output):
             raise DataError(
                 f"Cannot write {str(output)!r}: it is one of the inputs, which would be lost. "
                 "Choose another name."
             )
+
+
+def _is_same_file(path: Path, output: Path) -> bool:
+    try:
+        # The name first: a look at each of very many files would take long.
+        is_near = path.name == output.name or path.is_symlink() or output.is_symlink()
+        return is_near and not is_remote(path) and path.exists() and path.samefile(output)
+    except OSError:
+        return False  # a name that is too long, say: reading it tells that
 
 
 def is_table(path: Path) -> bool:
@@ -68,6 +180,14 @@ def is_pattern(text: str) -> bool:
         return False
     path = as_path(text)
     return not (_asks(path, path.exists) if is_remote(path) else os.path.lexists(path))
+
+
+def _is_list_file(path: Path) -> bool:
+    try:
+        with reaching(path), path.open("rb") as file:
+            return is_list(file.read(_HEAD_BYTES))
+    except OSError:
+        return False  # what is wrong with it is told when it is read
 
 
 def _is_folder(path: Path) -> bool:
@@ -99,17 +219,3 @@ def _matches(pattern: str) -> list[Path]:
             "folders of any depth."
         )
     return found
-
-
-def read_stdin() -> bytes:
-    """Return the picture piped into the command.
-
-    Raises:
-        DataError: Standard input is a terminal: nothing is piped.
-    """
-    if sys.stdin.isatty():
-        raise DataError(
-            "Cannot read a picture from standard input: nothing is piped into it. "
-            "Use: cat img.png | roi-cls predict -"
-        )
-    return sys.stdin.buffer.read()

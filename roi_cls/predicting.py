@@ -1,33 +1,29 @@
-"""The work behind ``roi-cls predict``: pictures in, rows out, in one of four forms."""
+"""The work behind ``roi-cls predict``: pictures in, rows out, and what is kept beside them."""
 
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
-import json
-import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TextIO
 
 import typer
 
-from roi_cls.atomic import open_atomically, telling_storage
 from roi_cls.classifier.config import Aggregate, Device
-from roi_cls.classifier.predict import Prediction, Predictor, Source
-from roi_cls.classifier.run_folder import RunFolder
-from roi_cls.console import Advance, progress, show
-from roi_cls.errors import StorageError
-from roi_cls.inputs import STDIN, check_not_input, expand_paths, is_pattern, is_table, read_stdin
-from roi_cls.json_text import to_json
+from roi_cls.classifier.predict import Predictor
+from roi_cls.classifier.prediction import Prediction, PredictOptions, Source
+from roi_cls.classifier.scorer import OpenedModel, open_scorer
+from roi_cls.console import note, progress
+from roi_cls.inputs import Named, check_not_input
 from roi_cls.location import as_path
-from roi_cls.roi import REASON_TEXT
-from roi_cls.roi.params import FaceChoice
-
-_ERRORS = "surrogateescape"  # file names may be any bytes
-Form = Literal["text", "json", "jsonl", "csv"]
+from roi_cls.prediction_output import check_output, rows_are_seen, write_predictions
+from roi_cls.prediction_rows import Form
+from roi_cls.row_pictures import RowPictures, check_folder
+from roi_cls.sources import Given, SourceOptions, name_inputs, open_sources
+from roi_cls.video_answer import VideoAnswer
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,166 +31,151 @@ class PredictJob:
     """What to predict, with what, and in which form to tell it."""
 
     inputs: Sequence[str]
-    run: RunFolder
-    form: Form
-    output: Path | None
+    models: Sequence[Path]
+    """Folders of runs, several for their mean; or one exported file."""
+    form: Form = "text"
+    output: Path | None = None
     """Where the rows go; None: stdout."""
-    batch_size: int
-    device: Device
-    detector_model: Path | None
-    max_pixels: int
-    face: FaceChoice | None = None
-    """Which face is looked at; None: the one the run was trained on."""
-    aggregate: Aggregate = "max"
-    """How several faces make one answer."""
+    device: Device = "auto"
+    half: bool = False
+    """Whether to compute in half precision."""
+    options: PredictOptions = field(default_factory=PredictOptions)
+    sources: SourceOptions = field(default_factory=SourceOptions)
+    video_aggregate: Aggregate = "mean"
+    """How a video's frames make its answer."""
+    crops: Path | None = None
+    """Folder for the crops that were looked at."""
+    drawings: Path | None = None
+    """Folder for the frames with their verdicts."""
+
+
+@dataclass(slots=True)
+class _Tally:
+    rows: int = 0
+    errors: int = 0
+    """Rows in error."""
+    inputs: int = 0
+    """That are done: pictures, and videos as a whole."""
+
+    def count(self, prediction: Prediction) -> Prediction:
+        self.rows += 1
+        self.errors += prediction.status == "error"
+        return prediction
 
 
 def predict_and_print(job: PredictJob) -> int:
-    """Predict, print the rows, return how many are in error.
+    """Predict, write the rows, return how many are in error.
 
     Raises:
-        RoiClsError: The run cannot be used, or an input names no picture.
-        typer.BadParameter: Faces are to be aggregated, and not all are looked at.
+        RoiClsError: The model cannot be used, an input names no picture, or the output cannot be
+            written.
+        typer.BadParameter: An option does not suit the model.
     """
-    if job.aggregate != "max" and job.face != "all":
-        raise typer.BadParameter(f"--aggregate {job.aggregate} is for --face all: give both")
-    pictures = list(named_pictures(job.inputs))  # what names nothing is told before the model loads
+    check_output(job.output, job.form)
+    for folder in (job.crops, job.drawings):
+        check_folder(folder, job.inputs)
+    named = name_inputs(job.inputs)  # what names nothing is told before the model loads
     if job.output:
-        check_not_input(job.output, [as_path(source.path) for source in pictures])
-    errors = 0
-
-    def count(predictions: Iterable[Prediction], advance: Advance) -> Iterator[Prediction]:
-        nonlocal errors
-        for done, prediction in enumerate(predictions, 1):
-            errors += prediction.status == "error"
-            advance(done, len(pictures), "")
-            yield prediction
-
-    predictor = Predictor(
-        job.run,
-        device=job.device,
-        detector_model=job.detector_model,
-        max_pixels=job.max_pixels,
-        face=job.face,
-        aggregate=job.aggregate,
-    )
-    single = len(job.inputs) == 1 and _is_one_picture(job.inputs[0])
-    with predictor, _open_output(job.output) as file, _progress(file) as advance:
-        predictions = count(predictor.predict(pictures, job.batch_size), advance)
-        for line in format_predictions(predictions, job.form, single=single):
-            if file is sys.stdout:
-                show(line)
-            else:
-                print(line, file=file, flush=True)
-    return errors
+        check_not_input(job.output, _known_paths(job.inputs, named))
+    if job.half:
+        note("Computing in half precision: probabilities may be off by 0.01.")
+    opened = open_scorer(job.models, job.device, half=job.half)
+    _check_threshold(job.options.threshold, opened)
+    tally = _Tally()
+    with (
+        Predictor(opened, job.options) as predictor,
+        _progress(job.output, tally, _total(named)) as shown,
+    ):
+        sources = _Sources(job, named)
+        write_predictions(
+            shown(_rows(job, predictor, sources, tally)),
+            job.form,
+            job.output,
+            single=len(named) == 1 and named[0].is_one,
+            labels=predictor.bundle.labels.names,
+        )
+    return tally.errors
 
 
-def _is_one_picture(text: str) -> bool:
-    path = as_path(text)
-    return text == STDIN or not (path.is_dir() or is_table(path) or is_pattern(text))
+def _check_threshold(threshold: float | None, opened: OpenedModel) -> None:
+    names = opened.scorer.bundle.labels.names
+    if threshold is not None and len(names) > 2:
+        raise typer.BadParameter(
+            f"--threshold {threshold:g} is for two classes: {opened.name!r} tells {len(names)} "
+            "apart and answers the most probable one"
+        )
+
+
+def _rows(
+    job: PredictJob, predictor: Predictor, sources: _Sources, tally: _Tally
+) -> Iterator[Prediction]:
+    """Yield the rows in order, after those of a video's frames that of the video."""
+    target = predictor.bundle.labels.target
+    pairs = ((sources.taken.popleft(), looked) for looked in predictor.look(sources))
+    for video, group in itertools.groupby(pairs, key=lambda pair: pair[0].video):
+        answer = VideoAnswer(predictor, job.video_aggregate)
+        for given, looked in group:
+            answer.add(looked.prediction)
+            tally.inputs += video is None
+            row = tally.count(looked.prediction)
+            sources.pictures.keep(tally.rows, given.source, looked, predictor.shown, target)
+            yield row
+        if video is not None:
+            tally.inputs += 1
+            if whole := answer.to_prediction():
+                yield tally.count(whole)
+
+
+class _Sources(Iterator[Source]):
+    """Hands the pictures to the predictor, and remembers those that it has not answered yet."""
+
+    def __init__(self, job: PredictJob, named: Sequence[Named]) -> None:
+        self.pictures = RowPictures(job.crops, job.drawings, job.options.max_pixels)
+        self.taken: deque[Given] = deque()
+        self._total = _total(named)
+        self._stopped: Future[None] = Future()
+        self._given = open_sources(named, job.sources, self._stopped)
+
+    def __next__(self) -> Source:
+        given = next(self._given)
+        self.taken.append(Given(self.pictures.remember(given.source), given.video))
+        return given.source
+
+    def __length_hint__(self) -> int:
+        return self._total or 0
+
+    def stop(self) -> None:
+        """Let no thread wait for a server any longer; calling it again does nothing."""
+        if not self._stopped.done():
+            self._stopped.set_result(None)
+
+
+def _total(named: Sequence[Named]) -> int | None:
+    counts = [each.count for each in named if each.count is not None]
+    return sum(counts) if len(counts) == len(named) else None
+
+
+def _known_paths(inputs: Sequence[str], named: Sequence[Named]) -> Iterator[Path]:
+    """Yield the files of this machine that are read, but for what is named on standard input."""
+    names = (name for each in named if each.count is not None for name in each.names)
+    for name in itertools.chain(inputs, names):
+        if "://" not in name or name.lower().startswith("file://"):
+            yield as_path(name)
 
 
 @contextlib.contextmanager
-def _progress(file: TextIO) -> Iterator[Advance]:
-    if file.isatty():  # the rows themselves show how far it is, and a bar would tear them
-        yield lambda done, total, note: None
-    else:
-        with progress("Predicting") as advance:
-            yield advance
-
-
-@contextlib.contextmanager
-def _open_output(path: Path | None) -> Iterator[TextIO]:
-    """Give the file to write to; at ``path`` there is all or what was there before."""
-    if path is None:
-        yield sys.stdout
+def _progress(
+    output: Path | None, tally: _Tally, total: int | None
+) -> Iterator[Callable[[Iterator[Prediction]], Iterator[Prediction]]]:
+    """Give a function that passes rows on and shows how far the inputs are."""
+    if rows_are_seen(output):
+        yield lambda rows: rows
         return
-    if path.is_dir():
-        raise StorageError(path, "it is a folder")
-    if path.exists() and not path.is_file():  # a pipe or a device is written to as it is
-        with telling_storage(path), path.open("w", encoding="utf-8", errors=_ERRORS) as stream:
-            yield stream
-        return
-    with open_atomically(path) as file, telling_storage(path):
-        text = io.TextIOWrapper(file, encoding="utf-8", errors=_ERRORS)
-        try:
-            yield text
-        finally:
-            text.detach()  # flushes, and leaves the file open to whoever opened it
+    with progress("Predicting") as advance:
 
+        def shown(rows: Iterator[Prediction]) -> Iterator[Prediction]:
+            for row in rows:
+                advance(tally.inputs, total, "")
+                yield row
 
-def named_pictures(inputs: Sequence[str]) -> Iterator[Source]:
-    """Yield the pictures that the inputs name, in order; ``-`` is standard input."""
-    for text in inputs:
-        if text == STDIN:
-            yield Source(STDIN, read_stdin())
-        else:
-            yield from (Source(str(path)) for path in expand_paths([text]))
-
-
-def format_predictions(
-    predictions: Iterable[Prediction], form: Form, *, single: bool
-) -> Iterator[str]:
-    """Yield lines as the predictions come; ``json`` alone waits for all of them.
-
-    Args:
-        predictions: Rows in input order.
-        form: ``text`` for people, ``json``, ``jsonl`` or ``csv``.
-        single: One picture was named by itself: JSON is then an object, not a list.
-    """
-    if form == "json":
-        rows = [prediction.to_dict() for prediction in predictions]
-        yield to_json(rows[0] if single else rows, indent=2)
-    elif form == "jsonl":
-        for prediction in predictions:
-            yield to_json(prediction.to_dict())
-    elif form == "csv":
-        yield from _csv_lines(predictions)
-    else:
-        yield from map(prediction_line, predictions)
-
-
-def prediction_line(prediction: Prediction) -> str:
-    """Return the answer for people: label, probability, and what was looked at."""
-    path = prediction.path if prediction.path.isprintable() else repr(prediction.path)
-    if prediction.status == "error":
-        return f"{path}: error: {prediction.error}"
-    if prediction.status == "skipped":
-        return f"{path}: skipped{_why(prediction)}"
-    return (
-        f"{path}: {prediction.label} {prediction.score:.3f}"
-        f"{' (unsure)' if prediction.unsure else ''} ({_looked_at(prediction)})"
-    )
-
-
-def _looked_at(prediction: Prediction) -> str:
-    if prediction.box is None:
-        return f"full frame{_why(prediction)}"
-    left, top, right, bottom = (round(value) for value in prediction.box)
-    others = f", {prediction.faces} faces seen" if prediction.faces > 1 else ""
-    return f"face at {left},{top}-{right},{bottom}, found with {prediction.face_score:.2f}{others}"
-
-
-def _why(prediction: Prediction) -> str:
-    reason = prediction.reason
-    return f": {REASON_TEXT[reason]}" if reason else ""  # type: ignore[index]  # a reason's name
-
-
-def _csv_lines(predictions: Iterable[Prediction]) -> Iterator[str]:
-    header: list[str] = []
-    for prediction in predictions:
-        row = {
-            name: json.dumps(value) if isinstance(value, dict | tuple) else value
-            for name, value in prediction.to_dict().items()
-        }
-        if not header:
-            header = list(row)
-            yield _csv_line(header)
-        yield _csv_line([row[name] for name in header])
-
-
-def _csv_line(values: Sequence[object]) -> str:
-    buffer = io.StringIO()
-    end = "\r\n"  # before Python 3.13 only these characters, within a value, make it quoted
-    csv.writer(buffer, lineterminator=end).writerow(values)
-    return buffer.getvalue().removesuffix(end)
+        yield shown

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import typer
 
 from roi_cls.arguments import RUNS
 from roi_cls.console import note
@@ -24,6 +27,24 @@ def choose_run(name: str | None, runs: Path) -> RunFolder:
     if name is None:
         note(f"Using run {run.path.name!r}, the newest in {runs}.")
     return run
+
+
+def choose_models(names: Sequence[str] | None, model: Path | None, runs: Path) -> tuple[Path, ...]:
+    """Return the folders of the runs of these names, or the exported file in their place.
+
+    Without either the newest run, which is told.
+
+    Raises:
+        BundleError: There is no such run, or it is not finished.
+        typer.BadParameter: Both were given.
+    """
+    if names and model:
+        raise typer.BadParameter("--run and --model exclude each other")
+    if model:
+        return (model,)
+    if not names:
+        return (choose_run(None, runs).path,)
+    return tuple(choose_run(name, runs).path for name in names)
 
 
 def run_arguments(run: Path, runs: Path) -> list[str]:

@@ -345,7 +345,7 @@ def test_face_of_a_run_on_whole_pictures_is_refused(
     done = command("predict", mixed[1], "--run", "tiny", "--runs", tiny_runs, "--face", "all")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "error: Cannot choose a face (--face all): run 'tiny' was trained on whole pictures and "
+        "error: Cannot choose a face (--face all): 'tiny' was trained on whole pictures and "
         "looks for no face. Leave --face out, or name another --run.\n"
     )
 

@@ -110,7 +110,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["train", "x", "--metric", "f1"], "not one of 'average_precision', 'roc_auc', 'loss'"),
         (["train", "x", "--device", "gpu"], "'gpu' is not one of 'auto', 'cpu', 'cuda', 'mps'"),
         (["train", "x", "--validation-share", "0"], "--validation-share must be above 0"),
-        (["predict", "x", "--json", "--csv"], "--json, --jsonl and --csv exclude each other"),
+        (["predict", "x", "--json", "--csv"], "--jsonl, --csv and --parquet exclude each other"),
         (["predict", "x", "--batch", "0"], "Invalid value for '--batch'"),
         (["data", "demo", "x", "--images", "0"], "Invalid value for '--images'"),
     ],

@@ -1,8 +1,5 @@
 """What people name on the command line becomes pictures, in order."""
 
-import io
-import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roi_cls.errors import DataError
-from roi_cls.inputs import expand_paths, is_pattern, read_stdin
+from roi_cls.inputs import check_not_input, expand_input, expand_paths, is_list, is_pattern
 from roi_cls.location import as_path
 
 
@@ -90,29 +87,93 @@ def test_name_without_magic_is_never_a_pattern(name: str) -> None:
     assert not is_pattern(name)
 
 
-class Terminal(io.StringIO):
-    """A standard input that a person sits at."""
+def test_list_stands_for_its_lines_from_the_current_folder_on(folder: Path) -> None:
+    (folder / "lists").mkdir()
+    (folder / "lists" / "names.txt").write_bytes(
+        b"\xef\xbb\xbfa.png\r\n\n  # a comment\n deep/d.png \nhttps://host/x?y=1#z\n*.png\n./#e.png\n\xff.png"
+    )
+    assert list(expand_input("lists/names.txt").names) == [
+        "a.png",
+        " deep/d.png ",
+        "https://host/x?y=1#z",
+        "*.png",
+        "./#e.png",
+        "\udcff.png",
+    ]
 
-    def isatty(self) -> bool:
-        """Say so."""
-        return True
+
+def test_list_is_counted_and_can_be_gone_through_again(folder: Path) -> None:
+    (folder / "names.txt").write_text("a.png\n\nb.png\n")
+    named = expand_input("names.txt")
+    assert (named.count, named.is_one) == (2, False)
+    assert list(named.names) == list(named.names) == ["a.png", "b.png"]
 
 
-def test_terminal_as_standard_input_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", Terminal())
+def test_list_without_a_name_is_told(folder: Path) -> None:
+    (folder / "names.txt").write_text("# nothing yet\n\n")
     with pytest.raises(DataError) as caught:
-        read_stdin()
+        expand_input("names.txt")
     assert str(caught.value) == (
-        "Cannot read a picture from standard input: nothing is piped into it. "
-        "Use: cat img.png | roi-cls predict -"
+        "Cannot find pictures: the list 'names.txt' names none. Write a path or a URL in each line."
     )
 
 
-def test_standard_input_is_read_as_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\x00" + os.linesep.encode()))
+def test_list_that_goes_away_is_told(folder: Path) -> None:
+    (folder / "names.txt").write_text("a.png\n")
+    named = expand_input("names.txt")
+    (folder / "names.txt").unlink()
+    with pytest.raises(DataError) as caught:
+        list(named.names)
+    assert str(caught.value) == (
+        "Cannot read the list 'names.txt': No such file or directory. Check the path and the disk."
     )
-    assert read_stdin() == b"\xff\x00" + os.linesep.encode()
+
+
+def test_picture_and_empty_file_called_txt_are_no_lists(folder: Path) -> None:
+    (folder / "picture.txt").write_bytes(b"\x89PNG\r\n\x1a\n")
+    for name in ("picture.txt", "notes.txt", "missing.txt"):
+        named = expand_input(name)
+        assert (list(named.names), named.is_one) == ([name], True)
+
+
+@pytest.mark.parametrize(
+    ("head", "is_one"),
+    [
+        (b"a.png\n", True),
+        (b"\xef\xbb\xbfa.png", True),
+        (b"\xff\xfe.png\n", True),
+        (b"", False),
+        (b" \n\n", False),
+        (b"<!doctype html><p>404", False),
+        (b"<svg>", False),
+        (b"version https://git-lfs.github.com/spec/v1\n", False),
+        (b"GIF89a", False),
+        (b"a.png\0b.png", False),
+        (b"\xff\xd8\xff\xe0\x00\x10JFIF", False),
+    ],
+    ids=repr,
+)
+def test_list_is_told_from_pictures_by_its_bytes(head: bytes, is_one: bool) -> None:
+    assert is_list(head) is is_one
+
+
+def test_folders_hold_other_files_where_they_are_asked_for(folder: Path) -> None:
+    (folder / "deep" / "clip.MP4").touch()
+    assert [Path(name).name for name in expand_input("deep").names] == ["d.png"]
+    named = expand_input("deep", [".mp4"])
+    assert [Path(name).name for name in named.names] == ["clip.MP4", "d.png"]
+    assert (named.count, named.is_one) == (2, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "is_one"),
+    [("a.png", 1, True), ("missing.png", 1, True), ("*.png", 2, False), ("deep", 1, False)],
+)
+def test_one_picture_is_told_from_what_holds_pictures(
+    folder: Path, text: str, count: int, is_one: bool
+) -> None:
+    named = expand_input(text)
+    assert (named.count, named.is_one) == (count, is_one)
 
 
 def test_table_stands_for_its_rows(tmp_path: Path) -> None:
@@ -156,3 +217,9 @@ def test_remote_input_that_cannot_be_reached_is_told(monkeypatch: pytest.MonkeyP
     for text in ("memory://y", "memory://y/a.csv", "memory://y/*.png"):
         with pytest.raises(DataError, match=r"^Cannot look at 'memory://y.*': Could not connect\."):
             list(expand_paths([text]))
+
+
+def test_name_that_no_file_can_have_is_no_reason_to_stop(folder: Path) -> None:
+    check_not_input(folder / "a.png", [Path("x" * 5000), folder / "b.png"])
+    with pytest.raises(DataError, match="it is one of the inputs"):
+        check_not_input(folder / "a.png", [Path("x" * 5000), folder / "deep" / ".." / "a.png"])

@@ -7,51 +7,25 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from subprocess import CompletedProcess
+from types import SimpleNamespace
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
-from roi_cls import predicting
-from roi_cls.classifier.predict import Prediction
-from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.cli import main
-from roi_cls.predicting import (
-    PredictJob,
-    format_predictions,
-    predict_and_print,
-    prediction_line,
-)
-from roi_cls.roi.params import MAX_PIXELS
+from roi_cls.data.labels import LabelSet
+from roi_cls.errors import BundleError
+from roi_cls.predicting import PredictJob, predict_and_print
 
 Command = Callable[..., CompletedProcess[str]]
 FIELDS = [
     *("path", "status", "error", "label", "score", "probabilities", "unsure"),
-    *("source", "reason", "box", "face_score", "faces", "per_face"),
+    *("source", "reason", "box", "face_score", "faces", "per_face", "time_s", "frames"),
 ]
-OK = Prediction(
-    path="a.png",
-    status="ok",
-    label="odd",
-    score=0.75,
-    probabilities={"odd": 0.75, "plain": 0.25},
-    source="full_frame",
-)
-FACE = Prediction(
-    path="b.png",
-    status="ok",
-    label="plain",
-    score=0.5,
-    probabilities={"odd": 0.5, "plain": 0.5},
-    unsure=True,
-    source="face",
-    box=(1.2, 2.0, 30.6, 40.0),
-    face_score=0.912,
-    faces=2,
-)
-BAD = Prediction("c.png", "error", "Cannot read 'c.png': no such file. Check the path.")
 
 
 @pytest.fixture
@@ -131,20 +105,26 @@ def test_failed_command_leaves_the_old_output_as_it_was(
 ) -> None:
     def fail(*arguments: object, **options: object) -> Any:
         yield "half a row"
-        raise OSError(28, "No space left on device")
+        raise BundleError("Cannot go on.")
 
     target = tmp_path / "rows.csv"
     target.write_text("old")
-    monkeypatch.setattr(predicting, "format_predictions", fail)
+    monkeypatch.setattr("roi_cls.prediction_output.format_predictions", fail)
     done = predict(picture, "--csv", "-o", target)
-    assert done.returncode == 1
+    assert (done.returncode, done.stderr) == (1, "error: Cannot go on.\n")
+    assert target.read_text() == "old"
+    assert os.listdir(tmp_path) == ["rows.csv"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a full disk at hand")
+def test_full_disk_is_told(predict: Command, picture: Path) -> None:
+    done = predict(picture, "-o", "/dev/full")
+    assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        f"error: Cannot write {str(target)!r}: the disk is full. Free space or give another "
+        "error: Cannot write '/dev/full': the disk is full. Free space or give another "
         "folder (for crops with --cache DIR), then run the same command again: what is finished "
         "is kept.\n"
     )
-    assert target.read_text() == "old"
-    assert os.listdir(tmp_path) == ["rows.csv"]
 
 
 def test_device_as_output_is_written_not_replaced(predict: Command, picture: Path) -> None:
@@ -193,8 +173,12 @@ def test_piped_picture_is_predicted_like_its_file(predict: Command, picture: Pat
 
 @pytest.mark.parametrize(
     ("data", "reason"),
-    [(b"", "it is empty (0 bytes)"), (b"no picture", "it is not a picture")],
-    ids=["empty", "text"],
+    [
+        (b"", "it is empty (0 bytes)"),
+        (b"\0\1", "it is not a picture"),
+        (b"<html>", "it is an HTML page"),
+    ],
+    ids=["empty", "bytes", "page"],
 )
 def test_piped_bytes_that_are_no_picture_are_a_row(
     predict: Command, data: bytes, reason: str
@@ -265,43 +249,6 @@ def test_batches_do_not_change_scores(predict: Command, picture: Path) -> None:
     assert [row["score"] for row in one] == pytest.approx([row["score"] for row in many], abs=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("prediction", "line"),
-    [
-        (OK, "a.png: odd 0.750 (full frame)"),
-        (FACE, "b.png: plain 0.500 (unsure) (face at 1,2-31,40, found with 0.91, 2 faces seen)"),
-        (BAD, "c.png: error: Cannot read 'c.png': no such file. Check the path."),
-    ],
-    ids=["full frame", "face", "error"],
-)
-def test_line_for_people(prediction: Prediction, line: str) -> None:
-    assert prediction_line(prediction) == line
-
-
-def test_name_that_is_no_unicode_is_spelled_out_for_people() -> None:
-    assert prediction_line(replace(OK, path="\udcff.png")).startswith("'\\udcff.png': odd 0.750")
-
-
-def test_line_says_why_the_full_frame_was_taken() -> None:
-    assert prediction_line(replace(OK, reason="no_face")).startswith(
-        "a.png: odd 0.750 (full frame: no face"
-    )
-
-
-def test_rows_come_as_they_are_made() -> None:
-    def slowly() -> Any:
-        yield OK
-        raise AssertionError("asked for the second row before the first was printed")
-
-    for form in ("text", "jsonl"):
-        assert "a.png" in next(format_predictions(slowly(), form, single=False))
-
-
-def test_no_rows_are_an_empty_list_and_an_empty_table() -> None:
-    assert list(format_predictions([], "json", single=False)) == ["[]"]
-    assert list(format_predictions([], "csv", single=False)) == []
-
-
 def test_rows_on_a_terminal_have_no_bar_among_them(
     picture: Path, tiny_runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -312,9 +259,7 @@ def test_rows_on_a_terminal_have_no_bar_among_them(
     screen = Terminal()
     monkeypatch.setattr(sys, "stdout", screen)
     monkeypatch.setattr(sys, "stderr", screen)
-    job = PredictJob(
-        [str(picture)], RunFolder(tiny_runs / "tiny"), "text", None, 1, "cpu", None, MAX_PIXELS
-    )
+    job = PredictJob([str(picture)], [tiny_runs / "tiny"], device="cpu")
     assert predict_and_print(job) == 0
     assert screen.getvalue().startswith(f"{picture}: ")
     assert "Predicting" not in screen.getvalue()
@@ -333,3 +278,244 @@ def test_output_over_an_input_is_refused(
         "Choose another name."
     ) in done.stderr
     assert picture.read_bytes() == before
+
+
+def test_list_is_predicted_line_by_line(
+    predict: Command, mixed: list[Path], tmp_path: Path
+) -> None:
+    expected = json.loads(predict(*mixed, "--json").stdout)
+    names = tmp_path / "names.txt"
+    names.write_text("# mine\n" + "\n".join(map(str, mixed)))
+    by_file = predict(names, "--json")
+    by_pipe = predict("-", "--json", stdin=names.read_bytes())
+    assert (by_file.returncode, by_pipe.returncode) == (3, 3)
+    assert json.loads(by_file.stdout) == json.loads(by_pipe.stdout) == expected
+
+
+def test_list_of_one_line_is_a_list(predict: Command, picture: Path) -> None:
+    rows = json.loads(predict("-", "--json", stdin=f"{picture}\n".encode()).stdout)
+    assert [row["path"] for row in rows] == [str(picture)]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "form"), [(".json", "--json"), (".NDJSON", "--jsonl"), (".csv", "--csv")]
+)
+def test_suffix_of_the_output_says_the_form(
+    predict: Command, mixed: list[Path], tmp_path: Path, suffix: str, form: str
+) -> None:
+    target = tmp_path / f"rows{suffix}"
+    predict(*mixed, "-o", target)
+    assert target.read_text(encoding="utf-8") == predict(*mixed, form).stdout
+    predict(*mixed, "--jsonl", "-o", target)
+    assert target.read_text(encoding="utf-8") == predict(*mixed, "--jsonl").stdout
+
+
+def test_parquet_holds_what_json_does(predict: Command, mixed: list[Path], tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    target = tmp_path / "rows.parquet"
+    done = predict(*mixed, "--parquet", "-o", target)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert parquet.read_table(target).to_pylist() == json.loads(predict(*mixed, "--json").stdout)
+
+
+def test_threshold_and_abstention_are_the_callers_to_choose(
+    predict: Command, picture: Path
+) -> None:
+    row = json.loads(predict(picture, "--json").stdout)
+    target = row["probabilities"]["odd"]
+    for threshold, label in ((target - 0.001, "odd"), (target + 0.001, "plain")):
+        options = ("--threshold", threshold, "--abstain", 0)
+        answer = json.loads(predict(picture, "--json", *options).stdout)
+        assert (answer["label"], answer["probabilities"]) == (label, row["probabilities"])
+        assert answer["score"] == row["probabilities"][label]
+        assert not answer["unsure"]
+    wide = ("--threshold", target + 0.001, "--abstain", 0.01)
+    assert json.loads(predict(picture, "--json", *wide).stdout)["unsure"]
+
+
+def test_threshold_for_many_classes_is_wrong_usage(
+    predict: Command, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def open_three(*_: object, **__: object) -> Any:
+        return SimpleNamespace(
+            name="three",
+            scorer=SimpleNamespace(bundle=SimpleNamespace(labels=LabelSet(("a", "b", "c"), "a"))),
+        )
+
+    monkeypatch.setattr("roi_cls.predicting.open_scorer", open_three)
+    done = predict(picture, "--threshold", "0.3")
+    assert done.returncode == 2
+    assert (
+        "--threshold 0.3 is for two classes: 'three' tells 3 apart and answers the most probable"
+    ) in " ".join(done.stderr.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--parquet"], "--parquet needs a file to write to: give -o FILE"),
+        (["--every", "5"], "--every: '5' is no distance between frames; write it like 0.5s or 10f"),
+        (["--max-bytes", "big"], "'big' is no size"),
+        (["--aggregate", "mean"], "--aggregate mean is for --face all: give both"),
+        (["--model", "m.onnx"], "--run and --model exclude each other"),
+        (["--threshold", "1.5"], "Invalid value for '--threshold'"),
+        (["--timeout", "0"], "Invalid value for '--timeout'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_usage_is_told(
+    predict: Command, picture: Path, arguments: list[str], message: str
+) -> None:
+    done = predict(picture, *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_two_runs_are_averaged(
+    command: Command, picture: Path, tiny_runs: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(tiny_runs / "tiny", other)
+    one = json.loads(command("predict", picture, "--json", "--run", tiny_runs / "tiny").stdout)
+    done = command(
+        "predict", picture, "--json", "--run", tiny_runs / "tiny", "--run", other, "--device", "cpu"
+    )
+    both = json.loads(done.stdout)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert both["probabilities"] == pytest.approx(one["probabilities"])
+
+
+def test_half_precision_is_told_and_is_near(predict: Command, picture: Path) -> None:
+    full = json.loads(predict(picture, "--json").stdout)
+    done = predict(picture, "--json", "--half")
+    assert done.stderr == "Computing in half precision: probabilities may be off by 0.01.\n"
+    half = json.loads(done.stdout)
+    assert half["probabilities"] == pytest.approx(full["probabilities"], abs=0.02)
+
+
+def test_workers_change_nothing(predict: Command, mixed: list[Path]) -> None:
+    rows = json.loads(predict(*mixed, "--json", "--workers", 0).stdout)
+    assert json.loads(predict(*mixed, "--json", "--workers", 1).stdout) == rows
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """A video of a second, the left of it lit in the second half."""
+    path = tmp_path / "clips" / "clip.avi"
+    path.parent.mkdir()
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    random = np.random.default_rng(0)
+    for i in range(10):
+        frame = random.integers(0, 80, (48, 64, 3), np.uint8)
+        frame[:24] += np.uint8(12 * i)
+        writer.write(frame)
+    writer.release()
+    return path
+
+
+def test_video_has_a_row_per_frame_and_one_for_all(
+    predict: Command, clip: Path, picture: Path
+) -> None:
+    done = predict(picture, clip, clip, picture, "--json", "--every", "0.4s")
+    rows = json.loads(done.stdout)
+    assert (done.returncode, done.stderr) == (0, "")
+    expected = [(None, None), *[(0.0, None), (0.4, None), (0.8, None), (None, 3)] * 2, (None, None)]
+    assert [(row["time_s"], row["frames"]) for row in rows] == expected
+    assert {row["path"] for row in rows[1:9]} == {str(clip)}
+    assert rows[1:5] == rows[5:9]
+    mean = np.mean([row["probabilities"]["odd"] for row in rows[1:4]])
+    assert rows[4]["probabilities"]["odd"] == pytest.approx(mean)
+    assert rows[4]["score"] == rows[4]["probabilities"][rows[4]["label"]]
+
+
+def test_video_may_be_answered_by_its_highest_frame(predict: Command, clip: Path) -> None:
+    done = predict(clip, "--json", "--every", "1f", "--video-aggregate", "max")
+    *frames, whole = json.loads(done.stdout)
+    highest = max(frames, key=lambda row: row["probabilities"]["odd"])
+    assert len(frames) == 10
+    assert whole == {**highest, "frames": 10}
+
+
+def test_frames_are_predicted_like_pictures_of_them(
+    predict: Command, clip: Path, tmp_path: Path
+) -> None:
+    video = cv2.VideoCapture(str(clip))
+    paths: list[Path] = []
+    while (frame := video.read()[1]) is not None:
+        paths.append(tmp_path / f"{len(paths)}.png")
+        cv2.imwrite(str(paths[-1]), frame)
+    *frames, _ = json.loads(predict(clip, "--json", "--every", "1f").stdout)
+    pictures = json.loads(predict(*paths, "--json").stdout)
+    assert len(frames) == len(pictures) == 10
+    for frame, picture in zip(frames, pictures, strict=True):
+        assert frame["probabilities"] == pytest.approx(picture["probabilities"], abs=1e-6)
+
+
+def test_piped_video_is_predicted_like_its_file(predict: Command, clip: Path) -> None:
+    by_file = json.loads(predict(clip, "--json").stdout)
+    by_pipe = json.loads(predict("-", "--json", stdin=clip.read_bytes()).stdout)
+    assert by_pipe == [{**row, "path": "-"} for row in by_file]
+
+
+def test_unreadable_video_is_one_row_and_others_go_on(
+    predict: Command, clip: Path, picture: Path
+) -> None:
+    data = clip.read_bytes()
+    (clip.parent / "a.mp4").write_bytes(b"\0\0\0\x1cftypisom" + bytes(100))
+    (clip.parent / "b.avi").write_bytes(data[: len(data) * 2 // 3])
+    (clip.parent / "c.png").write_bytes(picture.read_bytes())
+    done = predict(clip.parent, "--jsonl", "--every", "5f")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 3
+    told = [(Path(row["path"]).name, row["status"], row["frames"]) for row in rows]
+    assert told == [
+        ("a.mp4", "error", None),
+        *[("b.avi", "ok", None)] * 2,
+        ("b.avi", "error", None),
+        ("b.avi", "ok", 2),
+        ("c.png", "ok", None),
+        *[("clip.avi", "ok", None)] * 2,
+        ("clip.avi", "ok", 2),
+    ]
+    assert "its video cannot be decoded" in rows[0]["error"]
+    assert "of about 10 frames. Remove it" in rows[3]["error"]
+
+
+def test_crops_and_drawings_are_kept_by_row(
+    predict: Command, mixed: list[Path], clip: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "kept"
+    done = predict(
+        *mixed, clip, "--every", "5f", "--save-crops", folder / "crops", "--draw", folder / "drawn"
+    )
+    assert done.returncode == 3
+    names = ["000001-00", "000003-04", "000005-clip-0s", "000006-clip-0.5s"]
+    assert sorted(os.listdir(folder / "crops")) == [f"{name}.png" for name in names]
+    assert sorted(os.listdir(folder / "drawn")) == [f"{name}.jpg" for name in names]
+    crop = cv2.imread(str(folder / "crops" / "000001-00.png"))
+    assert crop is not None
+    assert crop.shape == (32, 32, 3)
+
+
+def test_pictures_are_not_written_into_an_input(
+    predict: Command, tiny_set: Path, tmp_path: Path
+) -> None:
+    inputs = tmp_path / "inputs"
+    shutil.copytree(tiny_set / "odd", inputs)
+    for option in ("--draw", "--save-crops"):
+        done = predict(inputs, option, inputs / "deep")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == (
+            f"error: Cannot write pictures to {str(inputs / 'deep')!r}: it lies in "
+            f"{str(inputs)!r}, an input, and they would be found there the next time. "
+            "Choose another folder.\n"
+        )
+
+
+def test_output_over_the_list_is_refused(predict: Command, picture: Path, tmp_path: Path) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text(f"{picture}\n")
+    for target in (names, picture):
+        done = predict(names, "-o", target)
+        assert done.returncode == 1
+        assert f"Cannot write {str(target)!r}: it is one of the inputs" in done.stderr
