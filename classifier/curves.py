@@ -19,6 +19,21 @@ from roi_cls.classifier.figure import (
     save_figure,
 )
 
+PANELS = (
+    (
+        (("train_loss", "training", FIRST), ("validation_loss", "validation", SECOND)),
+        "Loss",
+        "nats per picture",
+    ),
+    (
+        (("average_precision", "average precision", FIRST), ("roc_auc", "ROC-AUC", SECOND)),
+        "Target on validation",
+        "score",
+    ),
+    ((("lr", "", FIRST),), "Learning rate", "rate at the epoch's end"),
+)
+"""Of each panel its lines (field, name, colour), its title and its unit."""
+
 
 def draw_curves(epochs: Sequence[Mapping[str, Any]], path: Path, title: str | None = None) -> None:
     """Draw the lines of ``metrics.jsonl``, one at least; the best epoch is marked.
@@ -26,31 +41,29 @@ def draw_curves(epochs: Sequence[Mapping[str, Any]], path: Path, title: str | No
     Raises:
         StorageError: The disk is full or the folder cannot be written.
     """
-    figure, panels = new_figure(3, title)
+    figure, panels = new_figure(len(PANELS), title)
+    for place, panel in enumerate(panels):
+        plot_epochs(panel, epochs, place)
+    save_figure(figure, path)
+
+
+def plot_epochs(panel: Axes, epochs: Sequence[Mapping[str, Any]], place: int) -> None:
+    """Draw one of ``PANELS``, by its place."""
+    lines, name, unit = PANELS[place]
     numbers = [epoch["epoch"] for epoch in epochs]
     best = max((epoch["epoch"] for epoch in epochs if epoch["best"]), default=None)
-    for panel, lines, name, unit in zip(
-        panels,
-        (
-            (("train_loss", "training", FIRST), ("validation_loss", "validation", SECOND)),
-            (("average_precision", "average precision", FIRST), ("roc_auc", "ROC-AUC", SECOND)),
-            (("lr", "", FIRST),),
-        ),
-        ("Loss", "Target on validation", "Learning rate"),
-        ("nats per picture", "score", "rate at the epoch's end"),
-        strict=True,
-    ):
-        for field, label, colour in lines:
-            values = [epoch[field] for epoch in epochs]
-            # A single epoch makes no line: it needs its dot.
-            panel.plot(
-                numbers, values, color=colour, label=label, marker="." if len(numbers) < 30 else ""
-            )
-        _mark_epochs(panel, epochs, best)
-        finish_panel(panel, name, "epoch", unit, "best" if len(lines) > 1 else None)
-    panels[1].set_ylim(0, 1.02)
-    panels[2].set_ylim(bottom=0)
-    save_figure(figure, path)
+    for field, label, colour in lines:
+        values = [epoch[field] for epoch in epochs]
+        # A single epoch makes no line: it needs its dot.
+        panel.plot(
+            numbers, values, color=colour, label=label, marker="." if len(numbers) < 30 else ""
+        )
+    _mark_epochs(panel, epochs, best)
+    finish_panel(panel, name, "epoch", unit, "best" if len(lines) > 1 else None)
+    if unit == "score":
+        panel.set_ylim(0, 1.02)
+    elif name == "Learning rate":
+        panel.set_ylim(bottom=0)
 
 
 def _mark_epochs(panel: Axes, epochs: Sequence[Mapping[str, Any]], best: int | None) -> None:

@@ -1,13 +1,16 @@
-"""Figures as PNG files in one style. Knows drawing, no metric; touches no global state.
+"""Figures in one style, as PNG files and as SVG for a page. Knows drawing, no metric.
 
-matplotlib's objects are used directly: its ``pyplot`` keeps every figure, opens windows and
-depends on the machine's settings.
+Touches no global state: matplotlib's objects are used directly, because its ``pyplot`` keeps every
+figure, opens windows and depends on the machine's settings.
 """
 
 from __future__ import annotations
 
 import io
+import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,11 +21,15 @@ from matplotlib.figure import Figure
 
 from roi_cls.atomic import write_atomically
 
-Place = Literal["best", "upper left", "upper right", "lower left", "lower right"]
+Place = Literal[
+    "best", "upper left", "upper right", "center left", "lower left", "lower right"
+]
 
 DOTS_PER_INCH = 120
 PANEL_INCHES = (5.2, 4.2)
 """Width and height of one panel."""
+PAGE_INCHES = (4.3, 3.5)
+"""The same in a page, where it may have to be as narrow as a phone: its letters are larger."""
 FIRST = "#2a63a8"
 """Colour of what is measured. It and ``SECOND`` differ in lightness, also for the colour-blind."""
 SECOND = "#d9822b"
@@ -32,6 +39,18 @@ MARK = "#b3262e"
 QUIET = "#8a8f98"
 """Colour of what is there to compare with: chance, a baseline, a perfect line."""
 INK = "#22262b"
+GRID = "#e6e8eb"
+PAPER = "#ffffff"
+_VARIABLES = {
+    FIRST: "first",
+    SECOND: "second",
+    MARK: "mark",
+    QUIET: "quiet",
+    INK: "ink",
+    GRID: "grid",
+    PAPER: "paper",
+}
+"""Colours by the name of the CSS variable that stands for them on a page."""
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine draws alike
     "font.size": 9,
@@ -43,7 +62,7 @@ _STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": "#e6e8eb",
+    "grid.color": GRID,
     "text.color": INK,
     "xtick.color": INK,
     "ytick.color": INK,
@@ -54,9 +73,11 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def new_figure(panels: int = 1, title: str | None = None) -> tuple[Figure, tuple[Axes, ...]]:
-    """Return a light figure with panels side by side, all in this project's style."""
-    width, height = PANEL_INCHES
+def new_figure(
+    panels: int = 1, title: str | None = None, inches: tuple[float, float] = PANEL_INCHES
+) -> tuple[Figure, tuple[Axes, ...]]:
+    """Return a light figure with panels of this size side by side, all in this project's style."""
+    width, height = inches
     with rc_context(_STYLE):
         figure = Figure(figsize=(panels * width, height), dpi=DOTS_PER_INCH, layout="constrained")
         FigureCanvasAgg(figure)
@@ -83,9 +104,49 @@ def save_figure(figure: Figure, path: Path) -> None:
         StorageError: The disk is full or the folder cannot be written.
     """
     buffer = io.BytesIO()
-    with rc_context(_STYLE), warnings.catch_warnings():
-        # A class may be named in letters that the font lacks; boxes in the figure say as much.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+    with _styled():
         # Without matplotlib's version in it the same numbers give the same bytes.
         figure.savefig(buffer, format="png", metadata={"Software": None})
     write_atomically(path, buffer.getvalue())
+
+
+def figure_svg(figure: Figure, name: str) -> str:
+    """Return the figure as an ``<svg>`` element to stand in a page.
+
+    Its text is text, the titles of its panels are left to the page, and its colours are the page's:
+    CSS variables named ``--figure-first``, ``-second``, ``-mark``, ``-quiet``, ``-ink``, ``-grid``
+    and ``-paper``.
+
+    Args:
+        figure: Drawn; nothing can be added to it afterwards.
+        name: Put before every id, so that several figures can stand in one page.
+    """
+    for axes in figure.axes:
+        axes.set_title("")
+    buffer = io.StringIO()
+    unknown = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with _styled(), rc_context({"svg.fonttype": "none", "svg.hashsalt": "roi-cls"}):
+        figure.savefig(buffer, format="svg", metadata=unknown)
+    drawn = buffer.getvalue()
+    drawn = re.sub(r"<defs>\s*<style.*?</defs>", "", drawn[drawn.index("<svg") :], flags=re.DOTALL)
+    # Tag by tag: what stands between them may be a class named like an attribute.
+    return re.sub(r"<[^>]*>", lambda tag: _page_tag(tag[0], name), drawn)
+
+
+def _page_tag(tag: str, name: str) -> str:
+    """Return a tag of an SVG file as it may stand in a page."""
+    if tag.startswith("<svg"):  # the page gives it its size; names of formats say nothing there
+        tag = re.sub(r' (?:xmlns(?::\w+)?|version|width|height)="[^"]*"', "", tag)
+    tag = tag.replace("xlink:href", "href")
+    tag = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", tag)
+    for colour, variable in _VARIABLES.items():
+        tag = tag.replace(colour, f"var(--figure-{variable})")
+    return tag
+
+
+@contextmanager
+def _styled() -> Iterator[None]:
+    with rc_context(_STYLE), warnings.catch_warnings():
+        # A class may be named in letters that the font lacks; boxes in the figure say as much.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield

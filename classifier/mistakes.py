@@ -74,7 +74,7 @@ def find_mistakes(
             target_probability=float(scores[i, target]),
             source=table.sources[i],
             unsure=bool(unsure[i]),
-            kind=_kind(int(crops.labels[i]), int(answers[i]), target),
+            kind=mistake_kind(int(crops.labels[i]), int(answers[i]), target),
             crop=crops.pixels[i],
         )
         for i in wrong[np.argsort(-margins, kind="stable")]
@@ -93,7 +93,8 @@ def write_mistakes(path: Path, mistakes: Sequence[Mistake]) -> None:
     write_atomically(path, buffer.getvalue().encode("utf-8", "surrogateescape"))
 
 
-def _kind(label: int, answer: int, target: int) -> MistakeKind:
+def mistake_kind(label: int, answer: int, target: int) -> MistakeKind:
+    """Return which kind of mistake it is to answer so; all three are class indices."""
     if label == target:
         return "missed"
     return "false_alarm" if answer == target else "mixed_up"

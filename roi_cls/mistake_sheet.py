@@ -82,17 +82,22 @@ def draw_mistakes(
 
 
 def choose_mistakes(mistakes: Sequence[Mistake], limit: int = MOST_SHOWN) -> list[Mistake]:
-    """Return at most ``limit`` mistakes in their order, the first of each kind.
+    """Return at most ``limit`` mistakes in their order, the first of each kind."""
+    return [mistakes[i] for i in share_places([one.kind for one in mistakes], limit)]
 
-    Each kind gets an equal share of the page, and what others leave of theirs: with a low threshold
-    every false alarm may be surer than any miss, and would crowd out the misses.
+
+def share_places(kinds: Sequence[str], limit: int) -> list[int]:
+    """Return at most ``limit`` indices in order, the first of each kind.
+
+    Each kind gets an equal share of the places, and what others leave of theirs: with a low
+    threshold every false alarm may be surer than any miss, and would crowd out the misses.
     """
-    seen: Counter[MistakeKind] = Counter()
+    seen: Counter[str] = Counter()
     ranks = []
-    for i, one in enumerate(mistakes):
-        ranks.append((seen[one.kind], i))
-        seen[one.kind] += 1
-    return [mistakes[i] for i in sorted(i for _, i in sorted(ranks)[:limit])]
+    for i, kind in enumerate(kinds):
+        ranks.append((seen[kind], i))
+        seen[kind] += 1
+    return sorted(i for _, i in sorted(ranks)[:limit])
 
 
 def heading_text(kind: MistakeKind, shown: int, total: int, evaluation: Evaluation) -> str:

@@ -4,12 +4,14 @@ import contextlib
 import io
 import os
 import re
+import shutil
 import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import TYPE_CHECKING
 from unittest import mock
 
 import cv2
@@ -23,6 +25,9 @@ from roi_cls.roi import Box, Detection, Face
 from roi_cls.roi.models import DetectorModel
 from roi_cls.roi.picture import Picture
 
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
 # Torch's threads wait for each other actively: with tiny models, on cores that other work shares,
 # most of the time would go there. Read when torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -34,6 +39,21 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 Command = Callable[..., CompletedProcess[str]]
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_BROWSER_ARGUMENTS = (
+    "--headless=new",
+    "--no-sandbox",  # Chromium as root, as in a container, has no sandbox
+    "--disable-gpu",
+    "--disable-dev-shm-usage",  # a container's /dev/shm may be too small for a page
+    # Chromium's own calls home would look like the page's.
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    # A camera that needs neither a device nor a click.
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+)
 
 
 @pytest.fixture(scope="session")
@@ -116,6 +136,26 @@ def white_faces() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Chrome]":
+    """Headless Chromium with a drawn camera, keeping its console log; whoever uses it opens a page.
+
+    Sizes, colour schemes and offline mode that a test sets are its own to set back.
+    """
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        pytest.skip("chromium or chromedriver is not installed (Debian: chromium-driver)")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    for argument in (*_BROWSER_ARGUMENTS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(argument)
+    with webdriver.Chrome(options, webdriver.ChromeService(driver)) as chrome:
+        yield chrome
+
+
 def _run_command(*arguments: object, stdin: bytes = b"") -> CompletedProcess[str]:
     words = ["roi-cls", *map(str, arguments)]
     stdout, stderr = io.StringIO(), io.StringIO()
@@ -124,6 +164,7 @@ def _run_command(*arguments: object, stdin: bytes = b"") -> CompletedProcess[str
         mock.patch.object(sys, "argv", words),
         mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin))),
         mock.patch.dict(os.environ, {"COLUMNS": "300"}),  # no message is broken into lines
+        mock.patch("gc.freeze"),  # a command's process ends with it, this one does not
         contextlib.redirect_stdout(stdout),
         contextlib.redirect_stderr(stderr),
     ):
