@@ -15,22 +15,23 @@ from roi_cls import (
     crop_commands,
     data_commands,
     experiment_commands,
+    explain_commands,
+    export_commands,
+    predict_commands,
+    report_commands,
+    serve_commands,
     train_commands,
 )
 from roi_cls.arguments import (
     RUNS,
     DetectorModel,
     DeviceName,
-    Inputs,
     Json,
-    MaxPixels,
-    RunName,
     Runs,
 )
-from roi_cls.classifier.config import Aggregate
-from roi_cls.console import exit_with, note, show
+from roi_cls.console import note, show
 from roi_cls.errors import RoiClsError
-from roi_cls.roi.params import MAX_PIXELS, FaceChoice
+from roi_cls.memory import look_for_less_garbage
 from roi_cls.run_choice import choose_run
 
 
@@ -51,6 +52,11 @@ app.command("crops")(crop_commands.crops)
 app.command("crops show")(crop_commands.crops_show)
 app.command("train")(train_commands.train)
 app.command("evaluate")(train_commands.evaluate)
+app.command("predict")(predict_commands.predict)
+app.command("export")(export_commands.export)
+app.command("explain")(explain_commands.explain)
+app.command("report")(report_commands.report)
+app.command("serve")(serve_commands.serve)
 for _command in ("recipes", "compare", "ablate", "ensemble"):
     app.command(_command)(getattr(experiment_commands, _command))
 app.add_typer(crop_commands.cache_app, name="cache", help="See, check and prune the crops kept.")
@@ -73,55 +79,6 @@ def roi_cls(
     ] = False,
 ) -> None:
     """The face first, then the frame: crop faces with MediaPipe, classify the crops with timm."""
-
-
-@app.command()
-def predict(
-    inputs: Inputs,
-    run: RunName = None,
-    as_json: Json = False,
-    jsonl: Annotated[bool, typer.Option("--jsonl", help="Print a JSON object per line.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print a table.")] = False,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write there, not to stdout.")
-    ] = None,
-    batch_size: Annotated[
-        int, typer.Option("--batch", min=1, help="Pictures scored at once.")
-    ] = 32,
-    face: Annotated[
-        FaceChoice | None, typer.Option(help="Which face to look at; unset: as in training.")
-    ] = None,
-    aggregate: Annotated[
-        Aggregate, typer.Option(help="With --face all: how the faces make the picture's answer.")
-    ] = "max",
-    runs: Runs = RUNS,
-    device: DeviceName = "auto",
-    detector_model: DetectorModel = None,
-    max_pixels: MaxPixels = MAX_PIXELS,
-) -> None:
-    """Print label, probability and what was looked at, for each picture in order.
-
-    Example: cat img.png | roi-cls predict - --json
-    """
-    from roi_cls.predicting import Form, PredictJob, predict_and_print
-
-    if as_json + jsonl + as_csv > 1:
-        raise typer.BadParameter("--json, --jsonl and --csv exclude each other")
-    form: Form = "json" if as_json else "jsonl" if jsonl else "csv" if as_csv else "text"
-    folder = choose_run(run, runs)
-    job = PredictJob(
-        inputs=inputs,
-        run=folder,
-        form=form,
-        output=output,
-        batch_size=batch_size,
-        device=device,
-        detector_model=detector_model,
-        max_pixels=max_pixels,
-        face=face,
-        aggregate=aggregate,
-    )
-    exit_with(predict_and_print(job))
 
 
 @app.command()
@@ -168,6 +125,7 @@ def main() -> None:
     """Run the app; show expected errors as one line and exit with 1."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # file names may be any bytes
+    look_for_less_garbage()
     try:
         app()
     except RoiClsError as error:

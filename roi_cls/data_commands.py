@@ -1,7 +1,8 @@
-"""The commands of the data stage: data demo, data audit, data labels."""
+"""The commands of the data stage: data demo, data import, data audit, data labels."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -19,8 +20,9 @@ from roi_cls.arguments import (
     Target,
     Workers,
 )
-from roi_cls.console import show
+from roi_cls.console import exit_with, show
 from roi_cls.data.group import compile_group_regex
+from roi_cls.json_text import to_json
 from roi_cls.roi.params import MAX_PIXELS
 from roi_cls.run_choice import choose_run
 
@@ -49,6 +51,30 @@ def data_demo(
     from roi_cls.drawing import draw_and_tell
 
     show(draw_and_tell(folder, images, seed))
+
+
+@data_app.command("import")
+def data_import(
+    review: Annotated[Path, typer.Argument(help="What `roi-cls serve --review` wrote.")],
+    pictures: Annotated[
+        list[str], typer.Option(help="File or folder that holds its pictures; may come again.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The data set to write, a CSV.")
+    ] = Path("corrected.csv"),
+    as_json: Json = False,
+) -> None:
+    """Make a data set of verdicts that people corrected: its pictures, with the right labels.
+
+    Exit code 3: corrections whose picture was not found, each told on stderr.
+
+    Example: roi-cls data import artifacts/review.csv --pictures photos -o corrected.csv
+    """
+    from roi_cls.importing import import_corrections
+
+    summary = import_corrections(review, pictures, output)
+    show(to_json(asdict(summary)) if as_json else summary.text())
+    exit_with(summary.unmatched)
 
 
 @data_app.command("audit")

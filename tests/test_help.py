@@ -34,7 +34,8 @@ def words(request: pytest.FixtureRequest) -> tuple[str, ...]:
 def test_the_commands_of_the_contract_are_there() -> None:
     contract = {
         *("crops", "train", "evaluate", "predict", "verify", "doctor", "data demo"),
-        "data audit",
+        *("explain", "report", "export", "serve", "compare", "ablate", "ensemble", "recipes"),
+        *("data audit", "data import", "data labels"),
         *("crops show", "cache info", "cache verify", "cache prune"),
     }
     assert contract <= {" ".join(words) for words in COMMANDS}

@@ -40,9 +40,10 @@ def test_only_one_name_is_installed(project: dict[str, Any]) -> None:
     assert {name.split(".")[0] for name in packages} == {"roi_cls"}
 
 
-def test_types_are_shipped(project: dict[str, Any]) -> None:
-    assert project["tool"]["setuptools"]["package-data"]["roi_cls"] == ["py.typed"]
-    assert (ROOT / "roi_cls" / "py.typed").is_file()
+def test_types_pages_and_templates_are_shipped(project: dict[str, Any]) -> None:
+    patterns = project["tool"]["setuptools"]["package-data"]["roi_cls"]
+    assert patterns == ["py.typed", "page/*", "templates/*"]
+    assert all(list((ROOT / "roi_cls").glob(pattern)) for pattern in patterns)
 
 
 def test_recipes_are_shipped(project: dict[str, Any]) -> None:

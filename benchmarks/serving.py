@@ -1,0 +1,198 @@
+"""Requests per second of `roi-cls serve` under load, against one request after the other.
+
+    .venv/bin/python benchmarks/serving.py --run demo [--run NAME ...] [--json FILE]
+
+Two servers of each run, in turns: as it is, with 16 clients at once; and unbatched, with one
+judge and one client that waits for each answer. One request in ten is broken. A request is one
+drawn portrait of 1024 px.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.client
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from machine import describe_machine
+from portraits import write_portraits
+
+REQUESTS = 200
+CLIENTS = 16
+ROUNDS = 3
+BROKEN_EVERY = 10
+UNBATCHED = ("--batch", "1", "--threads", "1", "--wait-ms", "0")
+
+
+class Server:
+    """A server in a process of its own."""
+
+    def __init__(self, run: str, *options: str) -> None:
+        words = [sys.executable, "-m", "roi_cls", "serve", "--run", run, "--port", "0", *options]
+        self._process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+        assert self._process.stderr
+        self.port = 0
+        lines = []
+        for line in self._process.stderr:
+            lines.append(line)
+            if found := re.search(r"at http://127\.0\.0\.1:(\d+)", line):
+                self.port = int(found[1])
+                break
+        if not self.port:
+            raise RuntimeError("".join(lines))
+
+    def metric(self, name: str) -> float:
+        """Return one of the server's counters."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port)
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+        connection.close()
+        found = re.search(rf"^{name} (\S+)$", text, re.MULTILINE)
+        if not found:
+            raise RuntimeError(f"no {name} in {text}")
+        return float(found[1])
+
+    def stop(self) -> int:
+        """Ask it to stop; return its exit code."""
+        self._process.terminate()
+        return self._process.wait()
+
+
+@contextlib.contextmanager
+def serving(run: str, *options: str) -> Iterator[Server]:
+    """Give a server, and see that it stops as it should."""
+    server = Server(run, *options)
+    try:
+        yield server
+    finally:
+        code = server.stop()
+    if code:
+        raise RuntimeError(f"the server ended with exit code {code}")
+
+
+def load(port: int, bodies: Sequence[bytes], clients: int) -> dict[str, Any]:
+    """Send the bodies, in so many connections at once; return rate, status codes and times."""
+    statuses: Counter[int] = Counter()
+    times: list[float] = []
+    waiting = iter(bodies)
+    lock = threading.Lock()
+
+    def work() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        while True:
+            with lock:
+                body = next(waiting, None)
+            if body is None:
+                break
+            begin = time.perf_counter()
+            connection.request("POST", "/predict", body)
+            answer = connection.getresponse()
+            answer.read()
+            with lock:
+                statuses[answer.status] += 1
+                times.append(time.perf_counter() - begin)
+        connection.close()
+
+    threads = [threading.Thread(target=work) for _ in range(clients)]
+    begin = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    seconds = time.perf_counter() - begin
+    return {"rate": len(bodies) / seconds, "statuses": statuses, "times": sorted(times)}
+
+
+def make_bodies(paths: Sequence[Path], count: int) -> list[bytes]:
+    """Return pictures, every tenth of them broken: cut off, or none at all."""
+    pictures = [path.read_bytes() for path in paths]
+    bodies = []
+    for i in range(count):
+        whole = pictures[i % len(pictures)]
+        broken = (whole[: len(whole) // 2], b"no picture")[i // BROKEN_EVERY % 2]
+        bodies.append(broken if i % BROKEN_EVERY == BROKEN_EVERY - 1 else whole)
+    return bodies
+
+
+def check(statuses: Counter[int], count: int) -> None:
+    """Raise unless every picture was answered and every broken one refused."""
+    broken = count // BROKEN_EVERY
+    if statuses != Counter({200: count - broken, 422: broken}):
+        raise RuntimeError(f"unexpected answers: {dict(statuses)}")
+
+
+def measure(
+    run: str, paths: Sequence[Path], options: Sequence[str], rounds: int, long: int
+) -> dict[str, Any]:
+    """Return the figures of one run; the memory is looked at again after ``long`` requests."""
+    bodies = make_bodies(paths, REQUESTS)
+    loaded, alone, costs = [], [], {"loaded": 0.0, "alone": 0.0}
+    with serving(run, *options) as server, serving(run, *UNBATCHED) as plain:
+        load(plain.port, bodies[:20], 1)
+        load(server.port, bodies[:40], CLIENTS)
+        for turn in range(rounds):
+            for name, side, clients in (("alone", plain, 1), ("loaded", server, CLIENTS)):
+                before = side.metric("process_cpu_seconds_total")
+                found = load(side.port, bodies, clients)
+                costs[name] += side.metric("process_cpu_seconds_total") - before
+                check(found["statuses"], REQUESTS)
+                (alone if name == "alone" else loaded).append(found)
+            print(
+                f"{run} round {turn + 1}: {loaded[-1]['rate']:.1f} against {alone[-1]['rate']:.1f}"
+            )
+        memory = [server.metric("process_resident_memory_bytes") / 1e6]
+        check(load(server.port, make_bodies(paths, long), CLIENTS)["statuses"], long)
+        memory.append(server.metric("process_resident_memory_bytes") / 1e6)
+        batches = server.metric("roi_cls_batch_pictures_sum") / server.metric(
+            "roi_cls_batch_pictures_count"
+        )
+    rates = {name: [one["rate"] for one in side] for name, side in (("l", loaded), ("a", alone))}
+    return {
+        "loaded_per_second": statistics.median(rates["l"]),
+        "alone_per_second": statistics.median(rates["a"]),
+        "ratio": statistics.median(x / y for x, y in zip(rates["l"], rates["a"], strict=True)),
+        "loaded_cpu_ms": 1000 * costs["loaded"] / (rounds * REQUESTS),
+        "alone_cpu_ms": 1000 * costs["alone"] / (rounds * REQUESTS),
+        "loaded_median_ms": 1000 * statistics.median(loaded[-1]["times"]),
+        "alone_median_ms": 1000 * statistics.median(alone[-1]["times"]),
+        "pictures_per_batch": batches,
+        "memory_mb": memory[0],
+        "memory_after_long_mb": memory[1],
+    }
+
+
+def main() -> None:
+    """Measure each run, print the figures."""
+    parser = argparse.ArgumentParser(description="Measure the server under load.")
+    parser.add_argument("--run", action="append", help="name or folder; may come again")
+    parser.add_argument("--kind", choices=("jpg", "png"), default="jpg")
+    parser.add_argument("--options", default="", help="of the loaded server, like '--batch 32'")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--long", type=int, default=1000, help="requests of the memory's test")
+    parser.add_argument("--json", type=Path, help="also write the figures there")
+    arguments = parser.parse_args()
+    paths = write_portraits(Path("artifacts/bench/portraits"), 100)[arguments.kind]
+    figures: dict[str, Any] = {"machine": describe_machine(), "kind": arguments.kind}
+    figures["load_before"] = os.getloadavg()[0]
+    for run in arguments.run or ["demo"]:
+        figures[Path(run).name] = measure(
+            run, paths, arguments.options.split(), arguments.rounds, arguments.long
+        )
+    print(json.dumps(figures, indent=2))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""The HTTP application: which address answers what. Knows no socket and no signal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
+from fastapi.responses import JSONResponse
+
+from roi_cls import __version__
+from roi_cls.classifier.bundle import ModelBundle
+from roi_cls.errors import StorageError
+from roi_cls.roi import REASON_TEXT
+from roi_cls.server_answers import Health, Mark, ModelFacts
+from roi_cls.server_batcher import Batcher, Judge
+from roi_cls.server_explaining import Explain, ExplainingDesk, add_explain
+from roi_cls.server_guard import Guard
+from roi_cls.server_judging import JudgingDesk, add_look, add_predict
+from roi_cls.server_keeping import append_mark
+from roi_cls.server_metrics import CONTENT_TYPE, Metrics
+from roi_cls.server_page import make_page_router
+from roi_cls.server_settings import ServerSettings
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ServedModel:
+    """What a server answers with."""
+
+    name: str
+    bundle: ModelBundle
+    judges: Sequence[Judge]
+    """Each is called from one thread at a time; together they work at once."""
+    explain: Explain
+    max_pixels: int
+
+
+def create_app(model: ServedModel, settings: ServerSettings) -> FastAPI:
+    """Return the application; its judges work from its start to its end."""
+    metrics = Metrics()
+    batcher = Batcher(model.judges, settings, metrics.count_batch)
+    desk = ExplainingDesk(model.explain, settings, model.max_pixels)
+    metrics.watch_queue(lambda: batcher.accepted)
+
+    @asynccontextmanager
+    async def live(_: FastAPI) -> AsyncIterator[None]:
+        batcher.start()
+        yield
+        await batcher.stop()
+        desk.close()
+
+    # No docs_url: the usual pages load their scripts from elsewhere.
+    app = FastAPI(
+        title="roi-cls", version=__version__, lifespan=live, docs_url=None, redoc_url=None
+    )
+    router = APIRouter()
+    judging = JudgingDesk(batcher, settings, metrics)
+    add_predict(router, judging)
+    add_look(router, judging)
+    add_explain(router, desk, settings)
+    _add_review(router, model, settings, metrics)
+    _add_facts(router, model, settings, batcher)
+    _add_metrics(router, metrics)
+    app.include_router(router)
+    app.include_router(make_page_router())
+    paths = {"/", *app.openapi()["paths"]}
+    app.add_middleware(Guard, hosts=settings.hosts, paths=paths, metrics=metrics)
+    app.add_exception_handler(StorageError, _tell_full_disk)
+    app.add_exception_handler(Exception, _tell_failure)
+    return app
+
+
+def _add_review(
+    router: APIRouter, model: ServedModel, settings: ServerSettings, metrics: Metrics
+) -> None:
+    @router.post(
+        "/review",
+        status_code=204,
+        responses={
+            422: {"description": "No such class, or no SHA-256"},
+            507: {"description": "The review cannot be written"},
+        },
+        summary="Note that a verdict is wrong, for `roi-cls data import`",
+    )
+    async def review(mark: Mark) -> None:
+        unknown = {mark.label, mark.answer} - set(model.bundle.labels.names)
+        if unknown:
+            known = ", ".join(model.bundle.labels.names)
+            raise HTTPException(422, f"There is no class {min(unknown)!r}. Choose of: {known}.")
+        try:
+            await asyncio.to_thread(append_mark, settings.review, mark, model.name)
+        except ValueError as error:
+            raise HTTPException(422, str(error)) from error
+        metrics.count_correction()
+
+
+def _add_facts(
+    router: APIRouter, model: ServedModel, settings: ServerSettings, batcher: Batcher
+) -> None:
+    bundle = model.bundle
+    facts = ModelFacts(
+        name=model.name,
+        version=__version__,
+        labels=bundle.labels.names,
+        target=bundle.labels.target,
+        threshold=bundle.threshold,
+        abstain=bundle.abstain,
+        reasons={str(reason): text for reason, text in REASON_TEXT.items()},
+        max_bytes=settings.max_bytes,
+        max_pixels=model.max_pixels,
+        max_pictures=settings.max_pictures,
+        keeps_pictures=settings.keep is not None,
+    )
+
+    @router.get("/health", summary="Tell that the server answers")
+    async def health() -> Health:
+        return Health("ok", model.name, __version__, batcher.accepted)
+
+    @router.get("/model", summary="Tell the model's classes and the server's limits")
+    async def tell_model() -> ModelFacts:
+        return facts
+
+
+def _add_metrics(router: APIRouter, metrics: Metrics) -> None:
+    @router.get("/metrics", response_class=Response, summary="Counters for Prometheus")
+    async def tell_metrics() -> Response:
+        return Response(metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+
+
+async def _tell_full_disk(request: Request, error: Exception) -> Response:
+    return JSONResponse({"detail": str(error)}, 507)
+
+
+async def _tell_failure(request: Request, error: Exception) -> Response:
+    """Answer where the server itself failed; the error is raised on and stands in its log."""
+    detail = "The server failed at this request; its log says why. Try another picture."
+    return JSONResponse({"detail": detail}, 500)
