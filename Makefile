@@ -30,7 +30,7 @@ ifeq ($(DATA),)
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo crops train test check lint types links bench bench-train results clean
+.PHONY: help setup demo crops train test check lint types links bench bench-train bench-predict results docs-test reference clean
 
 help:  ## list the targets
 	@echo "make TARGET [DATA=FOLDER] [RUN=NAME] [MODEL=NAME] [WEIGHTS=hub|none|PATH] [ARGS='--option …']"
@@ -68,7 +68,7 @@ types: .venv/.installed links  ## check types
 # Whatever is right stays in place: two processes may do this at once, a third may be reading.
 links:
 	@mkdir -p .links/roi_cls
-	@for file in $(STAGES) roi_cls/*.py roi_cls/py.typed; do \
+	@for file in $(STAGES) roi_cls/*.py roi_cls/report roi_cls/server roi_cls/py.typed; do \
 	  link=".links/roi_cls/$${file##*/}"; \
 	  [ "$$link" -ef "$$file" ] || ln -sfn "../../$$file" "$$link" 2>/dev/null || \
 	  [ "$$link" -ef "$$file" ] || { echo "Cannot make the link $$link" >&2; exit 1; }; \
@@ -81,9 +81,18 @@ bench: .venv/.checked  ## measure the crop stage's speed (benchmarks/results.jso
 bench-train: .venv/.checked  ## measure training's speed (benchmarks/training.json)
 	@$(BIN)/python benchmarks/training.py --json benchmarks/training.json $(ARGS)
 
+bench-predict: .venv/.checked  ## measure prediction's start and speed (benchmarks/predicting.json)
+	@$(BIN)/python benchmarks/predicting.py --json benchmarks/predicting.json $(ARGS)
+
 # Knobs: ARGS='--images 700 --size 96 --epochs 6 --seeds 2', and WEIGHTS as for train.
 results: .venv/.checked  ## compare all recipes on a small demo set (docs/results.md)
 	@$(BIN)/python benchmarks/results_page.py $${WEIGHTS:+--weights "$$WEIGHTS"} $(ARGS)
+
+docs-test: .venv/.checked  ## run every command in README.md and docs, compare what they print
+	@$(BIN)/python docs/run_commands.py $(ARGS)
+
+reference: .venv/.installed  ## write docs/reference.md from the code
+	@$(BIN)/python docs/make_reference.py
 
 clean:  ## remove what the tools made; .venv and artifacts stay
 	@rm -rf .links build dist .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -57,7 +57,7 @@ def report(
     Example: roi-cls report --run first
     """
     from roi_cls.cache.options import BuildOptions
-    from roi_cls.report import ReportJob, write_report
+    from roi_cls.report.write import ReportJob, write_report
 
     folder = choose_run(run, runs)
     file = output or folder.report

@@ -17,7 +17,7 @@ from roi_cls.arguments import (
 from roi_cls.quantities import parse_bytes, parse_span
 from roi_cls.roi.params import MAX_PIXELS, FaceChoice
 from roi_cls.run_choice import choose_run
-from roi_cls.server_settings import ServerSettings
+from roi_cls.server.settings import ServerSettings
 
 _DEFAULTS = ServerSettings()
 

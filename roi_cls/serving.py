@@ -19,13 +19,13 @@ from roi_cls.classifier.config import Device
 from roi_cls.classifier.prediction import PredictOptions, Source
 from roi_cls.console import note
 from roi_cls.errors import ServerError
-from roi_cls.server_settings import ServerSettings
+from roi_cls.server.settings import ServerSettings
 
 if TYPE_CHECKING:
     import uvicorn
 
     from roi_cls.classifier.explain import Explanation
-    from roi_cls.server import ServedModel
+    from roi_cls.server.app import ServedModel
 
 BACKLOG = 2048
 """Connections that wait to be taken: uvicorn's own number."""
@@ -119,7 +119,7 @@ def open_model(job: ServeJob) -> Iterator[ServedModel]:
     from roi_cls.classifier.predict import Predictor
     from roi_cls.classifier.scorer import open_scorer
     from roi_cls.memory import keep_freed_memory
-    from roi_cls.server import ServedModel
+    from roi_cls.server.app import ServedModel
 
     keep_freed_memory()
     threads = job.threads or min(MOST_THREADS, os.cpu_count() or 1)
@@ -144,7 +144,7 @@ def make_server(model: ServedModel, settings: ServerSettings) -> uvicorn.Server:
     """Return a server that answers with the model."""
     import uvicorn
 
-    from roi_cls.server import create_app
+    from roi_cls.server.app import create_app
 
     config = uvicorn.Config(
         create_app(model, settings),

@@ -32,7 +32,7 @@ def test_every_folder_with_code_is_a_declared_package(project: dict[str, Any]) -
 def test_every_package_has_an_init(project: dict[str, Any]) -> None:
     folders = project["tool"]["setuptools"]["package-dir"]
     for name in project["tool"]["setuptools"]["packages"]:
-        assert (ROOT / folders.get(name, name) / "__init__.py").is_file(), name
+        assert (ROOT / folders.get(name, name.replace(".", "/")) / "__init__.py").is_file(), name
 
 
 def test_only_one_name_is_installed(project: dict[str, Any]) -> None:

@@ -13,12 +13,12 @@ from roi_cls.classifier.interval import Estimate, Floats
 from roi_cls.classifier.scored_pictures import ScoredPictures
 from roi_cls.classifier.scores import ScoreTable
 from roi_cls.errors import BundleError
-from roi_cls.report_choice import MOST_MISTAKES, MOST_SAMPLED, choose_pictures
-from roi_cls.report_facts import course_table, machine_tables
-from roi_cls.report_figures import MOST_EPOCHS, draw_class_scores, draw_training
-from roi_cls.report_scores import ReportedScores
-from roi_cls.report_slices import Seen, measure_slices, read_seen
-from roi_cls.report_words import key_numbers, list_cautions, summarise
+from roi_cls.report.choice import MOST_MISTAKES, MOST_SAMPLED, choose_pictures
+from roi_cls.report.facts import course_table, machine_tables
+from roi_cls.report.figures import MOST_EPOCHS, draw_class_scores, draw_training
+from roi_cls.report.scores import ReportedScores
+from roi_cls.report.slices import Seen, measure_slices, read_seen
+from roi_cls.report.words import key_numbers, list_cautions, summarise
 
 NAMES = ("odd", "plain")
 

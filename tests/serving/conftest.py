@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from roi_cls.classifier.prediction import PredictOptions
-from roi_cls.server import ServedModel
-from roi_cls.server_settings import ServerSettings
+from roi_cls.server.app import ServedModel
+from roi_cls.server.settings import ServerSettings
 from roi_cls.serving import ServeJob, make_server, open_listener, open_model
 
 Command = Callable[..., CompletedProcess[str]]

@@ -13,8 +13,8 @@ import pytest
 from roi_cls.classifier.bundle import load_bundle
 from roi_cls.classifier.explain import Explanation
 from roi_cls.classifier.prediction import Looked, Prediction, Source
-from roi_cls.server import ServedModel
-from roi_cls.server_settings import ServerSettings
+from roi_cls.server.app import ServedModel
+from roi_cls.server.settings import ServerSettings
 
 PATIENCE_S = 30
 

@@ -22,7 +22,7 @@ from roi_cls.classifier.figure import PAGE_INCHES, figure_svg, new_figure
 from roi_cls.classifier.interval import Estimate, format_number, wilson
 from roi_cls.classifier.scored_pictures import ScoredPictures
 from roi_cls.classifier.selective import risk_coverage
-from roi_cls.report_parts import Drawing, Table
+from roi_cls.report.parts import Drawing, Table
 
 MOST_CLASSES = 12
 """Classes whose probabilities are drawn; those with the most pictures."""

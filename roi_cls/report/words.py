@@ -8,8 +8,8 @@ from roi_cls.classifier.interval import Estimate, format_number
 from roi_cls.classifier.metrics import Metrics
 from roi_cls.classifier.openings import warn_of_openings
 from roi_cls.recipe_text import count_text
-from roi_cls.report_parts import Key
-from roi_cls.report_scores import PART_TEXT, ReportedScores
+from roi_cls.report.parts import Key
+from roi_cls.report.scores import PART_TEXT, ReportedScores
 
 
 def summarise(scores: ReportedScores) -> list[str]:

@@ -15,10 +15,10 @@ from roi_cls.classifier.prediction import Source
 from roi_cls.errors import RoiClsError
 from roi_cls.roi.image import Image
 from roi_cls.roi.picture import Picture
-from roi_cls.server_answers import Explained, HeatSeen, to_png, to_text
-from roi_cls.server_judging import BODY, REFUSALS, Name, check_one
-from roi_cls.server_settings import ServerSettings
-from roi_cls.server_uploads import Held, busy, read_uploads
+from roi_cls.server.answers import Explained, HeatSeen, to_png, to_text
+from roi_cls.server.judging import BODY, REFUSALS, Name, check_one
+from roi_cls.server.settings import ServerSettings
+from roi_cls.server.uploads import Held, busy, read_uploads
 
 if TYPE_CHECKING:
     from roi_cls.classifier.explain import Explanation  # needs torch, an exported model does not

@@ -15,7 +15,7 @@ from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from roi_cls.quantities import format_bytes
-from roi_cls.server_settings import ServerSettings
+from roi_cls.server.settings import ServerSettings
 
 UNNAMED = "-"
 """What a picture without a name is called, as by ``roi-cls predict -``."""

@@ -14,15 +14,15 @@ from roi_cls import __version__
 from roi_cls.classifier.bundle import ModelBundle
 from roi_cls.errors import StorageError
 from roi_cls.roi import REASON_TEXT
-from roi_cls.server_answers import Health, Mark, ModelFacts
-from roi_cls.server_batcher import Batcher, Judge
-from roi_cls.server_explaining import Explain, ExplainingDesk, add_explain
-from roi_cls.server_guard import Guard
-from roi_cls.server_judging import JudgingDesk, add_look, add_predict
-from roi_cls.server_keeping import append_mark
-from roi_cls.server_metrics import CONTENT_TYPE, Metrics
-from roi_cls.server_page import make_page_router
-from roi_cls.server_settings import ServerSettings
+from roi_cls.server.answers import Health, Mark, ModelFacts
+from roi_cls.server.batcher import Batcher, Judge
+from roi_cls.server.explaining import Explain, ExplainingDesk, add_explain
+from roi_cls.server.guard import Guard
+from roi_cls.server.judging import JudgingDesk, add_look, add_predict
+from roi_cls.server.keeping import append_mark
+from roi_cls.server.metrics import CONTENT_TYPE, Metrics
+from roi_cls.server.page import make_page_router
+from roi_cls.server.settings import ServerSettings
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -17,7 +17,7 @@ from roi_cls.classifier.measure import measure_scores
 from roi_cls.classifier.metrics import Metrics
 from roi_cls.classifier.scored_pictures import ScoredPictures
 from roi_cls.errors import BundleError
-from roi_cls.report_parts import Table
+from roi_cls.report.parts import Table
 from roi_cls.roi import REASON_TEXT
 
 MOST_GROUPS = 4

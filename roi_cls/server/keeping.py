@@ -9,7 +9,7 @@ from pathlib import Path
 from roi_cls.atomic import write_atomically
 from roi_cls.data.review import Correction, append_correction
 from roi_cls.roi.image_header import sniff_kind
-from roi_cls.server_answers import Mark
+from roi_cls.server.answers import Mark
 
 
 def append_mark(path: Path, mark: Mark, run: str) -> None:

@@ -16,7 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from roi_cls.server_metrics import Metrics
+from roi_cls.server.metrics import Metrics
 
 _HEADERS = {
     "Content-Security-Policy": (

@@ -22,9 +22,9 @@ from roi_cls.classifier.prediction import Looked, Prediction, Source
 from roi_cls.errors import DataError, RoiClsError
 from roi_cls.heat_drawing import draw_on_crop, draw_on_frame
 from roi_cls.location import as_path
-from roi_cls.report_choice import Choice, kind_of
-from roi_cls.report_parts import Card, Shot
-from roi_cls.report_scores import ReportedScores
+from roi_cls.report.choice import Choice, kind_of
+from roi_cls.report.parts import Card, Shot
+from roi_cls.report.scores import ReportedScores
 from roi_cls.roi import REASON_TEXT
 from roi_cls.roi.image import Image, read_bytes
 from roi_cls.roi.picture import Picture

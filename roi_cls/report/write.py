@@ -21,9 +21,9 @@ from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.classifier.run_record import read_metrics
 from roi_cls.console import progress
 from roi_cls.recipe_text import count_text
-from roi_cls.report_choice import Choice, choose_pictures
-from roi_cls.report_data import FoundData, audit_data, find_root, find_seen
-from roi_cls.report_facts import (
+from roi_cls.report.choice import Choice, choose_pictures
+from roi_cls.report.data import FoundData, audit_data, find_root, find_seen
+from roi_cls.report.facts import (
     calibration_table,
     course_table,
     digests_table,
@@ -34,14 +34,14 @@ from roi_cls.report_facts import (
     recipe_tables,
     settings_table,
 )
-from roi_cls.report_figures import draw_training
-from roi_cls.report_galleries import fill_galleries
-from roi_cls.report_outcome import judge_scores
-from roi_cls.report_page import Report, render_report
-from roi_cls.report_parts import Drawing, Gallery, Missing, Table
-from roi_cls.report_scores import PART_TEXT, ReportedScores, find_scores
-from roi_cls.report_shots import Photographer, Shots, bare_cards
-from roi_cls.report_slices import Seen
+from roi_cls.report.figures import draw_training
+from roi_cls.report.galleries import fill_galleries
+from roi_cls.report.outcome import judge_scores
+from roi_cls.report.page import Report, render_report
+from roi_cls.report.parts import Drawing, Gallery, Missing, Table
+from roi_cls.report.scores import PART_TEXT, ReportedScores, find_scores
+from roi_cls.report.shots import Photographer, Shots, bare_cards
+from roi_cls.report.slices import Seen
 from roi_cls.roi.recipe import open_recipe
 
 MOST_MEMBERS = 8

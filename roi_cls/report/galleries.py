@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from roi_cls.classifier.evaluation import Evaluation
 from roi_cls.recipe_text import count_text
-from roi_cls.report_choice import Choice
-from roi_cls.report_parts import Gallery, GalleryForm
-from roi_cls.report_shots import Shots
+from roi_cls.report.choice import Choice
+from roi_cls.report.parts import Gallery, GalleryForm
+from roi_cls.report.shots import Shots
 
 _CERTAIN = "The surest right answers of each class."
 _SAMPLE = (

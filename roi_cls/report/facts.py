@@ -15,7 +15,7 @@ from roi_cls.classifier.openings import Opening
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.quantities import format_bytes, format_span
 from roi_cls.recipe_text import describe_recipe
-from roi_cls.report_parts import Cell, Table
+from roi_cls.report.parts import Cell, Table
 from roi_cls.roi import CropParams
 
 _WORDS = frozenset({1})

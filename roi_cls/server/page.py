@@ -1,4 +1,4 @@
-"""The page that a server shows: files beside this one, read once. Nothing comes from elsewhere."""
+"""The page that a server shows: files of the package, read once. Nothing comes from elsewhere."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from roi_cls.classifier.prediction import Looked, Source
-from roi_cls.server_settings import ServerSettings
-from roi_cls.server_uploads import busy
+from roi_cls.server.settings import ServerSettings
+from roi_cls.server.uploads import busy
 
 Judge = Callable[[Sequence[Source]], list[Looked]]
 """Judges one batch; called in one thread at a time."""

@@ -15,7 +15,7 @@ from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.classifier.scored_pictures import ScoredPictures
 from roi_cls.classifier.scores import ScoreTable, read_scores
 from roi_cls.errors import BundleError
-from roi_cls.report_parts import Missing
+from roi_cls.report.parts import Missing
 
 Part = Literal["test", "out_of_fold", "validation"]
 PART_TEXT: dict[Part, str] = {

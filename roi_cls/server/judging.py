@@ -12,12 +12,12 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 
 from roi_cls.classifier.prediction import Looked, Prediction, Source
 from roi_cls.json_text import to_json
-from roi_cls.server_answers import CropSeen, Look, to_png, to_text
-from roi_cls.server_batcher import Batcher
-from roi_cls.server_keeping import keep_picture
-from roi_cls.server_metrics import Metrics
-from roi_cls.server_settings import ServerSettings
-from roi_cls.server_uploads import Held, Upload, is_form, read_uploads
+from roi_cls.server.answers import CropSeen, Look, to_png, to_text
+from roi_cls.server.batcher import Batcher
+from roi_cls.server.keeping import keep_picture
+from roi_cls.server.metrics import Metrics
+from roi_cls.server.settings import ServerSettings
+from roi_cls.server.uploads import Held, Upload, is_form, read_uploads
 
 MOST_CROPS = 16
 """Crops of one picture that are sent back."""

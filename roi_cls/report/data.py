@@ -17,8 +17,8 @@ from roi_cls.data.picture_facts import read_all_facts
 from roi_cls.data.sample import Sample
 from roi_cls.data.table import read_split
 from roi_cls.location import as_path
-from roi_cls.report_parts import Cell, Missing, Table
-from roi_cls.report_slices import Seen, read_seen, see
+from roi_cls.report.parts import Cell, Missing, Table
+from roi_cls.report.slices import Seen, read_seen, see
 from roi_cls.roi.models import hash_file
 from roi_cls.roi.recipe import Recipe
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from roi_cls.report_figures import (
+from roi_cls.report.figures import (
     draw_class_scores,
     draw_ranking,
     draw_reliability,
     draw_risk_coverage,
 )
-from roi_cls.report_page import Outcome
-from roi_cls.report_parts import Table
-from roi_cls.report_scores import ReportedScores
-from roi_cls.report_slices import Seen, measure_slices
-from roi_cls.report_words import key_numbers, list_cautions, standing, summarise
+from roi_cls.report.page import Outcome
+from roi_cls.report.parts import Table
+from roi_cls.report.scores import ReportedScores
+from roi_cls.report.slices import Seen, measure_slices
+from roi_cls.report.words import key_numbers, list_cautions, standing, summarise
 
 
 def judge_scores(scores: ReportedScores, seen: Sequence[Seen | None]) -> Outcome:

@@ -11,8 +11,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from roi_cls.classifier.interval import Estimate, format_number
-from roi_cls.report_data import FoundData
-from roi_cls.report_parts import Cell, Drawing, Gallery, Key, Missing, Table
+from roi_cls.report.data import FoundData
+from roi_cls.report.parts import Cell, Drawing, Gallery, Key, Missing, Table
 
 
 @dataclass(frozen=True, slots=True)
