@@ -15,7 +15,7 @@ SCRIPTS = sorted([*BENCHMARKS.glob("*.py"), *DOCS.glob("*.py")])
 @pytest.fixture(autouse=True)
 def importable(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a script import its neighbours, as it can when it is run."""
-    monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
+    monkeypatch.setattr(sys, "path", [str(BENCHMARKS), str(DOCS), *sys.path])
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
