@@ -12,7 +12,7 @@ from typing import Protocol
 from roi_cls.cache.builder import CropBuilder, DetectorOpener
 from roi_cls.cache.lease import share
 from roi_cls.cache.options import BuildOptions
-from roi_cls.cache.pool import WorkerPool
+from roi_cls.cache.pool import Item, Result, WorkerPool
 from roi_cls.cache.record import CropRecord, CropResult
 from roi_cls.cache.store import FORMAT, CropStore
 from roi_cls.memory import keep_freed_memory
@@ -97,7 +97,9 @@ def open_work(
 
 
 @contextlib.contextmanager
-def in_worker(make_work: Callable[[], Work]) -> Iterator[Callable[[Path], CropResult]]:
+def in_worker(
+    make_work: Callable[[], AbstractContextManager[Callable[[Item], Result]]],
+) -> Iterator[Callable[[Item], Result]]:
     """Give the work to a process of its own, which shares the machine with others of its kind."""
     import cv2
 
@@ -122,11 +124,14 @@ def open_builder(
 
 def died(recipe: str, path: Path, exit_code: int | None) -> CropResult:
     """Return the row of a picture during which a worker process ended."""
+    return CropResult(CropRecord(path, "error", tell_death(str(path), exit_code), recipe=recipe))
+
+
+def tell_death(path: str, exit_code: int | None) -> str:
+    """Return what happened to a picture during which a worker process ended."""
     remedy = "The picture may be made to crash decoders; remove it or convert it to PNG."
     if exit_code == -9:  # SIGKILL, which no decoder sends
         remedy = "Memory may have run out: run again with fewer --workers."
-    error = (
-        f"Cannot crop {str(path)!r}: the process that decoded it died (exit code {exit_code}). "
-        f"{remedy}"
+    return (
+        f"Cannot crop {path!r}: the process that decoded it died (exit code {exit_code}). {remedy}"
     )
-    return CropResult(CropRecord(path, "error", error, recipe=recipe))

@@ -42,10 +42,11 @@ class BuildOptions:
         """Return how many processes to use for so many pictures that are not in the cache."""
         if self.workers is not None:
             return self.workers
-        return _available_cores() if pictures >= WORTH_WORKERS else 0
+        return available_cores() if pictures >= WORTH_WORKERS else 0
 
 
-def _available_cores() -> int:
+def available_cores() -> int:
+    """Return how many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -7,10 +7,11 @@ that is called with it.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import signal
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from multiprocessing import connection, get_context, resource_tracker
@@ -27,6 +28,8 @@ CHUNK = 8
 """Items sent to a worker at once: few enough to share the work evenly, more than one in flight."""
 WINDOW = 64
 """Items per worker that may be done ahead of the one that is due: bounds the memory."""
+STOP_S = 0.1
+"""How soon ``stop`` is heard."""
 
 
 @dataclass(slots=True)
@@ -64,22 +67,26 @@ class WorkerPool(Generic[Item, Result]):
         self._on_death = on_death
         self._context = get_context("spawn")
         self._workers: list[_Worker[Item]] = []
+        self._is_stopped = False
 
-    def map(self, items: Sequence[Item]) -> Iterator[Result]:
-        """Yield the result of each item, in order."""
-        waiting = deque(enumerate(items))
+    def map(self, items: Iterable[Item]) -> Iterator[Result]:
+        """Yield the result of each item, in order; items are taken as they are needed."""
+        coming = enumerate(items)
+        waiting: deque[tuple[int, Item]] = deque()
         done: dict[int, Result] = {}
         due = 0
-        while len(self._workers) < min(self._count, len(items)):
-            self._workers.append(self._start())
-        while due < len(items):
-            for place, worker in enumerate(self._workers):
-                if not worker.todo and waiting and waiting[0][0] < due + WINDOW * self._count:
-                    self._send(place, waiting)
+        while not self._is_stopped:
+            self._hand_out(coming, waiting, due + WINDOW * self._count)
+            if not waiting and not any(worker.todo for worker in self._workers):
+                return
             self._receive(done, waiting)
             while due in done:
                 yield done.pop(due)
                 due += 1
+
+    def stop(self) -> None:
+        """Let a ``map`` that runs in another thread end, without the results that are missing."""
+        self._is_stopped = True
 
     def close(self) -> None:
         """End the workers; those in the middle of an item are stopped."""
@@ -101,6 +108,20 @@ class WorkerPool(Generic[Item, Result]):
         theirs.close()
         return _Worker(process, ours)
 
+    def _hand_out(
+        self, coming: Iterator[tuple[int, Item]], waiting: deque[tuple[int, Item]], end: int
+    ) -> None:
+        """Send the next items below ``end`` to the workers that have none."""
+        for place in range(self._count):
+            if place < len(self._workers) and self._workers[place].todo:
+                continue
+            waiting.extend(itertools.islice(coming, max(0, CHUNK - len(waiting))))
+            if not waiting or waiting[0][0] >= end:
+                return
+            if place == len(self._workers):
+                self._workers.append(self._start())
+            self._send(place, waiting)
+
     def _send(self, place: int, waiting: deque[tuple[int, Item]]) -> None:
         worker = self._workers[place]
         while waiting and len(worker.todo) < CHUNK:
@@ -114,7 +135,7 @@ class WorkerPool(Generic[Item, Result]):
         busy = {worker.pipe: i for i, worker in enumerate(self._workers) if worker.todo}
         if not busy:  # every worker was just replaced; wait() for nothing would not return
             return
-        for pipe in connection.wait(list(busy)):
+        for pipe in connection.wait(list(busy), STOP_S):
             place = busy[pipe]  # type: ignore[index]  # wait() is typed for handles of any kind
             worker = self._workers[place]
             try:

@@ -29,6 +29,11 @@ class Backend:
         chip = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
         return f"{chip if self.device.type != 'mps' else 'mps'} ({short})"
 
+    @property
+    def is_exact_cpu(self) -> bool:
+        """Whether it computes on the CPU and in fp32."""
+        return self.device.type == "cpu" and self.format == torch.float32
+
     @contextlib.contextmanager
     def autocast(self) -> Iterator[None]:
         """Compute in the backend's format inside.

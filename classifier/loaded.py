@@ -15,7 +15,7 @@ from roi_cls.classifier.bundle_weights import load_model
 from roi_cls.classifier.device import Backend
 from roi_cls.classifier.ensemble import join_members
 from roi_cls.classifier.probability import join_scores, to_probabilities
-from roi_cls.classifier.score import compute_logits
+from roi_cls.classifier.score import compute_logits, compute_logits_apart
 from roi_cls.classifier.scorer import BATCH_SIZE
 from roi_cls.errors import BundleError
 from roi_cls.roi import CropParams
@@ -52,7 +52,12 @@ class LoadedModel:
         is_one = len(pixels_by_view) == 1
         pixels = pixels_by_view[0] if is_one else np.stack(pixels_by_view, axis=1)
         scale, mirror = bundle.normalisation, bundle.mirror
-        logits = compute_logits(self.model, pixels, scale, self.backend, batch_size, mirror=mirror)
+        if self.backend.is_exact_cpu:
+            logits = compute_logits_apart(self.model, pixels, scale, mirror=mirror)
+        else:
+            logits = compute_logits(
+                self.model, pixels, scale, self.backend, batch_size, mirror=mirror
+            )
         return to_probabilities(logits, bundle.temperature, bundle.offsets)
 
 

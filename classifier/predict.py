@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -13,18 +14,16 @@ from numpy.typing import NDArray
 
 from roi_cls.classifier.bundle import ModelBundle
 from roi_cls.classifier.config import Device
+from roi_cls.classifier.crop_ahead import crop_ahead
 from roi_cls.classifier.decision import decide, is_unsure
 from roi_cls.classifier.prediction import Looked, Prediction, PredictOptions, Source
 from roi_cls.classifier.scorer import OpenedModel, open_scorer
-from roi_cls.classifier.view_cropper import ViewCropper
+from roi_cls.classifier.source_cropper import Cropped, CropSettings, SourceCropper
 from roi_cls.closing import Closing
-from roi_cls.errors import BundleError, ImageReadError, NoFaceError
-from roi_cls.location import as_path
+from roi_cls.errors import BundleError
 from roi_cls.roi import CropParams
 from roi_cls.roi.crop import Crops
-from roi_cls.roi.image import read_bytes
 from roi_cls.roi.params import FaceChoice
-from roi_cls.roi.picture import Picture
 
 
 def open_predictor(
@@ -63,25 +62,34 @@ class Predictor(Closing):
         self._views = _faced(opened, self.options.face)
         self.shown = next((i for i, view in enumerate(self._views) if view.crop == "face"), 0)
         """Index of the view whose face and box are told."""
-        self._cropper = ViewCropper(
-            self._views, self.options.detector_model, opened.detector_folders
+        folders = opened.detector_folders
+        self._settings = CropSettings(
+            self._views, self.options.detector_model, folders, self.options.max_pixels
         )
+        self._cropper = SourceCropper(self._settings)
 
     def predict(self, sources: Iterable[Source]) -> Iterator[Prediction]:
         """Yield one prediction per picture, in order; a picture in error is a row, too."""
         return (looked.prediction for looked in self.look(sources))
 
     def look(self, sources: Iterable[Source]) -> Iterator[Looked]:
-        """Yield predictions as ``predict`` does, each with its crops."""
-        waiting = iter(sources)
-        # itertools.batched is 3.12's.
-        while batch := tuple(itertools.islice(waiting, self.options.batch_size)):
-            yield from self.judge(batch)
+        """Yield predictions as ``predict`` does, each with its crops.
+
+        The next pictures are cropped meanwhile; how many does not grow with their number.
+        """
+        size, settings = self.options.batch_size, self._settings
+        crop, workers = self._cropper.crop, self.options.workers
+        with contextlib.closing(crop_ahead(sources, crop, settings, workers, 2 * size)) as cropped:
+            while batch := tuple(itertools.islice(cropped, size)):  # itertools.batched is 3.12's
+                yield from self._conclude(batch)
 
     def judge(self, sources: Sequence[Source]) -> list[Looked]:
-        """Return the predictions of one batch, with the crops."""
-        crops = [self._crop(source) for source in sources]
-        usable = [views for views in crops if not isinstance(views, str) and self._faces(views)]
+        """Return the predictions of one batch, with the crops, all done in this thread."""
+        return self._conclude([(source, self._cropper.crop(source)) for source in sources])
+
+    def _conclude(self, batch: Sequence[tuple[Source, Cropped]]) -> list[Looked]:
+        """Return the predictions of pictures that are cropped."""
+        usable = [views for _, views in batch if not isinstance(views, str) and self._faces(views)]
         pixels = [
             np.concatenate([_for_each(views[i].pixels, self._faces(views)) for views in usable])
             for i in range(len(self._views) if usable else 0)
@@ -99,7 +107,7 @@ class Predictor(Closing):
                 ),
                 views,
             )
-            for source, views in zip(sources, crops, strict=True)
+            for source, views in batch
         ]
 
     def verdict(self, scores: NDArray[np.float64]) -> dict[str, Any]:
@@ -124,21 +132,6 @@ class Predictor(Closing):
         None, where a view has none: the picture is judged by all of its views or not at all.
         """
         return len(views[self.shown].pixels) if all(len(view.pixels) for view in views) else 0
-
-    def _crop(self, source: Source) -> tuple[Crops, ...] | str:
-        """Return the crops of each view, or why there are none."""
-        if source.error is not None:
-            return source.error
-        try:
-            return self._cropper.crop(self._open(source))
-        except (ImageReadError, NoFaceError) as error:
-            return str(error)
-
-    def _open(self, source: Source) -> Picture:
-        if source.image is not None:
-            return Picture.of(source.image)
-        data = read_bytes(as_path(source.path)) if source.data is None else source.data
-        return Picture(data, source.path, max_pixels=self.options.max_pixels)
 
     def _answer(self, source: Source, crops: Crops, scores: NDArray[np.float64]) -> Prediction:
         plan = crops.plan

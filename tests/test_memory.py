@@ -67,3 +67,15 @@ def test_unknown_memory_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_container_available", lambda: None)
     monkeypatch.delattr(os, "sysconf", raising=False)
     assert memory.available_bytes() is None
+
+
+def test_garbage_is_looked_for_less_often_and_not_at_the_exit() -> None:
+    code = """
+import atexit, gc
+from roi_cls.memory import look_for_less_garbage
+atexit.register(lambda: print(gc.get_freeze_count() > 1000))  # the last registered runs first
+look_for_less_garbage()
+print(gc.isenabled(), gc.get_threshold()[0])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True 20000\nTrue\n"

@@ -34,7 +34,7 @@ def test_bad_value_is_told(given: dict[str, int], message: str) -> None:
 def test_processes_are_counted(
     monkeypatch: pytest.MonkeyPatch, workers: int | None, pictures: int, count: int
 ) -> None:
-    monkeypatch.setattr(options_module, "_available_cores", lambda: 7)
+    monkeypatch.setattr(options_module, "available_cores", lambda: 7)
     assert BuildOptions(Path("cache"), workers).worker_count(pictures) == count
 
 

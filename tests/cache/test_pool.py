@@ -1,9 +1,11 @@
 """Workers die, fail and are interrupted; every item still has one result, in order."""
 
 import contextlib
+import itertools
 import os
 import signal
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -65,6 +67,35 @@ def test_results_come_in_order(run: Callable[[int, Work, int], list[str]]) -> No
 
 def test_no_items_start_no_process(run: Callable[[int, Work, int], list[str]]) -> None:
     assert run(2, _name_slowly, 0) == []
+
+
+def test_items_are_taken_as_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "WINDOW", 4)
+    monkeypatch.setattr(pool_module, "CHUNK", 2)
+    taken: list[int] = []
+
+    def endless() -> Iterator[int]:
+        for item in itertools.count():
+            taken.append(item)
+            yield item
+
+    pool = make_pool(1, _name_slowly)
+    with contextlib.closing(pool):
+        for due, result in enumerate(itertools.islice(pool.map(endless()), 20)):
+            assert result == f"{due}"
+            assert len(taken) <= due + 4 + 2 * 2
+
+
+def test_map_in_another_thread_can_be_stopped() -> None:
+    pool = make_pool(1, _wait_for_ever)
+    results: list[str] = []
+    thread = threading.Thread(target=lambda: results.extend(pool.map(range(3))))
+    thread.start()
+    pool.stop()
+    thread.join(20)
+    assert not thread.is_alive()
+    pool.close()
+    assert results == []
 
 
 def _die_of_some(item: int) -> str:
