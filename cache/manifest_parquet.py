@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from roi_cls.atomic import telling_storage
 from roi_cls.cache.record import RECORD_FIELDS, CropRecord
 from roi_cls.errors import CacheError
-
-_ROWS = 4096
-"""Rows of a group: bounds the memory."""
+from roi_cls.parquet import open_table
 
 
 @contextmanager
@@ -27,39 +23,13 @@ def open_parquet(file: io.BufferedWriter, path: Path) -> Iterator[Callable[[Crop
     """
     try:
         import pyarrow
-        from pyarrow import parquet
     except ImportError as error:
         raise CacheError(
             f"Cannot write a Parquet manifest: {error}. Install it with "
             "pip install 'roi-cls[parquet]', or use .jsonl or .csv."
         ) from error
-    schema = _schema(pyarrow)
-    rows: list[dict[str, Any]] = []
-    with telling_storage(path):
-        writer = parquet.ParquetWriter(file, schema)
-
-    def flush() -> None:
-        with telling_storage(path):
-            writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
-        rows.clear()
-
-    def add(record: CropRecord) -> None:
-        values = record.to_dict()
-        values["path"] = values["path"].encode("utf-8", "backslashreplace").decode()
-        rows.append(values)
-        if len(rows) == _ROWS:
-            flush()
-
-    try:
-        yield add
-        if rows:
-            flush()
-    except BaseException:
-        with contextlib.suppress(OSError):  # the file is thrown away, for a reason known already
-            writer.close()
-        raise
-    with telling_storage(path):
-        writer.close()
+    with open_table(file, path, _schema(pyarrow)) as add:
+        yield lambda record: add(record.to_dict())
 
 
 def _schema(pyarrow: Any) -> Any:

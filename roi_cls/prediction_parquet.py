@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from roi_cls.atomic import telling_storage
 from roi_cls.classifier.prediction import Prediction
 from roi_cls.errors import DataError
+from roi_cls.parquet import open_table
 from roi_cls.prediction_rows import FIELDS
-
-ROWS = 4096
-"""Rows of a group: bounds the memory."""
 
 
 def check_parquet() -> None:
@@ -44,38 +40,10 @@ def write_parquet(
         StorageError: The file cannot be written.
     """
     import pyarrow
-    from pyarrow import parquet
 
-    schema = _schema(pyarrow, labels)
-    rows: list[dict[str, Any]] = []
-    with telling_storage(path):
-        writer = parquet.ParquetWriter(file, schema)
-
-    def flush() -> None:
-        with telling_storage(path):
-            writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
-        rows.clear()
-
-    try:
+    with open_table(file, path, _schema(pyarrow, labels)) as add:
         for prediction in predictions:
-            rows.append(_as_text(prediction.to_dict()))
-            if len(rows) == ROWS:
-                flush()
-        if rows:
-            flush()
-    except BaseException:
-        with contextlib.suppress(OSError):  # the file is thrown away, for a reason known already
-            writer.close()
-        raise
-    with telling_storage(path):
-        writer.close()
-
-
-def _as_text(row: dict[str, Any]) -> dict[str, Any]:
-    for name in ("path", "error"):
-        if row[name] is not None:
-            row[name] = row[name].encode("utf-8", "backslashreplace").decode()
-    return row
+            add(prediction.to_dict())
 
 
 def _schema(pyarrow: Any, labels: Sequence[str]) -> Any:

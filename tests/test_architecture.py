@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-BASE = ("errors", "closing", "location", "atomic", "memory", "json_text")
+BASE = ("errors", "closing", "location", "atomic", "memory", "json_text", "parquet")
 STAGES = ("roi", "cache", "data", "classifier")
 FOLDERS = ("roi_cls", *STAGES)
 MODULES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))

@@ -7,8 +7,8 @@ import pytest
 
 from roi_cls.classifier.prediction import Prediction
 from roi_cls.errors import DataError
+from roi_cls.parquet import ROWS
 from roi_cls.prediction_output import check_output, write_predictions
-from roi_cls.prediction_parquet import ROWS
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="the extra parquet is not installed")
 
