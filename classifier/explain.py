@@ -23,6 +23,9 @@ from roi_cls.errors import DataError
 from roi_cls.roi.crop import Crops
 
 ExplainMethod = Literal["grad-cam", "occlusion"]
+ExplainedBy = Literal["grad-cam", "occlusion", "own-map"]
+_OWN_MAPS = ("autoencoder", "evidence")
+"""Kinds of network that answer by a map of places: it is shown, where gradients are asked for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +37,7 @@ class Explanation:
     """The class that is explained."""
     heats: tuple[Heat, ...]
     """One for each view of the model, of the face that is shown; none where nothing was scored."""
-    method: ExplainMethod
+    method: ExplainedBy
     """How it was found: models without gradients are explained by occlusion, whatever is asked."""
 
 
@@ -46,7 +49,9 @@ class Explainer:
         self._predictor = predictor
         self._lock = threading.Lock()
         is_possible = method == "occlusion" or _has_gradients(predictor.scorer)
-        self.method: ExplainMethod = method if is_possible else "occlusion"
+        self.method: ExplainedBy = method if is_possible else "occlusion"
+        if self.method == "grad-cam" and predictor.bundle.network["kind"] in _OWN_MAPS:
+            self.method = "own-map"
 
     def explain(self, source: Source, label: str | None = None) -> Explanation:
         """Return what speaks for a class of the picture; of one in error, its error row.
@@ -77,17 +82,17 @@ class Explainer:
 
     def _effects(
         self, pixels: Sequence[NDArray[np.uint8]], index: int
-    ) -> tuple[ExplainMethod, list[Effect]]:
+    ) -> tuple[ExplainedBy, list[Effect]]:
         """Return the (S, S) effects of each view, and how they were found."""
         scorer = self._predictor.scorer
-        if self.method == "grad-cam":
+        if self.method != "occlusion":
             from roi_cls.classifier.grad_cam import grad_cam
             from roi_cls.classifier.loaded import LoadedModel
 
             if isinstance(scorer, LoadedModel):
                 effects = grad_cam(scorer, pixels, index)
                 if effects is not None:
-                    return "grad-cam", effects
+                    return self.method, effects
         return "occlusion", occlude(scorer, pixels, index, self._predictor.options.batch_size)
 
     def _check(self, label: str | None) -> None:

@@ -83,7 +83,7 @@ class _Explaining:
         self._job, self._predictor = job, predictor
         self._explainer = Explainer(predictor, job.method)
         self._check = Explainer(predictor, "occlusion") if job.check else None
-        if self._explainer.method != job.method:
+        if self._explainer.method == "occlusion" != job.method:
             note("This model has no gradients: it is explained by occlusion.")
 
     def rows(self, sources: Iterator[Source]) -> Iterator[tuple[dict[str, Any], str]]:

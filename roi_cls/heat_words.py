@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from roi_cls.classifier.explain import Explanation
+from roi_cls.classifier.explain import ExplainedBy, Explanation
 from roi_cls.classifier.heat import Heat
 from roi_cls.prediction_rows import looked_at_text, prediction_line, verdict_text
 from roi_cls.roi import Box
 
-METHOD_TEXT = {"grad-cam": "Grad-CAM", "occlusion": "occlusion"}
+METHOD_TEXT: dict[ExplainedBy, str] = {
+    "grad-cam": "Grad-CAM",
+    "occlusion": "occlusion",
+    "own-map": "the network's own map",
+}
 
 
 def explanation_row(

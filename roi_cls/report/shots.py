@@ -1,6 +1,6 @@
 """The pictures of a report: looked at as the run looks at them, and packed into the page.
 
-Knows the model and the files; what is shown is chosen in ``report_choice``.
+Knows the model and the files; what is shown is chosen in ``choice``.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as PillowImage
 
-from roi_cls.classifier.explain import Explainer, ExplainMethod, Explanation
+from roi_cls.classifier.explain import Explainer, Explanation
 from roi_cls.classifier.heat import Heat
 from roi_cls.classifier.predict import Predictor
 from roi_cls.classifier.prediction import Looked, Prediction, Source
 from roi_cls.errors import DataError, RoiClsError
 from roi_cls.heat_drawing import draw_on_crop, draw_on_frame
+from roi_cls.heat_words import METHOD_TEXT
 from roi_cls.location import as_path
 from roi_cls.report.choice import Choice, kind_of
 from roi_cls.report.parts import Card, Shot
@@ -38,7 +39,6 @@ SAME = 1e-3
 _QUALITY = 85
 MOST_OCCLUDED = 6
 """Pictures of a gallery that are explained by occlusion, which may take seconds for each."""
-_METHODS: dict[ExplainMethod, str] = {"grad-cam": "Grad-CAM", "occlusion": "Occlusion"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,8 @@ class Photographer:
     @property
     def method(self) -> str:
         """How it is found what spoke for a class, in words."""
-        return _METHODS[self.explainer.method]
+        text = METHOD_TEXT[self.explainer.method]
+        return text[0].upper() + text[1:]
 
     @property
     def most(self) -> int | None:

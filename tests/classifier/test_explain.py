@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from roi_cls.classifier.bundle import load_bundle
-from roi_cls.classifier.explain import Explainer
+from roi_cls.classifier.explain import Explainer, ExplainMethod
 from roi_cls.classifier.heat import Heat
 from roi_cls.classifier.predict import Predictor, open_predictor
 from roi_cls.classifier.prediction import PredictOptions, Source
@@ -220,3 +221,20 @@ def test_of_several_faces_the_one_that_is_shown_is_explained(
 def test_module_needs_no_torch() -> None:
     code = "import sys, roi_cls.classifier.explain; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked", "told"),
+    [
+        ("autoencoder", "grad-cam", "own-map"),
+        ("evidence", "grad-cam", "own-map"),
+        ("evidence", "occlusion", "occlusion"),
+        ("timm", "grad-cam", "grad-cam"),
+    ],
+)
+def test_a_network_that_answers_by_a_map_is_not_said_to_be_asked_for_gradients(
+    toy_run: RunFolder, kind: str, asked: ExplainMethod, told: str
+) -> None:
+    with open_predictor([toy_run.path], "cpu") as predictor:
+        predictor.bundle = replace(predictor.bundle, network={"kind": kind})
+        assert Explainer(predictor, asked).method == told
