@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from roi_cls.classifier.bundle import describe_bundle
 from roi_cls.classifier.loaded import LoadedModel
 from roi_cls.classifier.onnx_file import OUTPUT, OnnxProperties, input_names, seal, to_texts
 from roi_cls.classifier.onnx_graph import probability_graph
+from roi_cls.classifier.onnx_packages import import_onnx_package
 from roi_cls.classifier.quiet import quiet
 from roi_cls.classifier.shareable import shareable_facts
 from roi_cls.errors import ExportError
@@ -32,7 +32,7 @@ def check_exportable(loaded: LoadedModel, opset: int = OPSET) -> None:
     """Raise ``ExportError`` where the model has no ONNX form, or a package is missing."""
     for name in _PACKAGES:
         try:
-            importlib.import_module(name)
+            import_onnx_package(name)
         except ImportError as error:
             raise ExportError(
                 f"Cannot export to ONNX: {name} is not installed. "

@@ -25,6 +25,7 @@ from roi_cls.classifier.onnx_file import (
     from_texts,
     input_names,
 )
+from roi_cls.classifier.onnx_packages import import_onnx_package
 from roi_cls.classifier.scorer import BATCH_SIZE
 from roi_cls.errors import BundleError, TrainingError
 from roi_cls.roi import CropParams
@@ -134,7 +135,7 @@ def _facts(properties: OnnxProperties) -> dict[str, Any]:
 
 def _check_runtime(path: Path) -> None:
     try:
-        import onnxruntime  # noqa: F401  (asked for here, so that its absence is told once)
+        import_onnx_package("onnxruntime")
     except ImportError as error:
         raise BundleError(
             f"Cannot use the model {str(path)!r}: onnxruntime is not installed. "

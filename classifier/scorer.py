@@ -74,7 +74,7 @@ def open_scorer(
             may differ by 1e-2. Without it, in fp32 like every score that is shown or stored.
 
     Raises:
-        BundleError, WeightsError: A model cannot be used.
+        BundleError, WeightsError: A model cannot be used, or not in half precision.
         TrainingError: There is no such device.
         ValueError: No model is named.
     """
@@ -88,6 +88,11 @@ def open_scorer(
         )
     name = "+".join(path.name for path in models)
     if exported:
+        if half:
+            raise BundleError(
+                f"Cannot compute in half precision (--half): {str(exported[0])!r} computes in the "
+                "numbers that it was exported with. Leave --half out, or name a --run."
+            )
         from roi_cls.classifier.onnx_model import open_onnx
 
         model = open_onnx(exported[0], device)

@@ -21,6 +21,7 @@ STALE_AFTER_S = 24 * 3600  # 86400
 _PREFIX = ".tmp-"
 _OURS = f"{_PREFIX}{secrets.token_hex(4)}"  # no other process on any machine has it, but a fork
 _numbers = itertools.count()
+_STREAMS = (("/", "dev"), ("/", "proc"))
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows would turn every \n into \r\n
 
 
@@ -56,6 +57,8 @@ def open_atomically(
 ) -> Iterator[io.BufferedWriter]:
     """Give a file to write to; it appears under ``path`` at the end of the block, or not at all.
 
+    A pipe or a device is written to as it is: renamed over, it would be one no longer.
+
     What the block itself raises passes through: write within ``telling_storage``.
 
     Args:
@@ -68,6 +71,10 @@ def open_atomically(
     """
     if is_remote(path):
         with _open_upload(path) as file:
+            yield file
+        return
+    if drafts is None and _is_stream(path):
+        with telling_storage(path), path.open("wb") as file:
             yield file
         return
     with telling_storage(path):
@@ -89,6 +96,15 @@ def open_atomically(
         with contextlib.suppress(FileNotFoundError):  # interrupted just after the rename
             os.unlink(name)
         raise
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether a path is no place for a file: a pipe, a device, ``/dev/stdout`` and its like.
+
+    Those are links, and where they lead is for whoever started this process: a file, perhaps.
+    """
+    is_link = path.is_symlink() and path.absolute().parts[:2] in _STREAMS
+    return is_link or (path.exists() and not path.is_file() and not path.is_dir())
 
 
 @contextlib.contextmanager

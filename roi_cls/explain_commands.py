@@ -19,7 +19,14 @@ from roi_cls.arguments import (
     parse_path,
 )
 from roi_cls.console import exit_with
-from roi_cls.predict_commands import Sources
+from roi_cls.predict_commands import (
+    AllowPrivate,
+    EveryText,
+    MaxBytes,
+    Sources,
+    Timeout,
+    read_source_options,
+)
 from roi_cls.roi.params import MAX_PIXELS, FaceChoice
 from roi_cls.run_choice import choose_models
 
@@ -56,6 +63,10 @@ def explain(
         FaceChoice | None, typer.Option(help="Which face to look at; unset: as in training.")
     ] = None,
     as_json: Json = False,
+    every: EveryText = "0.5s",
+    timeout: Timeout = 30.0,
+    max_bytes: MaxBytes = "100MB",
+    allow_private: AllowPrivate = False,
     runs: Runs = RUNS,
     device: DeviceName = "auto",
     detector_model: DetectorModel = None,
@@ -69,10 +80,9 @@ def explain(
     """
     from roi_cls.classifier.prediction import PredictOptions
     from roi_cls.explaining import ExplainJob, explain_and_print
-    from roi_cls.sources import SourceOptions
 
     options = PredictOptions(max_pixels=max_pixels, face=face, detector_model=detector_model)
-    sources = SourceOptions(max_pixels=max_pixels)
+    sources = read_source_options(every, timeout, max_bytes, allow_private, max_pixels)
     models = choose_models(run, model, runs)
     job = ExplainJob(
         inputs, models, output, method, label, check, as_json, device, options, sources

@@ -14,7 +14,7 @@ from roi_cls.cache.options import BuildOptions
 from roi_cls.cache.record import Status
 from roi_cls.classifier.crop_ahead import crop_ahead
 from roi_cls.classifier.source_cropper import CropSettings, SourceCropper
-from roi_cls.given_pictures import PictureLike, as_sources, list_pictures
+from roi_cls.given_pictures import PictureLike, as_sources
 from roi_cls.location import as_path
 from roi_cls.roi import CropParams
 from roi_cls.roi.crop import Crops
@@ -119,7 +119,7 @@ def _crop_cached(
 
 
 def _paths(pictures: Iterable[PictureLike]) -> list[Path]:
-    sources = list(as_sources(list_pictures(pictures)))
+    sources = list(as_sources(pictures))
     for source in sources:
         if source.data is not None or source.image is not None:
             raise ValueError(

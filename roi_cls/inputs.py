@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from roi_cls.data.collect import collect_samples
 from roi_cls.data.find import PICTURE_SUFFIXES, find_pictures, telling_unlisted
@@ -17,6 +19,7 @@ from roi_cls.roi.image_header import UndecodableError, sniff_kind
 
 LIST_SUFFIX = ".txt"
 _HEAD_BYTES = 4096  # so much of a file tells whether it is a list
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")  # how text in it begins, with the lower or upper byte first
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 # Text, but no list: a web page or a drawing, and what git leaves in a large file's place.
 _OTHER_TEXT = re.compile(rb"(\xef\xbb\xbf)?\s*(<|version https://git-lfs)")
@@ -106,7 +109,7 @@ class _Listed:
     def __iter__(self) -> Iterator[str]:
         try:
             with reaching(self.path), self.path.open("rb") as file:
-                yield from read_list(file)
+                yield from read_list(_in_utf8(file))
         except OSError as error:
             raise DataError(
                 f"Cannot read the list {str(self.path)!r}: {error.strerror or error}. "
@@ -121,6 +124,15 @@ class _Listed:
             f"Cannot find pictures: the list {str(self.path)!r} names none. "
             "Write a path or a URL in each line."
         )
+
+
+def _in_utf8(file: BinaryIO) -> Iterable[bytes]:
+    """Return the lines of a list, which may be in UTF-16 as Windows PowerShell writes it."""
+    is_wide = file.read(2) in _UTF16
+    file.seek(0)
+    if not is_wide:
+        return file
+    return (line.encode() for line in codecs.getreader("utf-16")(file, "replace"))
 
 
 def read_list(lines: Iterable[bytes]) -> Iterator[str]:
@@ -185,7 +197,8 @@ def is_pattern(text: str) -> bool:
 def _is_list_file(path: Path) -> bool:
     try:
         with reaching(path), path.open("rb") as file:
-            return is_list(file.read(_HEAD_BYTES))
+            head = file.read(_HEAD_BYTES)
+            return is_list(head.decode("utf-16", "ignore").encode() if head[:2] in _UTF16 else head)
     except OSError:
         return False  # what is wrong with it is told when it is read
 

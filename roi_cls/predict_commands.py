@@ -27,6 +27,7 @@ from roi_cls.run_choice import choose_models
 
 if TYPE_CHECKING:
     from roi_cls.prediction_rows import Form
+    from roi_cls.sources import SourceOptions
     from roi_cls.video import Every
 
 _WEB = "From the web and videos"
@@ -36,6 +37,36 @@ Sources = Annotated[
     list[str],
     typer.Argument(
         help="Files, folders, patterns, lists (.txt, .csv), videos, URLs; '-': standard input.",
+    ),
+]
+
+EveryText = Annotated[
+    str,
+    typer.Option(
+        "--every",
+        metavar="<span>",
+        rich_help_panel=_WEB,
+        help="Frames of a video, like 0.5s or 10f.",
+    ),
+]
+Timeout = Annotated[
+    float,
+    typer.Option(
+        min=0.1,
+        max=86_400,
+        rich_help_panel=_WEB,
+        help="Seconds that fetching a URL may take.",
+    ),
+]
+MaxBytes = Annotated[
+    str, typer.Option(metavar="<size>", rich_help_panel=_WEB, help="Of what a URL gives.")
+]
+AllowPrivate = Annotated[
+    bool,
+    typer.Option(
+        "--allow-private",
+        rich_help_panel=_WEB,
+        help="Also fetch from this machine and its own network.",
     ),
 ]
 
@@ -87,31 +118,14 @@ def predict(
             help="With --face all: how the faces make the picture's answer.",
         ),
     ] = "max",
-    every: Annotated[
-        str,
-        typer.Option(
-            metavar="<span>", rich_help_panel=_WEB, help="Frames of a video, like 0.5s or 10f."
-        ),
-    ] = "0.5s",
+    every: EveryText = "0.5s",
     video_aggregate: Annotated[
         Aggregate,
         typer.Option(rich_help_panel=_WEB, help="How the frames make the video's answer."),
     ] = "mean",
-    timeout: Annotated[
-        float,
-        typer.Option(min=0.1, rich_help_panel=_WEB, help="Seconds that fetching a URL may take."),
-    ] = 30.0,
-    max_bytes: Annotated[
-        str, typer.Option(metavar="<size>", rich_help_panel=_WEB, help="Of what a URL gives.")
-    ] = "100MB",
-    allow_private: Annotated[
-        bool,
-        typer.Option(
-            "--allow-private",
-            rich_help_panel=_WEB,
-            help="Also fetch from this machine and its own network.",
-        ),
-    ] = False,
+    timeout: Timeout = 30.0,
+    max_bytes: MaxBytes = "100MB",
+    allow_private: AllowPrivate = False,
     save_crops: Annotated[
         Path | None,
         typer.Option(
@@ -153,8 +167,6 @@ def predict(
     """
     from roi_cls.classifier.prediction import PredictOptions
     from roi_cls.predicting import PredictJob, predict_and_print
-    from roi_cls.sources import SourceOptions
-    from roi_cls.web_fetch import WebLimits
 
     form = _choose_form(
         {"json": as_json, "jsonl": jsonl, "csv": as_csv, "parquet": parquet}, output
@@ -171,8 +183,7 @@ def predict(
         abstain,
         detector_model,
     )
-    web = WebLimits(timeout, parse_bytes(max_bytes), allow_private)
-    sources = SourceOptions(_parse_every(every), web, max_pixels)
+    sources = read_source_options(every, timeout, max_bytes, allow_private, max_pixels)
     models = choose_models(run, model, runs)
     job = PredictJob(
         inputs,
@@ -188,6 +199,21 @@ def predict(
         draw,
     )
     exit_with(predict_and_print(job))
+
+
+def read_source_options(
+    every: str, timeout: float, max_bytes: str, allow_private: bool, max_pixels: int
+) -> SourceOptions:
+    """Return how pictures are had, from what the options say.
+
+    Raises:
+        typer.BadParameter: One says nothing that can be meant.
+    """
+    from roi_cls.sources import SourceOptions
+    from roi_cls.web_fetch import WebLimits
+
+    web = WebLimits(timeout, parse_bytes(max_bytes), allow_private)
+    return SourceOptions(_parse_every(every), web, max_pixels)
 
 
 def _choose_form(wanted: dict[Form, bool], output: Path | None) -> Form:

@@ -77,9 +77,9 @@ def predict_and_print(job: PredictJob) -> int:
     named = name_inputs(job.inputs)  # what names nothing is told before the model loads
     if job.output:
         check_not_input(job.output, _known_paths(job.inputs, named))
+    opened = open_scorer(job.models, job.device, half=job.half)
     if job.half:
         note("Computing in half precision: probabilities may be off by 0.01.")
-    opened = open_scorer(job.models, job.device, half=job.half)
     _check_threshold(job.options.threshold, opened)
     tally = _Tally()
     with (

@@ -72,10 +72,6 @@ def write_predictions(
 
 @contextlib.contextmanager
 def _open_text(path: Path) -> Iterator[TextIO]:
-    if path.exists() and not path.is_file():  # a pipe or a device is written to as it is
-        with telling_storage(path), path.open("w", encoding="utf-8", errors=_ERRORS) as stream:
-            yield stream
-        return
     with open_atomically(path) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", errors=_ERRORS)
         try:

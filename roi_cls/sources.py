@@ -7,6 +7,7 @@ source that says why, and so becomes a row.
 from __future__ import annotations
 
 import io
+import re
 import sys
 import tempfile
 from collections import deque
@@ -30,6 +31,8 @@ from roi_cls.web_fetch import WebLimits, fetch, is_url
 STDIN = "-"
 FETCHED_AHEAD = 4
 """URLs fetched at once, the one that is due among them: bounds threads and memory."""
+_TELLING, _PNG = 16, 8  # bytes that tell a picture from a list; only PNG's has a line's end in them
+_INNER_URL = re.compile(r"::https?://", re.IGNORECASE)  # fsspec chains file systems by ::
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +97,21 @@ def _name_input(text: str) -> Named:
         return _name_standard_input()
     if is_url(text):
         return Named((text,), 1, is_one=True)
+    _check_chain(text)
     return expand_input(text, VIDEO_SUFFIXES)
 
 
 def _name_standard_input() -> Named:
-    if sys.stdin.isatty():
+    if sys.stdin is None or sys.stdin.isatty():  # None: it is closed
         raise DataError(
             "Cannot read a picture from standard input: nothing is piped into it. "
             "Use: cat img.png | roi-cls predict -"
         )
     stream = cast(io.BufferedReader, sys.stdin.buffer)
     head = stream.read1(HEAD_BYTES)
+    # A pipe may give a picture's first bytes by themselves; a list is not waited for.
+    while len(head) < (_PNG if b"\n" in head else _TELLING) and (more := stream.read1(HEAD_BYTES)):
+        head += more
     if is_list(head):
         return Named(read_list(_lines(head, stream)), None)
     return Named((STDIN,), 1, is_one=True, data=head + stream.read())
@@ -160,14 +167,25 @@ def _fetched_ahead(
 def _picture(name: str, data: bytes | None) -> Source:
     if data is None:
         try:
+            _check_chain(name)
             as_path(name)
         except LocationError as error:  # in a list; a package that one input needs is told before
             return Source(name, error=str(error))
     return Source(name, data)
 
 
+def _check_chain(name: str) -> None:
+    """Raise ``LocationError`` where fsspec would fetch from the web, past all that is checked."""
+    if _INNER_URL.search(name):
+        raise LocationError(
+            f"Cannot open {name!r}: an address of the web within another would be fetched without "
+            "limits. Give the http:// or https:// address alone."
+        )
+
+
 def _open_video(name: str, options: SourceOptions) -> Iterator[Given]:
     try:
+        _check_chain(name)
         path = as_path(name)
         if not is_remote(path):
             yield from _frames(path, name, options)

@@ -24,6 +24,7 @@ from roi_cls.web_address import Address, AddressError, find_addresses
 
 MOST_REDIRECTS = 5
 _PIECE_BYTES = 2**16
+_MOST_WORDS = 200  # characters of a server's that a message repeats
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _PORTS = {"http": 80, "https": 443}
 _URL = re.compile(r"https?://", re.IGNORECASE)
@@ -78,7 +79,8 @@ def fetch(url: str, limits: WebLimits) -> bytes:
             here = urljoin(here, answer)
         raise _WebError(f"it redirects more than {MOST_REDIRECTS} times")
     except (AddressError, _WebError) as error:
-        reason = error.reason if here == url else f"it redirects to {here!r}: {error.reason}"
+        place = here if len(here) <= _MOST_WORDS else f"{here[:_MOST_WORDS]}…"
+        reason = error.reason if here == url else f"it redirects to {place!r}: {error.reason}"
         raise ImageReadError(url, reason, error.remedy) from error
     except TimeoutError as error:
         reason = f"it took longer than {limits.timeout_s:g} s"
@@ -88,7 +90,9 @@ def fetch(url: str, limits: WebLimits) -> bytes:
         raise ImageReadError(url, reason, "Check the address and this machine's clock.") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         why = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
-        reason = f"the connection failed ({' '.join(why.split())})"
+        # Of an answer that is no HTTP these are the server's own words: see _read.
+        words = " ".join(why.split())[:_MOST_WORDS]
+        reason = f"the connection failed ({words if words.isprintable() else ascii(words)})"
         raise ImageReadError(url, reason, "Check the address and the network.") from error
 
 

@@ -161,3 +161,26 @@ def test_folder_that_takes_no_files_is_told() -> None:
         StorageError, match=r"^Cannot write '/proc/a\.jpg': No such file or directory"
     ):
         write_atomically(Path("/proc/a.jpg"), b"content")
+
+
+@pytest.mark.skipif(not Path("/dev/stdout").is_symlink(), reason="only Unix has such links")
+def test_link_to_an_open_file_is_written_through(tmp_path: Path) -> None:
+    # Of its own: as root, /dev/stdout itself was renamed over, for every program of the machine.
+    with (tmp_path / "file").open("wb") as file:
+        link = Path(f"/proc/self/fd/{file.fileno()}")
+        write_atomically(link, b"one")
+        assert link.is_symlink()
+    assert (tmp_path / "file").read_bytes() == b"one"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
+def test_pipe_is_written_to_as_it_is(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_atomically(pipe, b"one")
+        assert os.read(reader, 10) == b"one"
+    finally:
+        os.close(reader)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["pipe"]

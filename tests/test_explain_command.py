@@ -61,6 +61,16 @@ def test_errors_are_rows_in_order_without_a_drawing(
     assert [path.name for path in (tmp_path / "why").iterdir()] == ["000002-00.png"]
 
 
+def test_url_is_fetched_within_the_limits_that_are_given(explain: Command) -> None:
+    url = "http://127.0.0.1:9/x.png"
+    refused = json.loads(explain(url, "--json").stdout)
+    assert refused["error"].endswith(
+        "Give --allow-private if it may be fetched from your own network."
+    )
+    allowed = json.loads(explain(url, "--json", "--allow-private", "--timeout", "5").stdout)
+    assert "the connection failed" in allowed["error"]
+
+
 def test_line_for_people_says_where_and_which_file(explain: Command, picture: Path) -> None:
     done = explain(picture)
     assert done.stdout.startswith(f"{picture}: odd 0.")

@@ -182,6 +182,11 @@ def test_what_is_no_picture_is_told(pictures: object, message: str) -> None:
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize("cached", [False, True])
+def test_of_no_pictures_there_are_no_crops(tmp_path: Path, cached: bool) -> None:
+    assert list(crop_faces([], SMALL, cache=tmp_path if cached else None)) == []
+
+
 def test_cache_takes_paths_alone(face: Image, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"X\[0\] is no path, and the crop cache is keyed by file"):
         crop_faces([face], SMALL, cache=tmp_path)

@@ -102,6 +102,14 @@ def test_list_stands_for_its_lines_from_the_current_folder_on(folder: Path) -> N
     ]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_list_may_be_as_windows_powershell_writes_it(folder: Path, encoding: str) -> None:
+    text = "\ufeffa.png\r\n\r\n# no\r\nĊ/ü.png"  # Ċ: a byte of it is a line end
+    (folder / "names.txt").write_bytes(text.encode(encoding))
+    named = expand_input("names.txt")
+    assert (named.count, list(named.names)) == (2, ["a.png", "Ċ/ü.png"])
+
+
 def test_list_is_counted_and_can_be_gone_through_again(folder: Path) -> None:
     (folder / "names.txt").write_text("a.png\n\nb.png\n")
     named = expand_input("names.txt")

@@ -360,6 +360,7 @@ def test_threshold_for_many_classes_is_wrong_usage(
         (["--model", "m.onnx"], "--run and --model exclude each other"),
         (["--threshold", "1.5"], "Invalid value for '--threshold'"),
         (["--timeout", "0"], "Invalid value for '--timeout'"),
+        (["--timeout", "inf"], "Invalid value for '--timeout'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

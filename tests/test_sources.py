@@ -1,8 +1,10 @@
 """What people name becomes pictures for a model, one at a time, in order."""
 
 import io
+import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 from roi_cls import sources
 from roi_cls.classifier.prediction import Source
 from roi_cls.errors import DataError, ImageReadError
+from roi_cls.location import LocationError
 from roi_cls.sources import FETCHED_AHEAD, Given, SourceOptions, name_inputs, open_sources
 from roi_cls.video import Every
 from roi_cls.web_fetch import WebLimits
@@ -145,6 +148,53 @@ def test_piped_list_is_read_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None
     assert next(coming).source.path == "a.png"
     assert len(slow.lines) == 3
     assert [each.source.path for each in coming] == ["b.png", "c.png", "d.png"]
+
+
+@pytest.mark.parametrize("first", [b"\x89", b"\x89PNG\r\n", b"GI", b"\xff\xd8", b"BM"], ids=repr)
+def test_piped_picture_that_begins_slowly_is_no_list(
+    monkeypatch: pytest.MonkeyPatch, first: bytes
+) -> None:
+    read, write = os.pipe()
+    rest = {b"\x89": b"PNG\r\n\x1a\n", b"\x89PNG\r\n": b"\x1a\n", b"GI": b"F89a"}
+    rest |= {b"\xff\xd8": b"\xff\xe0\0", b"BM": bytes(12)}
+    monkeypatch.setattr(sys, "stdin", os.fdopen(read))
+
+    def feed() -> None:
+        with os.fdopen(write, "wb", buffering=0) as pipe:
+            pipe.write(first)
+            time.sleep(0.1)
+            pipe.write(rest[first] + bytes(100))
+
+    feeding = threading.Thread(target=feed)
+    feeding.start()
+    with sys.stdin:
+        (named,) = name_inputs(["-"])
+    feeding.join()
+    assert named.data == first + rest[first] + bytes(100)
+
+
+def test_closed_standard_input_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)  # as Python has it then
+    with pytest.raises(DataError, match=r"nothing is piped into it\."):
+        name_inputs(["-"])
+
+
+@pytest.mark.parametrize(
+    "name", ["simplecache::http://127.0.0.1/x", "zip://a.png::HTTPS://h/x.zip"]
+)
+def test_address_within_another_is_refused(tmp_path: Path, name: str) -> None:
+    told = (
+        f"Cannot open {name!r}: an address of the web within another would be fetched without "
+        "limits. Give the http:// or https:// address alone."
+    )
+    with pytest.raises(LocationError) as caught:
+        name_inputs([name])
+    assert str(caught.value) == told
+    (tmp_path / "names.txt").write_text(f"{name}\n{name}.mp4\n")
+    assert [each.source.error for each in given(tmp_path / "names.txt")] == [
+        told,
+        told.replace(name, f"{name}.mp4"),
+    ]
 
 
 def test_terminal_as_standard_input_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

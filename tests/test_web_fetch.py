@@ -130,6 +130,11 @@ def chunked(data: bytes) -> Answer:
     return answer
 
 
+def babble(handler: BaseHTTPRequestHandler) -> None:
+    """Answer with what is no HTTP, and moves a terminal's cursor."""
+    handler.wfile.write(b"\x1b[31mOwned" + b"!" * 1000 + b"\r\n")
+
+
 DATA = bytes(range(256)) * 10
 HERE = WebLimits(timeout_s=5.0, max_bytes=10_000, allow_private=True)
 
@@ -149,7 +154,9 @@ def site() -> Iterator[str]:
         "/moved": redirect("/a.png"),
         "/moved-to-file": redirect("file:///etc/passwd"),
         "/moved-to-local": redirect("http://localhost/x"),
+        "/moved-far": redirect("ftp://host/" + "a" * 10_000),
         "/circle": redirect("/circle"),
+        "/babble": babble,
         "/500": status(500),
         "/empty": body(b""),
     }
@@ -215,6 +222,17 @@ def test_slow_answer_is_given_up_after_the_time_for_all_of_it(site: str, path: s
 )
 def test_other_status_is_told_in_our_own_words(site: str, path: str, reason: str) -> None:
     assert refusal(site + path) == f"{reason}. Check the address, or download it and give the file."
+
+
+def test_words_of_a_server_are_cut_short_and_escaped(site: str) -> None:
+    told = refusal(f"{site}/babble")
+    assert told.startswith("the connection failed ('\\x1b[31mOwned!!!")
+    assert told.isprintable()
+    assert len(told) < 300
+    told = refusal(f"{site}/moved-far")
+    assert told.startswith("it redirects to 'ftp://host/aaa")
+    assert "aaa…': ftp:// is neither http:// nor https://. " in told
+    assert len(told) < 400
 
 
 def test_endless_redirects_are_given_up(site: str) -> None:

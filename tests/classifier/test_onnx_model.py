@@ -1,5 +1,6 @@
 """An exported file: what it holds, what is refused, and that torch stays away."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -111,6 +112,38 @@ def test_one_way_opens_runs_and_files(file: Path) -> None:
     assert opened.scorer.bundle.labels == BUNDLE.labels
     (folder,) = opened.detector_folders
     assert sorted(path.name for path in folder.iterdir()) == sorted(DETECTORS)
+
+
+def test_half_precision_is_refused(file: Path) -> None:
+    with pytest.raises(BundleError) as caught:
+        open_scorer([file], half=True)
+    assert str(caught.value) == (
+        f"Cannot compute in half precision (--half): {str(file)!r} computes in the numbers that it "
+        "was exported with. Leave --half out, or name a --run."
+    )
+
+
+@pytest.mark.parametrize("module", ["onnx_model", "export_onnx"])
+def test_onnxruntime_tells_nobody_that_it_runs(file: Path, tmp_path: Path, module: str) -> None:
+    # Built with telemetry it opens a session for it in the temporary folder, and sends it.
+    code = {
+        "onnx_model": f"from pathlib import Path; open_onnx(Path({str(file)!r}))",
+        "export_onnx": "check_exportable(SimpleNamespace(bundle=SimpleNamespace(network="
+        "{'kind': 'x'}), members=()))",
+    }
+    names = {"onnx_model": "open_onnx", "export_onnx": "check_exportable"}
+    line = f"from roi_cls.classifier.{module} import {names[module]}; {code[module]}"
+    # Its own tests and CI are left alone by it anyway.
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("CI", "GITHUB", "PYTEST"))}
+    folders = {"TMPDIR": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", f"from types import SimpleNamespace; {line}"],
+        env={**kept, **folders},
+        check=True,
+        capture_output=True,
+    )
+    assert done.stdout == b""
+    assert {path.name for path in tmp_path.iterdir()} <= {file.name, "torchinductor_root"}
 
 
 def test_neither_torch_nor_onnx_is_imported(file: Path) -> None:
