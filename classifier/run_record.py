@@ -21,6 +21,7 @@ from roi_cls.atomic import write_atomically
 from roi_cls.classifier.bundle import package_versions
 from roi_cls.classifier.device import Backend
 from roi_cls.classifier.distributed import current_world
+from roi_cls.errors import BundleError
 
 _GIT_PATIENCE_S = 5.0
 
@@ -72,10 +73,23 @@ class RunRecord:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of ``metrics.jsonl``; none where a method has no epochs."""
+    """Return the lines of ``metrics.jsonl``; none where a method has no epochs.
+
+    Raises:
+        BundleError: The file is damaged.
+    """
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    try:
+        epochs = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        if not all({"epoch", "best"} <= epoch.keys() for epoch in epochs):
+            raise ValueError("a line is not of an epoch")
+    except (AttributeError, ValueError) as error:
+        raise BundleError(
+            f"Cannot read {str(path)!r}, the course of the training: {error}. Copy the whole "
+            "folder of the run again, or remove the file."
+        ) from error
+    return epochs
 
 
 def describe_git(folder: Path) -> dict[str, Any] | None:

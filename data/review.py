@@ -68,10 +68,16 @@ def append_correction(path: Path, correction: Correction) -> None:
     line = _to_line([_guard(str(value)) for value in astuple(correction)])
     with telling_storage(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+b") as file, _locked(file.fileno()):
-            file.write(_missing_before(file, path) + line)
-            file.flush()
-            os.fsync(file.fileno())
+        with path.open("a+b", buffering=0) as file, _locked(file.fileno()):
+            size = file.seek(0, os.SEEK_END)
+            rest = _missing_before(file, size, path) + line
+            try:
+                while rest:
+                    rest = rest[file.write(rest) :]
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(size)  # else half a line would stay
+                raise
 
 
 def read_corrections(path: Path) -> tuple[tuple[Correction, ...], tuple[str, ...]]:
@@ -84,38 +90,43 @@ def read_corrections(path: Path) -> tuple[tuple[Correction, ...], tuple[str, ...
     """
     found: dict[str, Correction] = {}
     faults: list[str] = []
-    for number, cells in _lines(path):
+    for number, line in _lines(path):
         try:
+            cells = _read_line(line)
+            if len(cells) != len(COLUMNS):
+                raise ValueError(f"it has {len(cells)} of {len(COLUMNS)} cells")
             row = dict(zip(COLUMNS, map(_unguard, cells), strict=True))
             probability = float(row.pop("probability"))
             correction = Correction(**row, probability=probability)
-        except ValueError as error:
+        except (ValueError, csv.Error) as error:
             faults.append(f"line {number} is passed over: {error}")
         else:
             found[correction.sha256] = correction
     return tuple(found.values()), tuple(faults)
 
 
-def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
         text = path.read_bytes().decode("utf-8-sig", "replace")
     except OSError as error:
         raise DataError(
             f"Cannot read {str(path)!r}: {error.strerror or error}. {_REMEDY}"
         ) from error
-    reader = csv.reader(io.StringIO(text, newline=""))
-    if tuple(next(reader, ())) != COLUMNS:
+    header, *lines = text.split("\n")
+    if tuple(_read_line(header[:1000])) != COLUMNS:  # of something else it may be all there is
         raise DataError(
             f"Cannot use {str(path)!r}: its first line is not {','.join(COLUMNS)}. {_REMEDY}"
         )
-    for cells in reader:
-        if cells:
-            yield reader.line_num, cells
+    return ((number, line) for number, line in enumerate(lines, 2) if line.strip())
 
 
-def _missing_before(file: io.BufferedRandom, path: Path) -> bytes:
+def _read_line(line: str) -> list[str]:
+    """Return its cells. By itself: a quote that a torn line left open takes no other line along."""
+    return next(csv.reader([line.rstrip("\r")]), [])
+
+
+def _missing_before(file: io.FileIO, size: int, path: Path) -> bytes:
     """Return what must stand before the next line: the header, or the end of a torn line."""
-    size = file.seek(0, os.SEEK_END)
     if not size:
         return _to_line(COLUMNS)
     start = _to_line(COLUMNS)

@@ -133,5 +133,8 @@ def main() -> None:
         raise SystemExit(1) from None
     except SystemExit as stop:
         if stop.code == INTERRUPTED:
-            note("Interrupted. What is finished is kept; run it again (train with --resume).")
+            note(
+                "Interrupted. Finished crops and epochs are kept; run it again (train with "
+                "--resume)."
+            )
         raise

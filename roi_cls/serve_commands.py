@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -20,6 +20,7 @@ from roi_cls.run_choice import choose_run
 from roi_cls.server.settings import ServerSettings
 
 _DEFAULTS = ServerSettings()
+Number = TypeVar("Number", int, float)
 
 
 def serve(
@@ -94,10 +95,10 @@ def serve(
     settings = ServerSettings(
         batch_size=batch_size,
         wait_ms=wait_ms,
-        max_bytes=parse_bytes(max_bytes),
+        max_bytes=_above_zero(parse_bytes(max_bytes), "--max-bytes"),
         max_pictures=max_pictures,
         queue=queue,
-        timeout_s=parse_span(timeout),
+        timeout_s=_above_zero(parse_span(timeout), "--timeout"),
         hosts=tuple(allow_host or ()),
         review=review,
         keep=keep,
@@ -112,6 +113,12 @@ def serve(
     )
     models = _choose_models(run, model, runs)
     serve_until_stopped(ServeJob(models, options, settings, host, port, threads, device, half))
+
+
+def _above_zero(value: Number, option: str) -> Number:
+    if value <= 0:
+        raise typer.BadParameter(f"{option} must be above 0")
+    return value
 
 
 def _choose_models(run: list[str] | None, model: Path | None, runs: Path) -> list[Path]:

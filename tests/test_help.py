@@ -140,7 +140,7 @@ def test_interrupt_is_told_and_exits_130(command: Command, monkeypatch: pytest.M
     done = command("crops", "x")
     assert (done.returncode, done.stdout) == (130, "")
     assert done.stderr.strip() == (
-        "Interrupted. What is finished is kept; run it again (train with --resume)."
+        "Interrupted. Finished crops and epochs are kept; run it again (train with --resume)."
     )
 
 

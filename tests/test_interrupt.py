@@ -48,7 +48,7 @@ def interrupt(
 def assert_interrupted(done: CompletedProcess[str]) -> None:
     assert (done.returncode, done.stdout) == (130, "")
     assert done.stderr.splitlines()[-1] == (
-        "Interrupted. What is finished is kept; run it again (train with --resume)."
+        "Interrupted. Finished crops and epochs are kept; run it again (train with --resume)."
     )
     assert "Traceback" not in done.stderr
     assert "KeyboardInterrupt" not in done.stderr

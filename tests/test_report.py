@@ -244,3 +244,27 @@ def test_unknown_run_is_an_error(command: Command, tmp_path: Path) -> None:
     done = command("report", "--run", "nothing", "--runs", tmp_path)
     assert done.returncode == 1
     assert "Cannot use the run 'nothing': there is none." in done.stderr
+
+
+def test_of_many_classes_the_most_frequent_mix_ups_are_told(
+    evaluated: Path,
+    tiny_train_arguments: list[str],
+    tmp_path: Path,
+    command: Command,
+    write_report: Callable[..., str],
+) -> None:
+    random = np.random.default_rng(0)
+    for i in range(21 * 6):
+        folder = tmp_path / "set" / f"kind {i % 21:02}"
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = random.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    places = ("--run", "many kinds", "--runs", tmp_path, "--cache", tmp_path / "cache")
+    done = command("train", tmp_path / "set", *tiny_train_arguments, *places)
+    assert done.returncode == 0, done.stderr
+    page = write_report(tmp_path / "many kinds", "--no-audit", "--no-pictures")
+    text = words(page)
+    assert 'class="confusion"' not in page
+    assert re.search(r"What is taken for what, the \d+ most frequent of \d+: a matrix of 21", text)
+    assert f"roi-cls evaluate {tmp_path / 'set'} --run 'many kinds'" in text
+    assert 'class="confusion"' in write_report(evaluated, "--no-audit", "--no-pictures")

@@ -316,3 +316,20 @@ def test_without_scripts_all_is_there_and_no_dead_control(page: "Chrome", report
     assert figures == 9
     assert pictures > 10
     assert tables > 8
+
+
+@pytest.mark.parametrize("theme", SCHEMES)
+def test_on_paper_it_is_dark_on_light_and_what_is_closed_is_either_open_or_gone(
+    page: "Chrome", theme: str
+) -> None:
+    ask(page, "document.documentElement.dataset.theme = arguments[0]", theme)
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        ink = ask(page, "return getComputedStyle(document.querySelector('.prose p')).color")
+        assert max(map(int, re.findall(r"\d+", ink))) < 60
+        seen = "return [...document.querySelectorAll(arguments[0])].map(e => e.checkVisibility({}))"
+        assert any(ask(page, seen, "details.more"))
+        assert all(ask(page, seen, "details.more table"))
+        assert not any(ask(page, seen, ".drawing details, .picture details, nav, #theme"))
+    finally:
+        page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,7 @@ def find_root(
     return Missing(
         f"The scored pictures are not to be found{where}: they moved, or others are there now.",
         "Say where they lie:",
-        f"roi-cls report --run {run.path.name} --data FOLDER",
+        f"roi-cls report --run {shlex.quote(run.path.name)} --data FOLDER",
     )
 
 
@@ -115,7 +116,7 @@ def audit_data(
         return Missing(
             f"{absent} of the {len(samples)} pictures of the run's split are not in {str(root)!r}.",
             "Say where they lie:",
-            f"roi-cls report --run {run.path.name} --data FOLDER",
+            f"roi-cls report --run {shlex.quote(run.path.name)} --data FOLDER",
         )
     facts = []
     for fact in read_all_facts([sample.path for sample in samples], options):

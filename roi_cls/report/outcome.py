@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from roi_cls.classifier.interval import wilson
 from roi_cls.report.figures import (
     draw_class_scores,
     draw_ranking,
@@ -15,6 +16,11 @@ from roi_cls.report.parts import Table
 from roi_cls.report.scores import ReportedScores
 from roi_cls.report.slices import Seen, measure_slices
 from roi_cls.report.words import key_numbers, list_cautions, standing, summarise
+
+MOST_IN_MATRIX = 20
+"""Classes of a confusion matrix that can be read."""
+MOST_MIX_UPS = 40
+"""Rows of what stands in its place."""
 
 
 def judge_scores(scores: ReportedScores, seen: Sequence[Seen | None]) -> Outcome:
@@ -30,6 +36,7 @@ def judge_scores(scores: ReportedScores, seen: Sequence[Seen | None]) -> Outcome
         labels=pictures.names,
         classes=_class_table(scores),
         confusion=evaluation.overall.confusion_matrix,
+        mix_ups=_mix_ups(scores) if len(pictures.names) > MOST_IN_MATRIX else None,
         ranking=draw_ranking(pictures),
         reliability=draw_reliability(pictures),
         class_scores=draw_class_scores(pictures),
@@ -43,6 +50,25 @@ def judge_scores(scores: ReportedScores, seen: Sequence[Seen | None]) -> Outcome
             else ""
         ),
     )
+
+
+def _mix_ups(scores: ReportedScores) -> Table:
+    names, rows = scores.pictures.names, scores.evaluation.overall.confusion_matrix
+    found = [
+        (count, label, answer)
+        for label, counts in enumerate(rows)
+        for answer, count in enumerate(counts)
+        if count and label != answer
+    ]
+    found.sort(key=lambda one: -one[0])
+    shown = tuple(
+        (names[label], names[answer], count, wilson(count, sum(rows[label])))
+        for count, label, answer in found[:MOST_MIX_UPS]
+    )
+    told = f"the {len(shown)} most frequent of {len(found)}"
+    columns = ("True class", "Answered", "Pictures", "Share of the true class")
+    caption = f"What is taken for what, {told}: a matrix of {len(names)} classes is too large"
+    return Table(caption, columns, shown, frozenset({1}))
 
 
 def _class_table(scores: ReportedScores) -> Table:

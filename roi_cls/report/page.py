@@ -29,6 +29,8 @@ class Outcome:
     classes: Table
     confusion: tuple[tuple[int, ...], ...]
     """Rows are true classes, columns answers."""
+    mix_ups: Table | None
+    """What is most often taken for what, in place of a matrix of many classes; None: of few."""
     ranking: list[Drawing]
     reliability: Drawing
     class_scores: list[Drawing]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -54,7 +55,7 @@ def find_scores(run: RunFolder, bundle: ModelBundle) -> ReportedScores | Missing
     except BundleError as error:
         why = str(error)
     source = bundle.training.get("source", "DATA")
-    command = f"roi-cls evaluate {source} --run {run.path.name}"
+    command = shlex.join(["roi-cls", "evaluate", str(source), "--run", run.path.name])
     for part, path in _left_by_training(run):
         if path.is_file():
             doubt = Missing(f"{why} {_FLATTERY[part]}", "Open the test part:", command)

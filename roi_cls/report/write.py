@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -138,7 +139,7 @@ def _doubt_pictures(run: RunFolder, choice: Choice, shots: Shots) -> list[Missin
                 f"{count_text(shots.differing, 'picture')} got another probability now than when "
                 "they were scored: something in the way from file to score has changed.",
                 "Look into it:",
-                f"roi-cls verify {run.path.name}",
+                f"roi-cls verify {shlex.quote(run.path.name)}",
             )
         )
     return notes

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
+from starlette.requests import ClientDisconnect
 
 from roi_cls import __version__
 from roi_cls.classifier.bundle import ModelBundle
 from roi_cls.errors import StorageError
 from roi_cls.roi import REASON_TEXT
-from roi_cls.server.answers import Health, Mark, ModelFacts
+from roi_cls.server.answers import Health, ModelFacts
 from roi_cls.server.batcher import Batcher, Judge
 from roi_cls.server.explaining import Explain, ExplainingDesk, add_explain
 from roi_cls.server.guard import Guard
 from roi_cls.server.judging import JudgingDesk, add_look, add_predict
-from roi_cls.server.keeping import append_mark
 from roi_cls.server.metrics import CONTENT_TYPE, Metrics
 from roi_cls.server.page import make_page_router
+from roi_cls.server.reviewing import add_review
 from roi_cls.server.settings import ServerSettings
 
 
@@ -53,14 +53,19 @@ def create_app(model: ServedModel, settings: ServerSettings) -> FastAPI:
 
     # No docs_url: the usual pages load their scripts from elsewhere.
     app = FastAPI(
-        title="roi-cls", version=__version__, lifespan=live, docs_url=None, redoc_url=None
+        title="roi-cls",
+        version=__version__,
+        lifespan=live,
+        docs_url=None,
+        redoc_url=None,
+        responses={421: {"description": "The server is not known by the name in Host"}},
     )
     router = APIRouter()
     judging = JudgingDesk(batcher, settings, metrics)
     add_predict(router, judging)
     add_look(router, judging)
     add_explain(router, desk, settings)
-    _add_review(router, model, settings, metrics)
+    add_review(router, model.bundle.labels.names, model.name, settings, metrics)
     _add_facts(router, model, settings, batcher)
     _add_metrics(router, metrics)
     app.include_router(router)
@@ -68,32 +73,9 @@ def create_app(model: ServedModel, settings: ServerSettings) -> FastAPI:
     paths = {"/", *app.openapi()["paths"]}
     app.add_middleware(Guard, hosts=settings.hosts, paths=paths, metrics=metrics)
     app.add_exception_handler(StorageError, _tell_full_disk)
+    app.add_exception_handler(ClientDisconnect, _tell_nobody)
     app.add_exception_handler(Exception, _tell_failure)
     return app
-
-
-def _add_review(
-    router: APIRouter, model: ServedModel, settings: ServerSettings, metrics: Metrics
-) -> None:
-    @router.post(
-        "/review",
-        status_code=204,
-        responses={
-            422: {"description": "No such class, or no SHA-256"},
-            507: {"description": "The review cannot be written"},
-        },
-        summary="Note that a verdict is wrong, for `roi-cls data import`",
-    )
-    async def review(mark: Mark) -> None:
-        unknown = {mark.label, mark.answer} - set(model.bundle.labels.names)
-        if unknown:
-            known = ", ".join(model.bundle.labels.names)
-            raise HTTPException(422, f"There is no class {min(unknown)!r}. Choose of: {known}.")
-        try:
-            await asyncio.to_thread(append_mark, settings.review, mark, model.name)
-        except ValueError as error:
-            raise HTTPException(422, str(error)) from error
-        metrics.count_correction()
 
 
 def _add_facts(
@@ -131,6 +113,11 @@ def _add_metrics(router: APIRouter, metrics: Metrics) -> None:
 
 async def _tell_full_disk(request: Request, error: Exception) -> Response:
     return JSONResponse({"detail": str(error)}, 507)
+
+
+async def _tell_nobody(request: Request, error: Exception) -> Response:
+    """Answer whoever went away while sending; the number, nginx's, is for the counters."""
+    return Response(status_code=499)
 
 
 async def _tell_failure(request: Request, error: Exception) -> Response:

@@ -150,9 +150,8 @@ class Batcher:
         try:
             answers: list[Looked | Exception] = [*judge(sources)]
         except Exception as error:  # noqa: BLE001  (of any kind: raised where the request is answered)
-            if len(sources) == 1:
-                answers = [error]
-            else:
-                answers = [self._work(judge, [source])[0] for source in sources]
+            if len(sources) > 1:
+                return [self._work(judge, [source])[0] for source in sources]
+            answers = [error]
         self._on_batch(len(sources), time.perf_counter() - start)
         return answers

@@ -71,7 +71,9 @@ class Guard:
 
         try:
             refusal = self._refuse(scope["method"], Headers(scope=scope))
-            await (refusal or self._app)(scope, receive, send_guarded)
+            # The answer to HEAD is GET's; uvicorn, which keeps its own scope, leaves out the body.
+            asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+            await (refusal or self._app)(asked, receive, send_guarded)
         finally:
             path = scope["path"] if scope["path"] in self._paths else _OTHER
             method = scope["method"] if scope["method"] in (*_READING, "POST") else _OTHER
@@ -86,8 +88,7 @@ class Guard:
             )
             return JSONResponse({"detail": detail}, 421)
         origin = headers.get("origin")
-        is_ours = origin is None or urlsplit(origin).netloc.lower() == host.lower()
-        if method not in _READING and not is_ours:
+        if method not in _READING and origin is not None and not _is_at(origin, host):
             detail = f"A page of {origin} may not use this server. Open the server's own page."
             return JSONResponse({"detail": detail}, 403)
         return None
@@ -98,6 +99,13 @@ class Guard:
         except ValueError:  # brackets that hold no address
             return False
         return name in self._hosts or _is_address(name)
+
+
+def _is_at(origin: str, host: str) -> bool:
+    try:
+        return urlsplit(origin).netloc.lower() == host.lower()
+    except ValueError:  # brackets that hold no address
+        return False
 
 
 def _is_address(name: str) -> bool:

@@ -49,6 +49,10 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     413: {"description": "Too many bytes or pictures"},
     503: {"description": "Busy, or it took too long; Retry-After says when to come again"},
 }
+_JUDGED: dict[int | str, dict[str, Any]] = {
+    **REFUSALS,
+    507: {"description": "It was to be kept, and there is no room"},
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,7 +93,7 @@ def add_predict(router: APIRouter, desk: JudgingDesk) -> None:
     @router.post(
         "/predict",
         response_model=Prediction | list[Prediction],
-        responses={**REFUSALS, 422: {"description": "The one picture sent cannot be read"}},
+        responses={**_JUDGED, 422: {"description": "The one picture sent cannot be read"}},
         openapi_extra=BODY,
         summary="Judge pictures as `roi-cls predict --json` does",
         description="The body is one picture, which gives an object; or a form with files, which "
@@ -108,7 +112,7 @@ def add_look(router: APIRouter, desk: JudgingDesk) -> None:
 
     @router.post(
         "/look",
-        responses=REFUSALS,
+        responses=_JUDGED,
         openapi_extra=BODY,
         summary="Judge one picture, and show the crops that were looked at",
         description="What the page asks. That a picture cannot be read is an answer, too.",

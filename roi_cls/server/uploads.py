@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 from fastapi import HTTPException, Request
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from roi_cls.quantities import format_bytes
@@ -82,18 +82,23 @@ async def read_uploads(request: Request, settings: ServerSettings, room: Room) -
         HTTPException: 400 no picture, or a broken form; 408 it comes too slowly; 413 too many
             bytes or pictures; 503 no memory is left for it.
     """
-    try:
-        async with asyncio.timeout(settings.timeout_s):
-            uploads = await _read(request, settings, room)
-    except TimeoutError:
-        raise HTTPException(
-            408, f"The request did not arrive within {settings.timeout_s:g} s. Send less at once."
-        ) from None
+    async with _in_time(settings.timeout_s):
+        uploads = await _read(request, settings, room)
     if not uploads:
         raise HTTPException(
             400, "There is no picture in the request. Send one as the body, or files in a form."
         )
     return uploads
+
+
+async def read_body(request: Request, most: int, timeout_s: float) -> bytes:
+    """Return a body of at most so many bytes.
+
+    Raises:
+        HTTPException: 408 it comes too slowly; 413 it is larger.
+    """
+    async with _in_time(timeout_s):
+        return b"".join([chunk async for chunk in _chunks(request, most)])
 
 
 def is_form(request: Request) -> bool:
@@ -102,7 +107,7 @@ def is_form(request: Request) -> bool:
 
 
 async def _read(request: Request, settings: ServerSettings, room: Room) -> list[Upload]:
-    chunks = _chunks(request, settings, room)
+    chunks = _taking(room, _chunks(request, settings.max_bytes))
     if is_form(request):
         return await _read_form(request.headers["content-type"], chunks, settings)
     data = bytearray()
@@ -112,22 +117,37 @@ async def _read(request: Request, settings: ServerSettings, room: Room) -> list[
     return [Upload(name, bytes(data))] if data else []
 
 
-async def _chunks(request: Request, settings: ServerSettings, room: Room) -> AsyncIterator[bytes]:
+@asynccontextmanager
+async def _in_time(seconds: float) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise HTTPException(
+            408, f"The request did not arrive within {seconds:g} s. Send less at once."
+        ) from None
+
+
+async def _taking(room: Room, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async for chunk in chunks:
+        room.take(len(chunk))
+        yield chunk
+
+
+async def _chunks(request: Request, most: int) -> AsyncIterator[bytes]:
     """Yield the body as it comes, up to the limit, whatever its header says of its length."""
-    most = settings.max_bytes
     told = request.headers.get("content-length", "")
     size = int(told) if told.isascii() and told.isdigit() else 0
     seen = 0
     async for chunk in request.stream():
         seen += len(chunk)
         if max(seen, size) <= most:
-            room.take(len(chunk))
             yield chunk
         elif max(seen, size) > _READ_ON * most:
             break
     if max(seen, size) > most:
         raise HTTPException(
-            413, f"The request is larger than {format_bytes(most)}. Send fewer or smaller pictures."
+            413, f"The request is larger than {format_bytes(most)}. Send less at once."
         )
 
 
@@ -141,7 +161,7 @@ async def _read_form(
         async for chunk in chunks:
             parser.write(chunk)
         parser.finalize()
-    except MultipartParseError as error:
+    except FormParserError as error:
         raise HTTPException(400, f"The form is broken: {error}. Send it again.") from None
     return form.uploads
 
@@ -180,9 +200,10 @@ class _Form:
         if self._header.lower() == b"content-disposition":
             # latin-1 there and back: the parser's way to keep bytes that may be UTF-8
             words = parse_options_header(self._value.decode("latin-1"))[1]
-            if b"filename" in words:
-                name = words[b"filename"].decode("utf-8", "replace")[:_MOST_NAME]
-                self._name = name or UNNAMED
+            # ``filename*``, which forms may not use and some do, is not read, but no name.
+            if b"filename" in words or b"filename*" in self._value.lower():
+                name = words.get(b"filename", b"").decode("utf-8", "replace")
+                self._name = name[:_MOST_NAME] or UNNAMED
         self._header, self._value = b"", b""
 
     def _add_data(self, data: bytes, start: int, end: int) -> None:

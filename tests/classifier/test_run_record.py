@@ -11,6 +11,7 @@ from roi_cls.classifier.curves import draw_curves
 from roi_cls.classifier.device import choose_backend
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.classifier.run_record import RunRecord, describe_git, read_metrics
+from roi_cls.errors import BundleError
 
 
 def test_run_leaves_its_record(toy_run: RunFolder) -> None:
@@ -30,6 +31,14 @@ def test_run_leaves_its_record(toy_run: RunFolder) -> None:
     assert {"torch", "timm", "roi-cls", "python"} <= record["versions"].keys()
     assert record["machine"]["cores"] >= 1
     assert record["started"].endswith("+00:00")
+
+
+@pytest.mark.parametrize("text", ['{"epoch": 1, "be', "[1]", '{"epoch": 1}', "\xff"])
+def test_damaged_course_of_training_is_told(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(BundleError, match=r"Cannot read .*metrics.jsonl', the course of the train"):
+        read_metrics(path)
 
 
 def test_seconds_are_counted_from_the_beginning(tmp_path: Path) -> None:

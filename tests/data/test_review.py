@@ -1,7 +1,9 @@
 """Corrected verdicts are added a line each, survive each other, and are read back."""
 
 import csv
+import errno
 import io
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -73,6 +75,54 @@ for i in range(50):
     digest = f"{int(sys.argv[2]) + i:064x}"
     append_correction(Path(sys.argv[1]), Correction("a", digest, "no", "yes", 0.5, "run", "now"))
 """
+
+
+def test_torn_line_takes_no_other_along(tmp_path: Path) -> None:
+    review = tmp_path / "review.csv"
+    append_correction(review, ONE)
+    with review.open("ab") as file:
+        file.write(b'"b, c.p')  # the power went, and the quote stays open
+    append_correction(review, replace(ONE, sha256="c" * 64))
+    append_correction(review, replace(ONE, sha256="d" * 64, name="d, e.png"))
+    found, faults = read_corrections(review)
+    assert [one.sha256[0] for one in found] == ["a", "c", "d"]
+    assert faults == ("line 3 is passed over: it has 1 of 7 cells",)
+
+
+def test_line_that_cannot_be_kept_is_not_there_in_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    review = tmp_path / "review.csv"
+    append_correction(review, ONE)
+    before = review.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", refuse)
+        with pytest.raises(StorageError, match="the disk is full"):
+            append_correction(review, replace(ONE, sha256="b" * 64))
+    assert review.read_bytes() == before
+    append_correction(review, replace(ONE, sha256="c" * 64))
+    assert len(read_corrections(review)[0]) == 2
+
+
+def test_file_without_lines_is_no_review(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(b"x" * 200_000)
+    with pytest.raises(DataError, match="its first line is not name,sha256"):
+        read_corrections(tmp_path / "x.png")
+
+
+def test_line_without_end_is_passed_over(tmp_path: Path) -> None:
+    review = tmp_path / "review.csv"
+    append_correction(review, ONE)
+    with review.open("ab") as file:
+        file.write(b'"' + b"x" * 200_000 + b"\n\0,\x85\n")
+    found, faults = read_corrections(review)
+    assert found == (ONE,)
+    assert [fault.partition(":")[0] for fault in faults] == [
+        f"line {number} is passed over" for number in (3, 4)
+    ]
 
 
 def test_several_processes_write_every_line_whole(tmp_path: Path) -> None:

@@ -180,7 +180,7 @@ def test_too_many_bytes_are_413_whether_or_not_their_number_is_told(narrow: Any,
     else:  # a generator is sent in chunks, without Content-Length
         answer = narrow.client.post("/predict", content=iter([data[:100]] * 600))
     assert answer.status_code == 413
-    words = "The request is larger than 50.0 KB. Send fewer or smaller pictures."
+    words = "The request is larger than 50.0 KB. Send less at once."
     assert answer.json() == {"detail": words}
 
 

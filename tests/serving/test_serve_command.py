@@ -118,6 +118,8 @@ def test_missing_package_is_told_with_what_installs_it(
         (("--run", "tiny", "--model", "m.onnx"), "--run and --model exclude each other"),
         (("--max-bytes", "much"), "'much' is no size; write it like 500MB"),
         (("--timeout", "long"), "'long' is no span of time"),
+        (("--max-bytes", "0MB"), "--max-bytes must be above 0"),
+        (("--timeout", "0s"), "--timeout must be above 0"),
         (("--queue", "0"), "Invalid value for '--queue'"),
     ],
 )
