@@ -21,9 +21,7 @@ from matplotlib.figure import Figure
 
 from roi_cls.atomic import write_atomically
 
-Place = Literal[
-    "best", "upper left", "upper right", "center left", "lower left", "lower right"
-]
+Place = Literal["best", "upper left", "upper right", "center left", "lower left", "lower right"]
 
 DOTS_PER_INCH = 120
 PANEL_INCHES = (5.2, 4.2)
