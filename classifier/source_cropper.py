@@ -12,7 +12,7 @@ from roi_cls.classifier.prediction import Source
 from roi_cls.classifier.view_cropper import ViewCropper
 from roi_cls.closing import Closing
 from roi_cls.errors import ImageReadError, NoFaceError
-from roi_cls.location import as_path
+from roi_cls.location import LocationError, as_path
 from roi_cls.roi import CropParams
 from roi_cls.roi.crop import Crops
 from roi_cls.roi.image import read_bytes
@@ -65,7 +65,7 @@ class SourceCropper(Closing):
                 if self._is_closed:
                     raise ValueError("a SourceCropper that was closed cannot crop")
                 return self._views.crop(picture)
-        except (ImageReadError, NoFaceError) as error:
+        except (ImageReadError, LocationError, NoFaceError) as error:
             return str(error)
 
     def close(self) -> None:

@@ -42,6 +42,9 @@ Image = NDArray[np.uint8]
 MAX_BYTES = 2**30
 """Bytes a file may have: 1 GiB, more than any picture within reach of ``MAX_PIXELS`` needs."""
 
+_STRIP = 256
+"""Rows composited at once: the numbers of a whole picture of 100 MP would take a gigabyte."""
+
 Header = PngParts | JpegParts | str
 """What a file says before it is decoded; a kind's name where only its decoder reads that."""
 _RGB_FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
@@ -203,8 +206,10 @@ def _to_rgb(samples: Samples) -> Image:
         return np.repeat(pixels[:, :, None], 3, axis=2)
     if pixels.shape[2] == 3:
         return pixels
-    alpha = pixels[..., 3].astype(np.uint16)
-    white = 255 * (255 - alpha) + 127  # 127: the division rounds to nearest
-    return np.stack(
-        [((pixels[..., i] * alpha + white) // 255).astype(np.uint8) for i in range(3)], 2
-    )
+    rgb = np.empty((*pixels.shape[:2], 3), np.uint8)
+    for start in range(0, len(pixels), _STRIP):
+        strip = slice(start, start + _STRIP)
+        alpha = pixels[strip, :, 3:].astype(np.uint16)
+        white = 255 * (255 - alpha) + 127  # 127: the division rounds to nearest
+        rgb[strip] = (pixels[strip, :, :3] * alpha + white) // 255
+    return rgb

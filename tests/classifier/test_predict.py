@@ -208,3 +208,11 @@ def test_detector_is_asked_for_by_the_bundles_hashes_and_closed(
     open_recipe(load_bundle(run.path).crop, None, (run.detector,)).open_detector()
     assert asked["given"] is None
     assert asked["models"] == ("model",)
+
+
+def test_unknown_protocol_is_a_row_among_others(toy_run: RunFolder, toy_set: Path) -> None:
+    sources = [Source("nowhere://a/b.png"), Source(str(toy_set / "red" / "00.png"))]
+    with open_predictor([toy_run.path], "cpu") as predictor:
+        bad, good = predictor.predict(sources)
+    assert (bad.status, good.status) == ("error", "ok")
+    assert (bad.error or "").startswith("Cannot open 'nowhere://a/b.png': ")
