@@ -30,7 +30,7 @@ ifeq ($(DATA),)
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo crops train test check lint types links bench bench-train bench-predict results docs-test reference clean
+.PHONY: help setup demo crops train test check lint types links bench bench-train bench-predict bench-serve results docs-test reference clean
 
 help:  ## list the targets
 	@echo "make TARGET [DATA=FOLDER] [RUN=NAME] [MODEL=NAME] [WEIGHTS=hub|none|PATH] [ARGS='--option …']"
@@ -83,6 +83,9 @@ bench-train: .venv/.checked  ## measure training's speed (benchmarks/training.js
 
 bench-predict: .venv/.checked  ## measure prediction's start and speed (benchmarks/predicting.json)
 	@$(BIN)/python benchmarks/predicting.py --json benchmarks/predicting.json $(ARGS)
+
+bench-serve: .venv/.checked  ## measure the server under load
+	@$(BIN)/python benchmarks/serving.py --run "$${RUN:-demo}" $(ARGS)
 
 # Knobs: ARGS='--images 700 --size 96 --epochs 6 --seeds 2', and WEIGHTS as for train.
 results: .venv/.checked  ## compare all recipes on a small demo set (docs/results.md)
