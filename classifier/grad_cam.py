@@ -6,9 +6,10 @@ Grad-CAM for faithful explanations of convolutional neural networks", 2020. Each
 its own gradient, as in the latter. Where a network averages its last maps, and they are the ones
 asked, the two are the same; where it takes their maximum, or an earlier map is asked, the mean of
 the gradients says little: of 63 defects that a demo's network found, the peak lay on 56 by this
-and on 32 by means (``benchmarks/explaining.py``). Of a transformer's tokens what speaks for the class is summed, as in LayerCAM
-(P. Jiang et al., IEEE TIP 2021). A planted patch is found in 97 to 100 % of pictures by the small
-EfficientNet, ResNet and ViT of the tests, and in 35 to 90 % by a ConvNeXt on crops of 64 px.
+and on 32 by means (``benchmarks/explaining.py``). Of a transformer's tokens what speaks for the
+class is summed, as in LayerCAM (P. Jiang et al., IEEE TIP 2021). A planted patch is found in 97 to
+100 % of pictures by the small EfficientNet, ResNet and ViT of the tests, and in 35 to 90 % by a
+ConvNeXt on crops of 64 px.
 
 What is explained are the log-odds of the class against all others: where one logit is constant or
 rises with the other's, it alone would tell nothing.
