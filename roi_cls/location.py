@@ -101,9 +101,8 @@ def reaching(path: Path) -> Iterator[None]:
         yield
     except (OSError, RoiClsError):
         raise
-    # Blind on purpose: botocore's, aiohttp's and gcsfs's own errors have no other class in common,
-    # and none of these clients need be installed, so none can be named. Nothing is swallowed.
-    except Exception as error:  # reason: see above; always raised again, as an OSError
+    # botocore, aiohttp and gcsfs need not be installed, so their classes cannot be named.
+    except Exception as error:  # reason: clients' errors share no other class; raised again below
         raise OSError(errno.EIO, _first_line(error)) from error
 
 

@@ -149,7 +149,9 @@ class Batcher:
         start = time.perf_counter()
         try:
             answers: list[Looked | Exception] = [*judge(sources)]
-        except Exception as error:  # noqa: BLE001  (of any kind: raised where the request is answered)
+        # Handed over, not lost: ``judge`` raises it where the request is answered, as a 500 that is
+        # logged. Caught of any kind, as this thread would end with it and leave requests waiting.
+        except Exception as error:  # noqa: BLE001  # reason: raised again in the request's own task
             if len(sources) > 1:
                 return [self._work(judge, [source])[0] for source in sources]
             answers = [error]
