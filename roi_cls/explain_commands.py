@@ -19,7 +19,9 @@ from roi_cls.arguments import (
     parse_path,
 )
 from roi_cls.console import exit_with
-from roi_cls.predict_commands import (
+from roi_cls.roi.params import MAX_PIXELS, FaceChoice
+from roi_cls.run_choice import choose_models
+from roi_cls.source_arguments import (
     AllowPrivate,
     EveryText,
     MaxBytes,
@@ -27,8 +29,6 @@ from roi_cls.predict_commands import (
     Timeout,
     read_source_options,
 )
-from roi_cls.roi.params import MAX_PIXELS, FaceChoice
-from roi_cls.run_choice import choose_models
 
 EXPLAINED = Path("artifacts/explained")
 _Method = Literal["grad-cam", "occlusion"]

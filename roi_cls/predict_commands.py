@@ -21,54 +21,23 @@ from roi_cls.arguments import (
 )
 from roi_cls.classifier.config import Aggregate
 from roi_cls.console import exit_with
-from roi_cls.quantities import parse_bytes
 from roi_cls.roi.params import MAX_PIXELS, FaceChoice
 from roi_cls.run_choice import choose_models
+from roi_cls.source_arguments import (
+    FETCHED,
+    AllowPrivate,
+    EveryText,
+    MaxBytes,
+    Sources,
+    Timeout,
+    read_source_options,
+)
 
 if TYPE_CHECKING:
     from roi_cls.prediction_rows import Form
-    from roi_cls.sources import SourceOptions
-    from roi_cls.video import Every
 
-_WEB = "From the web and videos"
 _KEPT = "What is kept"
 _ANSWER = "The answer"
-Sources = Annotated[
-    list[str],
-    typer.Argument(
-        help="Files, folders, patterns, lists (.txt, .csv), videos, URLs; '-': standard input.",
-    ),
-]
-
-EveryText = Annotated[
-    str,
-    typer.Option(
-        "--every",
-        metavar="<span>",
-        rich_help_panel=_WEB,
-        help="Frames of a video, like 0.5s or 10f.",
-    ),
-]
-Timeout = Annotated[
-    float,
-    typer.Option(
-        min=0.1,
-        max=86_400,
-        rich_help_panel=_WEB,
-        help="Seconds that fetching a URL may take.",
-    ),
-]
-MaxBytes = Annotated[
-    str, typer.Option(metavar="<size>", rich_help_panel=_WEB, help="Of what a URL gives.")
-]
-AllowPrivate = Annotated[
-    bool,
-    typer.Option(
-        "--allow-private",
-        rich_help_panel=_WEB,
-        help="Also fetch from this machine and its own network.",
-    ),
-]
 
 
 def predict(
@@ -121,7 +90,7 @@ def predict(
     every: EveryText = "0.5s",
     video_aggregate: Annotated[
         Aggregate,
-        typer.Option(rich_help_panel=_WEB, help="How the frames make the video's answer."),
+        typer.Option(rich_help_panel=FETCHED, help="How the frames make the video's answer."),
     ] = "mean",
     timeout: Timeout = 30.0,
     max_bytes: MaxBytes = "100MB",
@@ -201,21 +170,6 @@ def predict(
     exit_with(predict_and_print(job))
 
 
-def read_source_options(
-    every: str, timeout: float, max_bytes: str, allow_private: bool, max_pixels: int
-) -> SourceOptions:
-    """Return how pictures are had, from what the options say.
-
-    Raises:
-        typer.BadParameter: One says nothing that can be meant.
-    """
-    from roi_cls.sources import SourceOptions
-    from roi_cls.web_fetch import WebLimits
-
-    web = WebLimits(timeout, parse_bytes(max_bytes), allow_private)
-    return SourceOptions(_parse_every(every), web, max_pixels)
-
-
 def _choose_form(wanted: dict[Form, bool], output: Path | None) -> Form:
     """Return the form that an option names, else that of the output's suffix, else text."""
     from roi_cls.prediction_rows import SUFFIX_FORMS
@@ -227,12 +181,3 @@ def _choose_form(wanted: dict[Form, bool], output: Path | None) -> Form:
         raise typer.BadParameter("--parquet needs a file to write to: give -o FILE")
     by_suffix = SUFFIX_FORMS.get(output.suffix.lower(), "text") if output else "text"
     return named[0] if named else by_suffix
-
-
-def _parse_every(text: str) -> Every:
-    from roi_cls.video import Every
-
-    try:
-        return Every.parse(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"--every: {error}") from error
