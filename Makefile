@@ -68,7 +68,7 @@ types: .venv/.installed links  ## check types
 # Whatever is right stays in place: two processes may do this at once, a third may be reading.
 links:
 	@mkdir -p .links/roi_cls
-	@for file in $(STAGES) roi_cls/*.py roi_cls/report roi_cls/server roi_cls/py.typed; do \
+	@for file in $(STAGES) recipes $(filter-out %/__pycache__,$(wildcard roi_cls/*)); do \
 	  link=".links/roi_cls/$${file##*/}"; \
 	  [ "$$link" -ef "$$file" ] || ln -sfn "../../$$file" "$$link" 2>/dev/null || \
 	  [ "$$link" -ef "$$file" ] || { echo "Cannot make the link $$link" >&2; exit 1; }; \

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _TORCH_TIMM = (
-    "from roi_cls.classifier._torchvision import ensure_torchvision; ensure_torchvision(); "
+    "from roi_cls.base.torchvision import ensure_torchvision; ensure_torchvision(); "
     "import torch, timm"
 )
 """timm imports torchvision, which beside a CPU build of torch needs that help."""

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from roi_cls.cache.pool import WorkerPool
+from roi_cls.base.memory import keep_freed_memory
+from roi_cls.base.pool import WorkerPool
 from roi_cls.classifier.bundle import ModelBundle
 from roi_cls.classifier.bundle_weights import save_bundle
 from roi_cls.classifier.device import choose_backend
@@ -27,7 +28,6 @@ from roi_cls.classifier.prediction import PredictOptions, Source
 from roi_cls.classifier.scorer import BATCH_SIZE, open_scorer
 from roi_cls.classifier.view_cropper import ViewCropper
 from roi_cls.data.labels import LabelSet
-from roi_cls.memory import keep_freed_memory
 from roi_cls.roi import CropParams
 from roi_cls.roi.image import read_image
 from roi_cls.roi.picture import Picture

@@ -27,10 +27,10 @@ import numpy as np
 from machine import describe_machine
 from portraits import write_portraits
 
+from roi_cls.base.memory import keep_freed_memory
+from roi_cls.base.pool import WorkerPool
 from roi_cls.cache.build import build_crops
 from roi_cls.cache.options import BuildOptions
-from roi_cls.cache.pool import WorkerPool
-from roi_cls.memory import keep_freed_memory
 from roi_cls.roi import CropParams
 from roi_cls.roi.models import resolve_models
 from roi_cls.roi.recipe import open_recipe

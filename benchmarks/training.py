@@ -24,11 +24,11 @@ from machine import describe_machine
 from torch.utils.flop_counter import FlopCounterMode
 from training_sides import Side, draw_crops, our_sides, plain_steps, timm_side, write_pictures
 
+from roi_cls.base.memory import keep_all_memory
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.device import FORMATS, Backend, choose_backend
 from roi_cls.classifier.fastest_format import fastest_format
 from roi_cls.classifier.model import create_model
-from roi_cls.memory import keep_all_memory
 
 PEAKS = {
     "B200": 2250e12,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from portraits import draw_portrait
 from torch import Tensor
 
-from roi_cls.classifier._torchvision import ensure_torchvision
+from roi_cls.base.torchvision import ensure_torchvision
 from roi_cls.classifier.batch import in_batches, pick_pixels, shuffled_rows
 from roi_cls.classifier.batch_source import Batch, BatchSource
 from roi_cls.classifier.config import TrainConfig

@@ -7,13 +7,13 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from roi_cls.base.closing import Closing
+from roi_cls.base.errors import ImageReadError, NoFaceError
+from roi_cls.base.location import is_remote
 from roi_cls.cache.record import CropRecord, CropResult, ok_record
 from roi_cls.cache.recut import recut
 from roi_cls.cache.stamp import FileStamp, read_stamp, stamp_of
 from roi_cls.cache.store import CropStore
-from roi_cls.closing import Closing
-from roi_cls.errors import ImageReadError, NoFaceError
-from roi_cls.location import is_remote
 from roi_cls.roi import CropParams, Cut, Detection, plan_crop
 from roi_cls.roi.crop import cut_crops, detect_faces
 from roi_cls.roi.detector import FaceDetector

@@ -9,13 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from roi_cls.base.memory import keep_freed_memory
+from roi_cls.base.pool import Item, Result, WorkerPool
 from roi_cls.cache.builder import CropBuilder, DetectorOpener
 from roi_cls.cache.lease import share
 from roi_cls.cache.options import BuildOptions
-from roi_cls.cache.pool import Item, Result, WorkerPool
 from roi_cls.cache.record import CropRecord, CropResult
 from roi_cls.cache.store import FORMAT, CropStore
-from roi_cls.memory import keep_freed_memory
 from roi_cls.roi import CropParams
 
 Work = AbstractContextManager[Callable[[Path], CropResult]]

@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from roi_cls.atomic import write_atomically
-from roi_cls.errors import CacheError
-from roi_cls.location import reaching
+from roi_cls.base.atomic import write_atomically
+from roi_cls.base.errors import CacheError
+from roi_cls.base.location import reaching
 
 _MARK = b"\nsha256:"
 _TRAILER_LENGTH = len(_MARK) + 64 + 1  # 73: mark, hex digest, newline

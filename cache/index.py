@@ -16,13 +16,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from roi_cls.base.closing import Closing
+from roi_cls.base.errors import CacheError
+from roi_cls.base.location import is_remote, user_cache_dir
 from roi_cls.cache.record import CropRecord, CropResult
 from roi_cls.cache.shard import Shard
 from roi_cls.cache.stamp import FileStamp
 from roi_cls.cache.store import FORMAT
-from roi_cls.closing import Closing
-from roi_cls.errors import CacheError
-from roi_cls.location import is_remote, user_cache_dir
 from roi_cls.roi import CropParams
 
 AT_ONCE = 256

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from roi_cls.base.errors import BundleError, CacheError
+from roi_cls.base.location import is_remote
 from roi_cls.cache.entry import read_entry
 from roi_cls.cache.index import check_index, index_files
 from roi_cls.cache.store import FORMAT, RECIPE_FILE, crops_folder, detections_folder
-from roi_cls.errors import BundleError, CacheError
-from roi_cls.location import is_remote
 from roi_cls.roi import CropParams
 from roi_cls.roi.params import RECIPE_VERSION
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from roi_cls.location import is_remote
+from roi_cls.base.location import is_remote
 
 try:
     import fcntl

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from roi_cls.atomic import open_atomically, telling_storage
+from roi_cls.base.atomic import open_atomically, telling_storage
+from roi_cls.base.errors import CacheError, StorageError
+from roi_cls.base.location import is_remote
+from roi_cls.base.rows import to_json
 from roi_cls.cache.manifest_parquet import open_parquet
 from roi_cls.cache.record import RECORD_FIELDS, CropRecord
-from roi_cls.errors import CacheError, StorageError
-from roi_cls.json_text import to_json
-from roi_cls.location import is_remote
 
 AddRow = Callable[[CropRecord], None]
 

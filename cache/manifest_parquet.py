@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from roi_cls.base.errors import CacheError
+from roi_cls.base.rows import open_table
 from roi_cls.cache.record import RECORD_FIELDS, CropRecord
-from roi_cls.errors import CacheError
-from roi_cls.parquet import open_table
 
 
 @contextmanager

@@ -9,10 +9,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from roi_cls.base.errors import CacheError
 from roi_cls.cache.index import forget_recipe, index_files
 from roi_cls.cache.inventory import Part, find_root, list_parts, removal_error
 from roi_cls.cache.lease import claim
-from roi_cls.errors import CacheError
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,12 +18,12 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from roi_cls.atomic import write_atomically
-from roi_cls.cache.pool import State, WorkerPool
+from roi_cls.base.atomic import write_atomically
+from roi_cls.base.closing import Closing
+from roi_cls.base.errors import RoiClsError
+from roi_cls.base.pool import State, WorkerPool
 from roi_cls.cache.record import CropResult
 from roi_cls.cache.store import FORMAT
-from roi_cls.closing import Closing
-from roi_cls.errors import RoiClsError
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
+from roi_cls.base.errors import CacheError
 from roi_cls.cache.record import CropRecord
-from roi_cls.errors import CacheError
 from roi_cls.roi import CropParams
 from roi_cls.roi.crop import cut_crops
 from roi_cls.roi.image import Image, read_bytes

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from roi_cls.location import is_remote, reaching
+from roi_cls.base.location import is_remote, reaching
 
 SETTLED_NS = 2_000_000_000
 """A file changed less than 2 s ago may change again within the same time stamp: not trusted."""

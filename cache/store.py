@@ -7,11 +7,11 @@ import json
 import os
 from pathlib import Path
 
-from roi_cls.atomic import remove_stale, write_atomically
+from roi_cls.base.atomic import remove_stale, write_atomically
+from roi_cls.base.errors import CacheError, StorageError
+from roi_cls.base.location import is_remote, reaching
 from roi_cls.cache.crop_file import SUFFIX, decode_crops, encode_crops
 from roi_cls.cache.entry import read_entry, write_entry
-from roi_cls.errors import CacheError, StorageError
-from roi_cls.location import is_remote, reaching
 from roi_cls.roi import CropParams, Detection
 from roi_cls.roi.image import Image
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.ablation import Ablation, InputScores, pair_inputs
 from roi_cls.classifier.compare import measure_trials, run_seeds, summarise
 from roi_cls.classifier.comparison import SystemResult
@@ -18,7 +19,6 @@ from roi_cls.classifier.threshold import choose_threshold
 from roi_cls.classifier.train_run import Observers
 from roi_cls.classifier.training_recipe import TrainingRecipe
 from roi_cls.classifier.trial import Bench, Trial, check_same_data
-from roi_cls.errors import TrainingError
 
 InputKind = Literal["roi", "full", "both"]
 _SETTINGS: Mapping[str, dict[str, Any]] = MappingProxyType(

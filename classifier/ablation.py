@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from roi_cls.base.rows import markdown_table
 from roi_cls.classifier.comparison import Comparison
-from roi_cls.classifier.comparison_table import markdown_table, to_markdown
+from roi_cls.classifier.comparison_table import to_markdown
 from roi_cls.classifier.decision import decide
 from roi_cls.classifier.interval import Floats, Labels, format_number
 from roi_cls.classifier.paired import Difference, PairedComparison, compare_scores

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
-from roi_cls.atomic import write_atomically
+from roi_cls.base.atomic import write_atomically
+from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.batch import in_batches, pick_pixels, shuffled_rows
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.device import Backend
@@ -31,7 +32,6 @@ from roi_cls.classifier.score import compute_outputs
 from roi_cls.classifier.train import EpochReport, TrainFiles
 from roi_cls.classifier.training_data import TrainingData
 from roi_cls.classifier.validation import measure_validation
-from roi_cls.errors import TrainingError
 
 SIDE = 128
 """Pixels at most that are reconstructed: what is finer is noise to it."""

@@ -19,10 +19,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from roi_cls.atomic import write_atomically
+from roi_cls.base.atomic import write_atomically
+from roi_cls.base.errors import BundleError
 from roi_cls.classifier.normalisation import Normalisation
 from roi_cls.data.labels import LabelSet
-from roi_cls.errors import BundleError
 from roi_cls.roi import CropParams
 from roi_cls.roi.models import hash_file
 

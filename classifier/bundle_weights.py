@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from roi_cls.base.errors import StorageError
 from roi_cls.classifier.bundle import (
     CONFIG_NAME,
     PLAIN,
@@ -20,7 +21,6 @@ from roi_cls.classifier.bundle import (
 )
 from roi_cls.classifier.checkpoint import save_weights
 from roi_cls.classifier.kinds import NAMELESS, describe, load_kind
-from roi_cls.errors import StorageError
 from roi_cls.roi.models import hash_file
 
 

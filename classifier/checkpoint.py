@@ -14,8 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
-from roi_cls.atomic import write_atomically
-from roi_cls.errors import TrainingError
+from roi_cls.base.atomic import write_atomically
+from roi_cls.base.errors import TrainingError
 
 Tensors = dict[str, torch.Tensor]
 

@@ -15,11 +15,11 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from roi_cls.classifier._torchvision import ensure_torchvision
+from roi_cls.base.errors import ModelNameError, TrainingError, WeightsError
+from roi_cls.base.torchvision import ensure_torchvision
 from roi_cls.classifier.backbone import CLIP_PREFIX
 from roi_cls.classifier.hub import hub_error, hub_failure, is_cached
 from roi_cls.classifier.weights_file import UNREADABLE, find_weights
-from roi_cls.errors import ModelNameError, TrainingError, WeightsError
 
 _NO_TEXT = {"context_length": 1, "vocab_size": 1, "width": 8, "heads": 1, "layers": 1}
 """The smallest text tower: a bundle holds the image tower alone."""

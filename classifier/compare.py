@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Literal
 
+from roi_cls.base.errors import RoiClsError, StorageError, TrainingError, WeightsError
 from roi_cls.classifier.budget import Budget
 from roi_cls.classifier.comparison import Comparison, SystemResult
 from roi_cls.classifier.fusion import class_indices
@@ -17,7 +18,6 @@ from roi_cls.classifier.train_run import Observers
 from roi_cls.classifier.training_recipe import TrainingRecipe
 from roi_cls.classifier.trial import Bench, Trial, check_same_data, run_trial
 from roi_cls.data.table import read_split
-from roi_cls.errors import RoiClsError, StorageError, TrainingError, WeightsError
 
 MissingWeights = Literal["skip", "random"]
 

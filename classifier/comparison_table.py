@@ -10,6 +10,7 @@ import io
 import math
 from collections.abc import Sequence
 
+from roi_cls.base.rows import markdown_table
 from roi_cls.classifier.comparison import Comparison, SystemResult
 from roi_cls.classifier.interval import CONFIDENCE, format_number
 from roi_cls.classifier.seed_mean import COMPARED, SystemMetrics
@@ -69,22 +70,6 @@ def to_csv(comparison: Comparison) -> str:
         row = [result.name, *shown[: len(plain)], *_numbers(result.metrics), *shown[len(plain) :]]
         writer.writerow(row)
     return stream.getvalue()
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Return a padded Markdown table; the first ``left`` columns are flush left."""
-    cells = [[cell.replace("|", "\\|") for cell in row] for row in (header, *rows)]
-    widths = [max(3, *(len(row[i]) for row in cells)) for i in range(len(header))]
-
-    def line(row: Sequence[str]) -> str:
-        padded = [
-            cell.ljust(width) if i < left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        return f"| {' | '.join(padded)} |"
-
-    rule = ["-" * width if i < left else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
-    return "\n".join([line(cells[0]), line(rule), *map(line, cells[1:])])
 
 
 def metric_title(name: str) -> str:

@@ -10,12 +10,12 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 
+from roi_cls.base.background import take_ahead
+from roi_cls.base.pool import WorkerPool
 from roi_cls.cache.engine import in_worker, tell_death
 from roi_cls.cache.options import WORTH_WORKERS, available_cores
-from roi_cls.cache.pool import WorkerPool
 from roi_cls.classifier.prediction import Source
 from roi_cls.classifier.source_cropper import Cropped, CropSettings, open_cropping
-from roi_cls.classifier.take_ahead import take_ahead
 
 Crop = Callable[[Source], Cropped]
 Pool = WorkerPool[Source, Cropped]

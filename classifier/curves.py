@@ -9,15 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from roi_cls.classifier.figure import (
-    FIRST,
-    MARK,
-    QUIET,
-    SECOND,
-    finish_panel,
-    new_figure,
-    save_figure,
-)
+from roi_cls.base.figure import FIRST, MARK, QUIET, SECOND, finish_panel, new_figure, save_figure
 
 PANELS = (
     (

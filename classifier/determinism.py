@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import torch
 
-from roi_cls.errors import TrainingError
+from roi_cls.base.errors import TrainingError
 
 _WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
+from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.config import Device, Precision
-from roi_cls.errors import TrainingError
 
 FORMATS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 """Number formats by the words of ``Precision``."""

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from roi_cls.atomic import telling_storage
+from roi_cls.base.atomic import telling_storage
+from roi_cls.base.errors import BundleError
 from roi_cls.classifier.bundle import (
     CONFIG_NAME,
     ENSEMBLE,
@@ -20,7 +21,6 @@ from roi_cls.classifier.bundle import (
     to_facts,
     write_config,
 )
-from roi_cls.errors import BundleError
 
 _DETECTOR = "detector"
 

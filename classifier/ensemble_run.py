@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.device import Backend, choose_backend
 from roi_cls.classifier.distributed import join_processes
 from roi_cls.classifier.ensemble import join_members, save_ensemble
@@ -50,7 +51,6 @@ from roi_cls.classifier.train_run import (
 from roi_cls.classifier.training_data import TrainingData
 from roi_cls.classifier.training_recipe import Combine
 from roi_cls.data.folds import make_folds
-from roi_cls.errors import TrainingError
 from roi_cls.roi.recipe import Recipe
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from roi_cls.atomic import write_atomically
+from roi_cls.base.atomic import write_atomically
+from roi_cls.base.errors import DataError
 from roi_cls.cache import CropRecord, CropResult
 from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.bundle import ModelBundle, package_versions
@@ -36,7 +37,6 @@ from roi_cls.data.crops import crop_views, load_pixels, load_views
 from roi_cls.data.labels import check_same_labels
 from roi_cls.data.sample import Sample
 from roi_cls.data.table import first_five, read_split
-from roi_cls.errors import DataError
 from roi_cls.roi.models import hash_file
 from roi_cls.roi.recipe import Recipe, open_recipe
 

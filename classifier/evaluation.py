@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from roi_cls.base.errors import BundleError, DataError
 from roi_cls.classifier.decision import is_unsure
 from roi_cls.classifier.interval import CONFIDENCE, Estimate, Floats, Labels, wilson
 from roi_cls.classifier.measure import measure_scores
@@ -24,7 +25,6 @@ from roi_cls.classifier.verdict import (
     judge_accuracy,
     judge_ranking,
 )
-from roi_cls.errors import BundleError, DataError
 
 EVALUATION_VERSION = 3
 """Raised when the written form changes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from roi_cls.base.figure import new_figure, save_figure
 from roi_cls.classifier.bands import ranking_bands
 from roi_cls.classifier.evaluation_panels import (
     plot_recall,
@@ -12,7 +13,6 @@ from roi_cls.classifier.evaluation_panels import (
     plot_roc,
     plot_scores,
 )
-from roi_cls.classifier.figure import new_figure, save_figure
 from roi_cls.classifier.scored_pictures import ScoredPictures
 
 

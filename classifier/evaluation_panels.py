@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from roi_cls.base.figure import FIRST, MARK, QUIET, SECOND, finish_panel
 from roi_cls.classifier.bands import GRID, RankingBands
 from roi_cls.classifier.calibration import calibration_curve
 from roi_cls.classifier.evaluation import Evaluation
-from roi_cls.classifier.figure import FIRST, MARK, QUIET, SECOND, finish_panel
 from roi_cls.classifier.scored_pictures import ScoredPictures
 from roi_cls.classifier.selective import RiskCoverage, risk_coverage
 

@@ -13,10 +13,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.backbone import build_backbone, rebuild_backbone
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.headed import HeadedNetwork
-from roi_cls.errors import TrainingError
 
 PLACES = 4
 """The strongest places whose mean is the picture's score: one alone is noise."""

@@ -14,12 +14,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from roi_cls.base.errors import DataError
 from roi_cls.classifier.heat import Effect, Heat, make_heat
 from roi_cls.classifier.occlusion import occlude
 from roi_cls.classifier.predict import Predictor
 from roi_cls.classifier.prediction import Looked, Prediction, Source
 from roi_cls.classifier.scorer import Scorer
-from roi_cls.errors import DataError
 from roi_cls.roi.crop import Crops
 
 ExplainMethod = Literal["grad-cam", "occlusion"]

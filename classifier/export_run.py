@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from roi_cls.atomic import write_atomically
+from roi_cls.base.atomic import write_atomically
 from roi_cls.classifier.device import choose_backend
 from roi_cls.classifier.export_onnx import OPSET, check_exportable, make_graph, write_bytes
 from roi_cls.classifier.loaded import load_any

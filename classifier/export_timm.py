@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from roi_cls.atomic import write_atomically
+from roi_cls.base.atomic import write_atomically
+from roi_cls.base.errors import ExportError
 from roi_cls.classifier.bundle import (
     CONFIG_NAME,
     PLAIN,
@@ -16,7 +17,6 @@ from roi_cls.classifier.bundle import (
 )
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.classifier.shareable import shareable_facts
-from roi_cls.errors import ExportError
 
 CARD_NAME = "README.md"
 

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from roi_cls.base.errors import TrainingError
+from roi_cls.base.memory import keep_all_memory
 from roi_cls.classifier.config import Method, TrainConfig
 from roi_cls.classifier.device import Backend
 from roi_cls.classifier.model import check_model_name
 from roi_cls.classifier.normalisation import Normalisation
 from roi_cls.classifier.train import EpochReport, Observer, TrainFiles
 from roi_cls.classifier.training_data import TrainingData
-from roi_cls.errors import TrainingError
-from roi_cls.memory import keep_all_memory
 
 
 @dataclass(slots=True)

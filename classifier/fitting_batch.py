@@ -12,10 +12,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from roi_cls.base.errors import TrainingError
+from roi_cls.base.memory import available_bytes
 from roi_cls.classifier.batch_source import BatchSource
 from roi_cls.classifier.device import Backend
-from roi_cls.errors import TrainingError
-from roi_cls.memory import available_bytes
 
 _LARGEST = {"cpu": 64}
 """Larger batches make no CPU faster, and learn worse in few steps."""

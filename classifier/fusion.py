@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from roi_cls.base.errors import BundleError
 from roi_cls.classifier.bundle import ModelBundle
 from roi_cls.classifier.operating_point import choose_operating_point
 from roi_cls.classifier.probability import join_scores
@@ -19,7 +20,6 @@ from roi_cls.classifier.scores import ScoreTable
 from roi_cls.classifier.selection import select_greedily
 from roi_cls.classifier.training_recipe import Combine
 from roi_cls.data.labels import LabelSet
-from roi_cls.errors import BundleError
 
 
 @dataclass(frozen=True, slots=True, eq=False)

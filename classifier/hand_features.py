@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from roi_cls.errors import TrainingError
+from roi_cls.base.errors import TrainingError
 
 SIDE = 128
 """Pixels to which each crop is brought: descriptors of equal length, whatever the crop's size."""

@@ -8,7 +8,7 @@ import threading
 import urllib.error
 import urllib.request
 
-from roi_cls.errors import WeightsError
+from roi_cls.base.errors import WeightsError
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 REMEDIES = (

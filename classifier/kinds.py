@@ -10,8 +10,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from roi_cls.base.errors import BundleError, WeightsError
 from roi_cls.classifier.bundle import PLAIN
-from roi_cls.errors import BundleError, WeightsError
 
 NAMELESS = ("autoencoder", "svm")
 """Kinds that are built without a named architecture: they go by the kind's own name."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from roi_cls.base.errors import DataError
 from roi_cls.classifier.bundle import load_bundle
 from roi_cls.classifier.fusion import class_indices
 from roi_cls.classifier.label_errors import find_label_errors
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.classifier.scores import read_scores
-from roi_cls.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from roi_cls.classifier._torchvision import ensure_torchvision
+from roi_cls.base.torchvision import ensure_torchvision
 from roi_cls.classifier.batch import in_batches
 from roi_cls.classifier.batch_source import Batch, BatchSource
 from roi_cls.classifier.checkpoint import (

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.training_recipe import TrainingRecipe, load_recipe
-from roi_cls.errors import TrainingError
 from roi_cls.roi import CropParams
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from roi_cls.atomic import write_atomically
+from roi_cls.base.atomic import write_atomically
 from roi_cls.classifier.decision import decide, is_unsure, measure_margin
 from roi_cls.classifier.evaluation import Evaluation
 from roi_cls.classifier.scores import ScoreTable

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from roi_cls.classifier._torchvision import ensure_torchvision
+from roi_cls.base.torchvision import ensure_torchvision
 
 ensure_torchvision()
 from torchvision.transforms import v2  # noqa: E402  (declares its operators first)

@@ -10,10 +10,10 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from roi_cls.classifier._torchvision import ensure_torchvision
+from roi_cls.base.errors import ModelNameError, TrainingError, WeightsError
+from roi_cls.base.torchvision import ensure_torchvision
 from roi_cls.classifier.hub import hub_error, hub_failure, is_cached
 from roi_cls.classifier.weights_file import find_weights, read_state
-from roi_cls.errors import ModelNameError, TrainingError, WeightsError
 
 ensure_torchvision()
 import timm  # noqa: E402  (timm imports torchvision)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from roi_cls.atomic import telling_storage
+from roi_cls.base.atomic import telling_storage
+from roi_cls.base.errors import BundleError, TrainingError
 from roi_cls.cache.options import available_cores
 from roi_cls.classifier.bundle import FORMAT, ModelBundle, bundle_from_facts
 from roi_cls.classifier.config import Device
@@ -27,7 +28,6 @@ from roi_cls.classifier.onnx_file import (
 )
 from roi_cls.classifier.onnx_packages import import_onnx_package
 from roi_cls.classifier.scorer import BATCH_SIZE
-from roi_cls.errors import BundleError, TrainingError
 from roi_cls.roi import CropParams
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from roi_cls.atomic import write_atomically
-from roi_cls.errors import BundleError
+from roi_cls.base.atomic import write_atomically
+from roi_cls.base.errors import BundleError
 
 
 @dataclass(frozen=True, slots=True)

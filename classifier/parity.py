@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
+from roi_cls.base.errors import ExportError, ImageReadError, NoFaceError
 from roi_cls.classifier.decision import decide
 from roi_cls.classifier.loaded import LoadedModel
 from roi_cls.classifier.run_folder import RunFolder
@@ -19,7 +20,6 @@ from roi_cls.classifier.scores import data_root, read_scores
 from roi_cls.classifier.view_cropper import ViewCropper
 from roi_cls.data.collect import collect_samples
 from roi_cls.data.sample import Sample
-from roi_cls.errors import ExportError, ImageReadError, NoFaceError
 from roi_cls.roi.image import read_bytes
 from roi_cls.roi.params import MAX_PIXELS
 from roi_cls.roi.picture import Picture

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from roi_cls.base.closing import Closing
+from roi_cls.base.errors import BundleError
 from roi_cls.classifier.bundle import ModelBundle
 from roi_cls.classifier.config import Device
 from roi_cls.classifier.crop_ahead import crop_ahead
@@ -19,8 +21,6 @@ from roi_cls.classifier.decision import decide, is_unsure
 from roi_cls.classifier.prediction import Looked, Prediction, PredictOptions, Source
 from roi_cls.classifier.scorer import OpenedModel, open_scorer
 from roi_cls.classifier.source_cropper import Cropped, CropSettings, SourceCropper
-from roi_cls.closing import Closing
-from roi_cls.errors import BundleError
 from roi_cls.roi import CropParams
 from roi_cls.roi.crop import Crops
 from roi_cls.roi.params import FaceChoice

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from roi_cls.classifier.quiet import quiet
+from roi_cls.base.quiet import quiet
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto

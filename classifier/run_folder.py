@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from roi_cls.base.errors import BundleError
 from roi_cls.classifier.bundle import CONFIG_NAME
-from roi_cls.errors import BundleError
 
 
 @dataclass(frozen=True, slots=True)

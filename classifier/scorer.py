@@ -14,9 +14,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from roi_cls.base.errors import BundleError
 from roi_cls.classifier.bundle import ModelBundle
 from roi_cls.classifier.config import Device
-from roi_cls.errors import BundleError
 from roi_cls.roi import CropParams
 
 BATCH_SIZE = 32

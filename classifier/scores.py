@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from roi_cls.atomic import write_atomically
+from roi_cls.base.atomic import write_atomically
+from roi_cls.base.errors import BundleError
 from roi_cls.data.crops import CropArray
 from roi_cls.data.labels import LabelSet
-from roi_cls.errors import BundleError
 
 _FIXED = ("path", "sha256", "label", "source")
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from roi_cls.base.closing import Closing
+from roi_cls.base.errors import ImageReadError, NoFaceError
+from roi_cls.base.location import LocationError, as_path
 from roi_cls.classifier.prediction import Source
 from roi_cls.classifier.view_cropper import ViewCropper
-from roi_cls.closing import Closing
-from roi_cls.errors import ImageReadError, NoFaceError
-from roi_cls.location import LocationError, as_path
 from roi_cls.roi import CropParams
 from roi_cls.roi.crop import Crops
 from roi_cls.roi.image import read_bytes

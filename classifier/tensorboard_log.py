@@ -7,9 +7,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from roi_cls.base.closing import Closing
+from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.train import EpochReport
-from roi_cls.closing import Closing
-from roi_cls.errors import TrainingError
 
 _SCALARS = {
     "train_loss": "loss/train",

@@ -17,7 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from roi_cls.atomic import write_atomically
+from roi_cls.base.atomic import write_atomically
+from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.batch import balanced_rows, in_batches, shuffled_rows
 from roi_cls.classifier.batch_source import BatchSource
 from roi_cls.classifier.checkpoint import (
@@ -36,7 +37,6 @@ from roi_cls.classifier.loss import Loss, class_frequencies
 from roi_cls.classifier.optimiser import phase_of
 from roi_cls.classifier.schedule import is_plateau, rate_share
 from roi_cls.classifier.validation import measure_validation, score_source
-from roi_cls.errors import TrainingError
 
 _CHECK_STEPS = 50
 """Between two looks at the loss within an epoch: each makes a GPU wait."""

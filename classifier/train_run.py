@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from roi_cls.atomic import write_atomically
+from roi_cls.base.atomic import write_atomically
+from roi_cls.base.errors import DataError, TrainingError
 from roi_cls.cache import CropResult
 from roi_cls.cache.manifest import open_manifest
 from roi_cls.cache.options import BuildOptions
@@ -25,7 +26,6 @@ from roi_cls.data.collect import collect_samples
 from roi_cls.data.sample import Sample
 from roi_cls.data.split import SplitParams
 from roi_cls.data.table import write_split
-from roi_cls.errors import DataError, TrainingError
 from roi_cls.roi import CropParams
 from roi_cls.roi.recipe import Recipe, open_recipe
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from roi_cls.base.errors import DataError
 from roi_cls.cache import CropRecord, CropResult
 from roi_cls.cache.options import BuildOptions
 from roi_cls.data.crops import CropArray, check_cropped, crop_views, load_views
@@ -20,7 +21,6 @@ from roi_cls.data.near import find_near_duplicates
 from roi_cls.data.sample import Sample
 from roi_cls.data.split import Split, SplitParams, split_samples
 from roi_cls.data.table import split_digest
-from roi_cls.errors import DataError
 from roi_cls.roi import CropParams
 from roi_cls.roi.recipe import Recipe
 

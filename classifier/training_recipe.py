@@ -15,8 +15,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.config import TrainConfig
-from roi_cls.errors import TrainingError
 from roi_cls.roi import CropParams
 
 Combine = Literal["mean", "greedy"]

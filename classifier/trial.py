@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from roi_cls.base.errors import TrainingError
 from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.budget import Budget
 from roi_cls.classifier.config import Device
@@ -24,7 +25,6 @@ from roi_cls.classifier.train_run import Observers, TrainJob, train_run
 from roi_cls.classifier.training_recipe import TrainingRecipe
 from roi_cls.data.labels import LabelSet
 from roi_cls.data.split import SplitParams
-from roi_cls.errors import TrainingError
 
 
 @dataclass(frozen=True, slots=True)

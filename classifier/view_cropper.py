@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from roi_cls.closing import Closing
+from roi_cls.base.closing import Closing
 from roi_cls.roi import CropParams, Detection, plan_crop
 from roi_cls.roi.crop import Crops, cut_crops, detect_faces
 from roi_cls.roi.detector import FaceDetector

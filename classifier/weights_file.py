@@ -10,8 +10,8 @@ from typing import cast
 import torch
 from safetensors import SafetensorError
 
-from roi_cls.classifier._torchvision import ensure_torchvision
-from roi_cls.errors import WeightsError
+from roi_cls.base.errors import WeightsError
+from roi_cls.base.torchvision import ensure_torchvision
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 UNREADABLE = (

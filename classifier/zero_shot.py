@@ -9,6 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.backbone import CLIP_PREFIX, Backbone
 from roi_cls.classifier.clip import import_open_clip, load_clip, tower_of
 from roi_cls.classifier.config import TrainConfig
@@ -20,7 +21,6 @@ from roi_cls.classifier.network import CosineHead, FeatureNetwork
 from roi_cls.classifier.normalisation import Normalisation
 from roi_cls.classifier.train import TrainFiles
 from roi_cls.classifier.training_data import TrainingData
-from roi_cls.errors import TrainingError
 
 
 def fit_zero_shot(

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from roi_cls.base.errors import DataError
+from roi_cls.base.location import reaching
 from roi_cls.data.find import PICTURE_SUFFIXES, find_pictures, telling_unlisted
 from roi_cls.data.labels import DEFAULT_LABEL_NAMES
 from roi_cls.data.sample import Sample, SplitName
 from roi_cls.data.table import SPLIT_NAMES, first_five, read_samples
-from roi_cls.errors import DataError
-from roi_cls.location import reaching
 
 _ORIGIN_NAME = re.compile(r"image_[0-9]+_([^_]+)")  # the name without its suffix
 _LAYOUTS = (

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from roi_cls.base.errors import DataError
 from roi_cls.cache import CropRecord, CropResult
 from roi_cls.cache.build import build_crops
 from roi_cls.cache.builder import DetectorOpener
@@ -15,7 +16,6 @@ from roi_cls.cache.engine import open_builder
 from roi_cls.cache.options import BuildOptions
 from roi_cls.data.labels import LabelSet
 from roi_cls.data.sample import Sample
-from roi_cls.errors import DataError
 from roi_cls.roi import CropParams
 from roi_cls.roi.recipe import Recipe
 

@@ -14,11 +14,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from roi_cls.base.errors import DataError
 from roi_cls.data.defect import DEFECT_KINDS, DefectKind
 from roi_cls.data.demo_picture import count_faces, draw_picture
 from roi_cls.data.find import PICTURE_SUFFIXES
 from roi_cls.data.sample import SplitName
-from roi_cls.errors import DataError
 
 __all__ = ["DemoParams", "DemoPicture", "DemoSummary", "draw_demo", "draw_picture", "plan_demo"]
 

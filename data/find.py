@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 
-from roi_cls.errors import DataError
-from roi_cls.location import is_remote, list_files
+from roi_cls.base.errors import DataError
+from roi_cls.base.location import is_remote, list_files
 
 _READ_SUFFIXES = (
     ".png",

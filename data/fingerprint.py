@@ -13,7 +13,7 @@ import numpy as np
 from cv2.typing import MatLike
 from numpy.typing import NDArray
 
-from roi_cls.errors import ImageReadError
+from roi_cls.base.errors import ImageReadError
 from roi_cls.roi.image import read_bytes
 from roi_cls.roi.params import MAX_PIXELS
 from roi_cls.roi.picture import FACTORS, Picture

@@ -6,9 +6,9 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 
+from roi_cls.base.errors import DataError
 from roi_cls.data.sample import Sample
 from roi_cls.data.units import Unit, join_units
-from roi_cls.errors import DataError
 
 _DRAWS = 50  # one is enough unless units mix classes
 

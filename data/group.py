@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from roi_cls.base.errors import DataError
 from roi_cls.data.sample import Sample
-from roi_cls.errors import DataError
 
 
 def compile_group_regex(text: str) -> re.Pattern[str]:

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from roi_cls.base.errors import DataError
 from roi_cls.data.sample import Sample
-from roi_cls.errors import DataError
 
 DEFAULT_LABEL_NAMES: Mapping[str, str] = MappingProxyType({"0": "artefact", "1": "artefactless"})
 """Label token of ``image_<index>_<label>.png`` to class name, where nothing else names them."""

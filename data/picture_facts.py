@@ -16,11 +16,11 @@ import numpy as np
 from PIL import Image as PillowImage
 from PIL.JpegImagePlugin import JpegImageFile
 
+from roi_cls.base.errors import ImageReadError
+from roi_cls.base.memory import keep_freed_memory
+from roi_cls.base.pool import WorkerPool
 from roi_cls.cache.options import BuildOptions
-from roi_cls.cache.pool import WorkerPool
 from roi_cls.data.fingerprint import Fingerprint, take_fingerprint
-from roi_cls.errors import ImageReadError
-from roi_cls.memory import keep_freed_memory
 from roi_cls.roi.image import read_bytes
 from roi_cls.roi.picture import FACTORS, Picture
 

@@ -16,8 +16,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from roi_cls.atomic import telling_storage
-from roi_cls.errors import DataError
+from roi_cls.base.atomic import telling_storage
+from roi_cls.base.errors import DataError
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 _FORMULA = ("=", "+", "-", "@")

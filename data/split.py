@@ -11,12 +11,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from roi_cls.base.errors import DataError
 from roi_cls.data.draw import draw_units
 from roi_cls.data.faults import equal_bytes, find_conflicts, find_leaks, find_shared_groups
 from roi_cls.data.group import compile_group_regex
 from roi_cls.data.sample import Sample, SplitName
 from roi_cls.data.units import Unit, join_units, path_order
-from roi_cls.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from roi_cls.base.errors import DataError
+from roi_cls.base.location import as_path, is_remote, reaching
 from roi_cls.data.sample import Sample, SplitName
-from roi_cls.errors import DataError
-from roi_cls.location import as_path, is_remote, reaching
 
 SPLIT_NAMES: Mapping[str, SplitName] = {
     "train": "train",

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from roi_cls.atomic import write_atomically
-from roi_cls.errors import DetectorModelError, StorageError
+from roi_cls.base.atomic import write_atomically
+from roi_cls.base.errors import DetectorModelError, StorageError
 
 _logger = logging.getLogger(__name__)
 

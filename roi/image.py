@@ -19,8 +19,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from roi_cls.errors import ImageReadError
-from roi_cls.location import is_remote, reaching
+from roi_cls.base.errors import ImageReadError
+from roi_cls.base.location import is_remote, reaching
 from roi_cls.roi.decoders import Samples, decode_by_opencv, decode_by_pillow
 from roi_cls.roi.image_header import (
     EXPORT_AGAIN,

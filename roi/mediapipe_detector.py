@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from roi_cls.closing import Closing
-from roi_cls.errors import DetectorModelError
+from roi_cls.base.closing import Closing
+from roi_cls.base.errors import DetectorModelError
+from roi_cls.base.quiet import stand_ins
 from roi_cls.roi.box import Box
 from roi_cls.roi.cascade import RANGES, SCORE_FLOOR, best_first, find_faces, look_whole
 from roi_cls.roi.face import Detection, Face
@@ -23,7 +24,6 @@ from roi_cls.roi.image import Image
 from roi_cls.roi.models import DetectorModel, ModelName
 from roi_cls.roi.params import CropParams
 from roi_cls.roi.picture import Picture
-from roi_cls.roi.stand_in import stand_ins
 
 if TYPE_CHECKING:
     from mediapipe.tasks.python import vision

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from roi_cls.atomic import write_atomically
-from roi_cls.errors import DetectorModelError, StorageError
-from roi_cls.location import user_cache_dir
+from roi_cls.base.atomic import write_atomically
+from roi_cls.base.errors import DetectorModelError, StorageError
+from roi_cls.base.location import user_cache_dir
 from roi_cls.roi.fetch import KNOWN_MODELS, fetch_models
 from roi_cls.roi.params import DetectorKind
 

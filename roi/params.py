@@ -8,7 +8,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
-from roi_cls.errors import BundleError
+from roi_cls.base.errors import BundleError
 
 RECIPE_VERSION = 2
 """Raised whenever the code derives other pixels from the same parameters."""

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from roi_cls.errors import NoFaceError
+from roi_cls.base.errors import NoFaceError
 from roi_cls.roi.box import Box
 from roi_cls.roi.face import Detection, Face
 from roi_cls.roi.params import CropParams

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import accuracy_score
 from sklearn.utils import check_consistent_length
 
+from roi_cls.base.errors import DataError
 from roi_cls.classifier.prediction import Prediction
-from roi_cls.errors import DataError
 
 Errors = Literal["raise", "nan"]
 

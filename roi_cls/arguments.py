@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from roi_cls.base.location import as_path
 from roi_cls.cache.options import EngineName
 from roi_cls.classifier.config import Device
-from roi_cls.location import as_path
 
 CACHE = Path("artifacts/crops")
 """Where crops are kept unless told otherwise."""

@@ -11,6 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from roi_cls.base.rows import to_json
 from roi_cls.cache.options import BuildOptions
 from roi_cls.console import progress, show
 from roi_cls.data.audit import Audit, audit_samples
@@ -18,7 +19,6 @@ from roi_cls.data.collect import collect_samples
 from roi_cls.data.group import group_samples
 from roi_cls.data.labels import choose_labels
 from roi_cls.data.picture_facts import read_all_facts
-from roi_cls.json_text import to_json
 
 WIDTH = 100
 SHOWN = 5

@@ -29,9 +29,9 @@ from roi_cls.arguments import (
     Json,
     Runs,
 )
+from roi_cls.base.errors import RoiClsError
+from roi_cls.base.memory import look_for_less_garbage
 from roi_cls.console import note, show
-from roi_cls.errors import RoiClsError
-from roi_cls.memory import look_for_less_garbage
 from roi_cls.run_choice import choose_run
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from roi_cls.errors import StorageError
+from roi_cls.base.errors import StorageError
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -13,9 +13,9 @@ from pathlib import Path
 from PIL import Image as PillowImage
 from PIL import ImageDraw
 
+from roi_cls.base.errors import CacheError, ImageReadError
 from roi_cls.cache import CropRecord
 from roi_cls.drawn_file import check_drawing_path, write_drawing
-from roi_cls.errors import CacheError, ImageReadError
 from roi_cls.ink import INK, MUTED, PAPER, RED, shorten
 from roi_cls.roi.image import Image
 from roi_cls.sheet_cell import Cell, draw_legend, entry_cell, legend_height

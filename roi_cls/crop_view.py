@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from roi_cls.base.errors import NoFaceError
+from roi_cls.base.location import as_path
 from roi_cls.cache.record import ok_record
 from roi_cls.drawn_file import check_drawing_path, write_drawing
-from roi_cls.errors import NoFaceError
 from roi_cls.inputs import check_not_input
-from roi_cls.location import as_path
 from roi_cls.roi import CropParams
 from roi_cls.roi.crop import make_crops
 from roi_cls.roi.image import read_bytes

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from roi_cls.base.location import as_path
 from roi_cls.cache import CropRecord
 from roi_cls.cache.build import build_crops
 from roi_cls.cache.engine import open_builder
@@ -16,7 +17,6 @@ from roi_cls.cache.options import BuildOptions
 from roi_cls.cache.summary import CropSummary
 from roi_cls.console import note, progress, rate_text
 from roi_cls.inputs import check_not_input, expand_paths
-from roi_cls.location import as_path
 from roi_cls.recipe_text import count_text, describe_recipe
 from roi_cls.roi import REASON_TEXT, CropParams
 from roi_cls.roi.recipe import Recipe, open_recipe

@@ -20,9 +20,9 @@ from roi_cls.arguments import (
     Target,
     Workers,
 )
+from roi_cls.base.rows import to_json
 from roi_cls.console import exit_with, show
 from roi_cls.data.group import compile_group_regex
-from roi_cls.json_text import to_json
 from roi_cls.roi.params import MAX_PIXELS
 from roi_cls.run_choice import choose_run
 

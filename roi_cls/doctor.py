@@ -20,8 +20,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+from roi_cls.base.errors import DetectorModelError, RoiClsError
 from roi_cls.classifier.hub import hub_endpoint, hub_failure
-from roi_cls.errors import DetectorModelError, RoiClsError
 from roi_cls.roi.fetch import KNOWN_MODELS
 from roi_cls.roi.models import resolve_models, user_model_dir
 
@@ -245,7 +245,7 @@ def _check_detector() -> Check:
     facts = _probe(_DETECTOR_PROBE, json.dumps([(m.name, str(m.path)) for m in models]))
     if not isinstance(facts, str):
         return Check("detector", "ok", "MediaPipe loads, and looked at a picture with both models")
-    detail = facts.removeprefix("roi_cls.errors.DetectorModelError: ")
+    detail = facts.removeprefix("roi_cls.base.errors.DetectorModelError: ")
     return Check("detector", "fault", detail, _APT_REMEDY if ".so" in detail else None)
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from PIL.Image import Image
 
-from roi_cls.atomic import write_atomically
-from roi_cls.errors import CacheError, StorageError
+from roi_cls.base.atomic import write_atomically
+from roi_cls.base.errors import CacheError, StorageError
 
 _FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
 

@@ -21,18 +21,18 @@ from roi_cls.answers import (
     probability_columns,
 )
 from roi_cls.arguments import RUNS
+from roi_cls.base.closing import Closing
+from roi_cls.base.location import as_path
 from roi_cls.classifier.bundle import ModelBundle
 from roi_cls.classifier.config import Augmentation, Device, Imbalance
 from roi_cls.classifier.predict import Predictor
 from roi_cls.classifier.prediction import Prediction, PredictOptions
 from roi_cls.classifier.run_folder import RunFolder, find_run
 from roi_cls.classifier.scorer import EXPORTED
-from roi_cls.closing import Closing
 from roi_cls.estimator_settings import read_settings, settings_of
 from roi_cls.fitted_run import FittedRun
 from roi_cls.given_pictures import PictureLike, as_source, as_sources, list_pictures, store_pictures
 from roi_cls.label_values import class_values, read_labels, value_of
-from roi_cls.location import as_path
 from roi_cls.roi.params import MAX_PIXELS, CropKind
 from roi_cls.run_home import PICTURES, KeptRun, TemporaryRun, check_place, copy_run
 

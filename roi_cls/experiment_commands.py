@@ -21,6 +21,7 @@ from roi_cls.arguments import (
     Target,
     Workers,
 )
+from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.training_recipe import (
     Combine,
@@ -31,7 +32,6 @@ from roi_cls.classifier.training_recipe import (
 )
 from roi_cls.console import exit_with, note_next, show
 from roi_cls.data.split import SplitParams
-from roi_cls.errors import TrainingError
 from roi_cls.options import settings_options
 from roi_cls.recipe_option import Folds, Recipe, check_folds
 from roi_cls.roi import CropParams

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roi_cls.atomic import write_atomically
+from roi_cls.base.atomic import write_atomically
+from roi_cls.base.rows import to_json
 from roi_cls.classifier.ablate import InputKind, ablate
 from roi_cls.classifier.ablation import Ablation, ablation_page
 from roi_cls.classifier.compare import MissingWeights, compare
@@ -24,7 +25,6 @@ from roi_cls.classifier.training_data import TrainingData
 from roi_cls.classifier.training_recipe import Combine, TrainingRecipe, load_recipe, recipe_names
 from roi_cls.classifier.trial import Bench
 from roi_cls.console import Advance, note, progress, show
-from roi_cls.json_text import to_json
 from roi_cls.training import (
     cropping_progress,
     epoch_line,

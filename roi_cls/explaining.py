@@ -8,18 +8,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from roi_cls.atomic import write_atomically
+from roi_cls.base.atomic import write_atomically
+from roi_cls.base.errors import ImageReadError
+from roi_cls.base.location import as_path
+from roi_cls.base.rows import to_json
 from roi_cls.classifier.config import Device
 from roi_cls.classifier.explain import Explainer, ExplainMethod, Explanation
 from roi_cls.classifier.heat import rank_correlation
 from roi_cls.classifier.predict import Predictor, open_predictor
 from roi_cls.classifier.prediction import PredictOptions, Source
 from roi_cls.console import note, progress, show
-from roi_cls.errors import ImageReadError
 from roi_cls.explain_view import draw_explanation
 from roi_cls.heat_words import explanation_line, explanation_row
-from roi_cls.json_text import to_json
-from roi_cls.location import as_path
 from roi_cls.roi.image import Image, decode_image, read_bytes
 from roi_cls.row_pictures import check_folder, row_name
 from roi_cls.sources import SourceOptions, name_inputs, open_sources

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from roi_cls.base.location import as_path
 from roi_cls.cache import CropRecord
 from roi_cls.cache.build import build_crops
 from roi_cls.cache.engine import open_builder
@@ -15,7 +16,6 @@ from roi_cls.cache.record import Status
 from roi_cls.classifier.crop_ahead import crop_ahead
 from roi_cls.classifier.source_cropper import CropSettings, SourceCropper
 from roi_cls.given_pictures import PictureLike, as_sources
-from roi_cls.location import as_path
 from roi_cls.roi import CropParams
 from roi_cls.roi.crop import Crops
 from roi_cls.roi.image import Image

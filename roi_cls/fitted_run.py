@@ -6,10 +6,10 @@ import weakref
 from pathlib import Path
 from typing import Any
 
+from roi_cls.base.closing import Closing
 from roi_cls.classifier.config import Device
 from roi_cls.classifier.predict import Predictor, open_predictor
 from roi_cls.classifier.prediction import PredictOptions
-from roi_cls.closing import Closing
 from roi_cls.run_home import KeptRun, TemporaryRun
 
 

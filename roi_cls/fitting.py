@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from roi_cls.answers import Errors, check_errors
+from roi_cls.base.errors import DataError
 from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.ensemble_run import EnsembleJob, train_ensemble
 from roi_cls.classifier.member_plan import systems_of
@@ -20,7 +21,6 @@ from roi_cls.classifier.train import EpochReport
 from roi_cls.classifier.train_run import Observers, TrainJob, train_run
 from roi_cls.classifier.training_data import TrainingData
 from roi_cls.data.sample import Sample
-from roi_cls.errors import DataError
 from roi_cls.estimator_settings import Settings
 from roi_cls.given_pictures import common_folder
 from roi_cls.training import epoch_line

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from roi_cls.atomic import write_atomically
+from roi_cls.base.atomic import write_atomically
+from roi_cls.base.location import as_path, is_remote
 from roi_cls.classifier.prediction import Source
-from roi_cls.location import as_path, is_remote
 from roi_cls.roi.image import Image
 
 PictureLike: TypeAlias = str | os.PathLike[str] | bytes | Image

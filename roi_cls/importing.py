@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from roi_cls.atomic import write_atomically
+from roi_cls.base.atomic import write_atomically
+from roi_cls.base.errors import DataError
 from roi_cls.console import note, progress
 from roi_cls.data.review import Correction, read_corrections
-from roi_cls.errors import DataError
 from roi_cls.inputs import check_not_input, expand_paths
 
 

@@ -7,10 +7,9 @@ import io
 from collections.abc import Sequence
 from typing import Literal
 
-from roi_cls.classifier.comparison_table import markdown_table
+from roi_cls.base.rows import markdown_table, to_json
 from roi_cls.classifier.label_review import DoubtfulLabel, review_labels
 from roi_cls.classifier.run_folder import RunFolder
-from roi_cls.json_text import to_json
 
 Form = Literal["text", "json", "csv"]
 LOOKS_WRONG = 0.5

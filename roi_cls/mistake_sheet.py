@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image as PillowImage
 from PIL import ImageDraw
 
-from roi_cls.atomic import telling_storage
+from roi_cls.base.atomic import telling_storage
 from roi_cls.classifier.evaluation import Evaluation
 from roi_cls.classifier.mistakes import Mistake, MistakeKind
 from roi_cls.drawn_file import write_drawing

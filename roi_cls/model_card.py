@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+from roi_cls.base.rows import markdown_table
 from roi_cls.classifier.bundle import ModelBundle
-from roi_cls.classifier.comparison_table import markdown_table, metric_title
+from roi_cls.classifier.comparison_table import metric_title
 from roi_cls.classifier.evaluation import Evaluation
 from roi_cls.classifier.interval import Estimate
 from roi_cls.classifier.run_folder import RunFolder

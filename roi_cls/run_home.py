@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from roi_cls.base.errors import StorageError, TrainingError
 from roi_cls.classifier.run_folder import RunFolder
-from roi_cls.errors import StorageError, TrainingError
 
 PICTURES = "pictures"
 """Folder within a run of the pictures that came as arrays or bytes."""

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from roi_cls.base.errors import ServerError
 from roi_cls.classifier.config import Device
 from roi_cls.classifier.prediction import PredictOptions, Source
 from roi_cls.console import note
-from roi_cls.errors import ServerError
 from roi_cls.server.settings import ServerSettings
 
 if TYPE_CHECKING:
@@ -116,9 +116,9 @@ def open_model(job: ServeJob) -> Iterator[ServedModel]:
     Raises:
         RoiClsError: It cannot be used here.
     """
+    from roi_cls.base.memory import keep_freed_memory
     from roi_cls.classifier.predict import Predictor
     from roi_cls.classifier.scorer import open_scorer
-    from roi_cls.memory import keep_freed_memory
     from roi_cls.server.app import ServedModel
 
     keep_freed_memory()

@@ -18,11 +18,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from roi_cls.background import run_in_background
+from roi_cls.base.background import run_in_background
+from roi_cls.base.errors import DataError, ImageReadError
+from roi_cls.base.location import LocationError, as_path, is_remote
 from roi_cls.classifier.prediction import Source
-from roi_cls.errors import DataError, ImageReadError
 from roi_cls.inputs import Named, expand_input, is_list, read_list
-from roi_cls.location import LocationError, as_path, is_remote
 from roi_cls.roi.image import read_bytes
 from roi_cls.roi.params import MAX_PIXELS
 from roi_cls.video import HEAD_BYTES, VIDEO_SUFFIXES, Every, is_video, read_frames

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from roi_cls.errors import ImageReadError
+from roi_cls.base.errors import ImageReadError
 from roi_cls.roi.image import Image
 
 VIDEO_SUFFIXES = (

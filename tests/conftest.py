@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from roi_cls.base.closing import Closing
 from roi_cls.cli import main
-from roi_cls.closing import Closing
 from roi_cls.roi import Box, Detection, Face
 from roi_cls.roi.models import DetectorModel
 from roi_cls.roi.picture import Picture

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import pytest
 
 from roi_cls import console
+from roi_cls.base.errors import StorageError
 from roi_cls.console import PLAIN_INTERVAL_S, note, note_next, progress, show
-from roi_cls.errors import StorageError
 
 
 class Clock:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
+from roi_cls.base.errors import CacheError, ImageReadError, StorageError
 from roi_cls.cache import CropRecord
 from roi_cls.cache.record import FaceCut
 from roi_cls.contact_sheet import (
@@ -18,7 +19,6 @@ from roi_cls.contact_sheet import (
     write_contact_sheet,
 )
 from roi_cls.drawn_file import check_drawing_path
-from roi_cls.errors import CacheError, ImageReadError, StorageError
 from roi_cls.ink import BLUE, BROWN, PAPER, PURPLE, RED, RUST, SLATE
 from roi_cls.roi.image import Image
 from roi_cls.sheet_page import PAGE_WIDTH

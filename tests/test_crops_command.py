@@ -17,8 +17,8 @@ import pytest
 from PIL import Image as Pillow
 from pyarrow import parquet
 
+from roi_cls.base.errors import StorageError
 from roi_cls.cropping import summary_text
-from roi_cls.errors import StorageError
 from roi_cls.roi import KEYPOINT_NAMES, Box, CropParams, Detection, Face, mediapipe_detector, models
 from roi_cls.roi.models import DetectorModel
 from roi_cls.roi.picture import Picture
@@ -213,14 +213,14 @@ def test_full_disk_stops_with_a_remedy_and_what_is_finished_is_kept(
         real(source, target)
         moved.append(str(target))
 
-    monkeypatch.setattr("roi_cls.atomic.os.replace", fill_up)
+    monkeypatch.setattr("roi_cls.base.atomic.os.replace", fill_up)
     places = ["--cache", tmp_path / "cache", "--workers", "0", "--size", "32"]
     done = command("crops", photos, *places, "--json")
     assert (done.returncode, done.stdout) == (1, "")
     assert "the disk is full" in done.stderr
     assert "--cache DIR" in done.stderr
     assert done.stderr.count("\n") == 1
-    monkeypatch.setattr("roi_cls.atomic.os.replace", real)
+    monkeypatch.setattr("roi_cls.base.atomic.os.replace", real)
     assert not list(tmp_path.rglob(".tmp-*"))
     assert work(crops(photos)[1]) == (2, 2, 2)
 
@@ -318,7 +318,7 @@ def test_failed_run_leaves_the_old_manifest(
 
     places = ["--cache", tmp_path / "cache", "--workers", "0", "--manifest", manifest]
     with monkeypatch.context() as patch:
-        patch.setattr("roi_cls.atomic.os.replace", fill_up)
+        patch.setattr("roi_cls.base.atomic.os.replace", fill_up)
         done = command("crops", photos, *places)
     assert (done.returncode, done.stdout) == (1, "")
     assert "the disk is full" in done.stderr

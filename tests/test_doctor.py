@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from roi_cls import doctor
+from roi_cls.base.errors import DetectorModelError
 from roi_cls.doctor import Check, checks_to_json, exit_code, render_checks, run_checks
-from roi_cls.errors import DetectorModelError
 from roi_cls.roi import models
 from roi_cls.roi.fetch import KNOWN_MODELS
 from roi_cls.roi.models import DetectorModel
@@ -223,7 +223,7 @@ def test_detector_without_models_is_not_tried(model_dir: Path) -> None:
             Check("detector", "ok", "MediaPipe loads, and looked at a picture with both models"),
         ),
         (
-            "roi_cls.errors.DetectorModelError: libEGL.so.1: cannot open shared object file",
+            "roi_cls.base.errors.DetectorModelError: libEGL.so.1: cannot open shared object file",
             Check("detector", "fault", "libEGL.so.1: cannot open shared object file", APT),
         ),
         ("no answer within 60 s", Check("detector", "fault", "no answer within 60 s")),

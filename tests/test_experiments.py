@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from roi_cls import experiments
+from roi_cls.base.errors import TrainingError
 from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.trial import Bench
 from roi_cls.data.split import Split, SplitParams
-from roi_cls.errors import TrainingError
 
 
 def test_leaks_are_told_once_before_systems_are_compared(

@@ -7,9 +7,9 @@ from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roi_cls.errors import DataError
+from roi_cls.base.errors import DataError
+from roi_cls.base.location import as_path
 from roi_cls.inputs import check_not_input, expand_input, expand_paths, is_list, is_pattern
-from roi_cls.location import as_path
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from roi_cls.base.errors import DataError
+from roi_cls.base.rows import ROWS
 from roi_cls.classifier.prediction import Prediction
-from roi_cls.errors import DataError
-from roi_cls.parquet import ROWS
 from roi_cls.prediction_output import check_output, write_predictions
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="the extra parquet is not installed")

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 import pytest
 
+from roi_cls.base.location import as_path
 from roi_cls.cache import ray_engine
 from roi_cls.cache.engine import LocalEngine
 from roi_cls.cache.options import BuildOptions
-from roi_cls.location import as_path
 
 Command = Callable[..., CompletedProcess[str]]
 FULL = ("--crop", "full", "--size", "16", "--workers", "0", "--json")

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from roi_cls.errors import ImageReadError
+from roi_cls.base.errors import ImageReadError
 from roi_cls.roi.params import MAX_PIXELS
 from roi_cls.video import Every, is_video, read_frames
 

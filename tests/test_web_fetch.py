@@ -13,7 +13,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from roi_cls.errors import ImageReadError
+from roi_cls.base.errors import ImageReadError
 from roi_cls.web_fetch import MOST_REDIRECTS, WebLimits, fetch, is_url
 
 Command = Callable[..., CompletedProcess[str]]

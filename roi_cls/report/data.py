@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roi_cls.auditing import audit_verdict, name_examples
+from roi_cls.base.location import as_path
 from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.bundle import ModelBundle
 from roi_cls.classifier.run_folder import RunFolder
@@ -17,7 +18,6 @@ from roi_cls.data.crops import crop_samples
 from roi_cls.data.picture_facts import read_all_facts
 from roi_cls.data.sample import Sample
 from roi_cls.data.table import read_split
-from roi_cls.location import as_path
 from roi_cls.report.parts import Cell, Missing, Table
 from roi_cls.report.slices import Seen, read_seen, see
 from roi_cls.roi.models import hash_file

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from roi_cls.base.figure import PAGE_INCHES, figure_svg, new_figure
 from roi_cls.classifier.bands import GRID, RankingBands, ranking_bands
 from roi_cls.classifier.calibration import calibration_curve
 from roi_cls.classifier.curves import PANELS, plot_epochs
@@ -18,7 +19,6 @@ from roi_cls.classifier.evaluation_panels import (
     plot_risk_coverage,
     plot_roc,
 )
-from roi_cls.classifier.figure import PAGE_INCHES, figure_svg, new_figure
 from roi_cls.classifier.interval import Estimate, format_number, wilson
 from roi_cls.classifier.scored_pictures import ScoredPictures
 from roi_cls.classifier.selective import risk_coverage

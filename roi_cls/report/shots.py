@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as PillowImage
 
+from roi_cls.base.errors import DataError, RoiClsError
+from roi_cls.base.location import as_path
 from roi_cls.classifier.explain import Explainer, Explanation
 from roi_cls.classifier.heat import Heat
 from roi_cls.classifier.predict import Predictor
 from roi_cls.classifier.prediction import Looked, Prediction, Source
-from roi_cls.errors import DataError, RoiClsError
 from roi_cls.heat_drawing import draw_on_crop, draw_on_frame
 from roi_cls.heat_words import METHOD_TEXT
-from roi_cls.location import as_path
 from roi_cls.report.choice import Choice, kind_of
 from roi_cls.report.parts import Card, Shot
 from roi_cls.report.scores import ReportedScores

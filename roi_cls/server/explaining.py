@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 
+from roi_cls.base.errors import RoiClsError
 from roi_cls.classifier.prediction import Source
-from roi_cls.errors import RoiClsError
 from roi_cls.roi.image import Image
 from roi_cls.roi.picture import Picture
 from roi_cls.server.answers import Explained, HeatSeen, to_png, to_text

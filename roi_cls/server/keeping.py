@@ -6,7 +6,7 @@ import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
 
-from roi_cls.atomic import write_atomically
+from roi_cls.base.atomic import write_atomically
 from roi_cls.data.review import Correction, append_correction
 from roi_cls.roi.image_header import sniff_kind
 from roi_cls.server.answers import Mark

@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
+from roi_cls.base.closing import Closing
 from roi_cls.cache.builder import CropBuilder
 from roi_cls.cache.record import CropResult
 from roi_cls.cache.store import CropStore
-from roi_cls.closing import Closing
 from roi_cls.roi import Box, CropParams, Detection, Face
 from roi_cls.roi.picture import Picture
 

@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
+from roi_cls.base.closing import Closing
+from roi_cls.base.errors import StorageError
 from roi_cls.cache.build import build_crops, find_rows
 from roi_cls.cache.engine import LocalEngine
 from roi_cls.cache.index import CropIndex, find_index
@@ -22,8 +24,6 @@ from roi_cls.cache.record import CropRecord, CropResult
 from roi_cls.cache.shard import Shard
 from roi_cls.cache.store import FORMAT, CropStore
 from roi_cls.cache.summary import CropSummary
-from roi_cls.closing import Closing
-from roi_cls.errors import StorageError
 from roi_cls.roi import Box, CropParams, Detection, Face
 from roi_cls.roi.picture import Picture
 

@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 import pytest
 
+from roi_cls.base.errors import CacheError, ImageReadError, StorageError
 from roi_cls.cache import builder as builder_module
 from roi_cls.cache.builder import CropBuilder
 from roi_cls.cache.record import CropRecord, CropResult
 from roi_cls.cache.stamp import read_stamp
-from roi_cls.errors import CacheError, ImageReadError, StorageError
 from roi_cls.roi import CropParams, Detection
 from roi_cls.roi.image import read_bytes
 from roi_cls.roi.picture import Picture

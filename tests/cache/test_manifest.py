@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from roi_cls.base.errors import CacheError, DataError, StorageError
 from roi_cls.cache.manifest import check_manifest_path, open_manifest
 from roi_cls.cache.record import RECORD_FIELDS, CropRecord, FaceCut
-from roi_cls.errors import CacheError, DataError, StorageError
 
 OK = CropRecord(
     Path("a b,c.png"),
@@ -224,7 +224,7 @@ def test_full_disk_is_told_and_leaves_the_old_manifest(
         file.room = room
         return file
 
-    monkeypatch.setattr("roi_cls.atomic.os.fdopen", open_small)
+    monkeypatch.setattr("roi_cls.base.atomic.os.fdopen", open_small)
     with pytest.raises(StorageError) as caught:
         write_manifest(path, ROWS * 20)
     assert str(caught.value).startswith(f"Cannot write {str(path)!r}: the disk is full. ")

@@ -15,13 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from roi_cls.base.closing import Closing
+from roi_cls.base.errors import CacheError
 from roi_cls.cache.build import build_crops
 from roi_cls.cache.inventory import Part, list_parts
 from roi_cls.cache.lease import share
 from roi_cls.cache.options import BuildOptions
 from roi_cls.cache.pruning import Pruning, choose_parts, prune
-from roi_cls.closing import Closing
-from roi_cls.errors import CacheError
 from roi_cls.roi import CropParams, Detection
 from roi_cls.roi.picture import Picture
 

@@ -19,12 +19,12 @@ import pyarrow as pa
 import pytest
 import ray
 
+from roi_cls.base.errors import StorageError
 from roi_cls.cache import ray_engine
 from roi_cls.cache.engine import LocalEngine, died, open_work
 from roi_cls.cache.options import BuildOptions
 from roi_cls.cache.ray_engine import ClusterError, RayEngine, open_ray
 from roi_cls.cache.record import CropRecord, CropResult
-from roi_cls.errors import StorageError
 from roi_cls.roi import Box, CropParams, Detection, Face
 from roi_cls.roi.picture import Picture
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from roi_cls.atomic import STALE_AFTER_S
+from roi_cls.base.atomic import STALE_AFTER_S
+from roi_cls.base.errors import StorageError
 from roi_cls.cache.store import FORMAT, CropStore
-from roi_cls.errors import StorageError
 from roi_cls.roi import Box, CropParams, Detection, Face
 
 PARAMS = CropParams(size_px=18)  # 54 bytes a row: a BMP pads it

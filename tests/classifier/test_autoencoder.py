@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.autoencoder import AnomalyNetwork, fit_autoencoder, scale_score
 from roi_cls.classifier.bundle import load_bundle
 from roi_cls.classifier.bundle_weights import load_model
@@ -22,7 +23,6 @@ from roi_cls.classifier.training_data import TrainingData
 from roi_cls.data.crops import CropArray
 from roi_cls.data.labels import LabelSet
 from roi_cls.data.split import Split
-from roi_cls.errors import TrainingError
 
 MakeJob = Callable[..., TrainJob]
 CPU = choose_backend("cpu", "fp32")

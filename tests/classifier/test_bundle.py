@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import nn
 
+from roi_cls.base.errors import BundleError, StorageError
 from roi_cls.classifier.bundle import ModelBundle, load_bundle, package_versions, write_config
 from roi_cls.classifier.bundle_weights import load_model, save_bundle
 from roi_cls.classifier.model import create_model
 from roi_cls.classifier.normalisation import Normalisation
 from roi_cls.data.labels import LabelSet
-from roi_cls.errors import BundleError, StorageError
 from roi_cls.roi import CropParams
 
 BUNDLE = ModelBundle(

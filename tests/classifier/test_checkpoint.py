@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.checkpoint import (
     Checkpoint,
     Progress,
@@ -20,7 +21,6 @@ from roi_cls.classifier.checkpoint import (
 )
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.optimiser import make_optimiser
-from roi_cls.errors import TrainingError
 
 
 def _trained() -> tuple[nn.Module, torch.optim.Optimizer]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from roi_cls.base.errors import ModelNameError, TrainingError, WeightsError
 from roi_cls.classifier import clip, hub
 from roi_cls.classifier.backbone import build_backbone
 from roi_cls.classifier.bundle import load_bundle
@@ -23,7 +24,6 @@ from roi_cls.classifier.network import FeatureNetwork, build_network
 from roi_cls.classifier.optimiser import freeze_for
 from roi_cls.classifier.train_run import Observers, TrainJob, train_run
 from roi_cls.classifier.zero_shot import parse_captions
-from roi_cls.errors import ModelNameError, TrainingError, WeightsError
 from roi_cls.roi import CropParams
 
 open_clip = clip.import_open_clip()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from roi_cls.base.errors import TrainingError
 from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.ablate import ablate
 from roi_cls.classifier.budget import Budget
@@ -17,7 +18,6 @@ from roi_cls.classifier.train_run import Observers
 from roi_cls.classifier.training_recipe import TrainingRecipe, parse_recipe
 from roi_cls.classifier.trial import Bench
 from roi_cls.data.split import SplitParams
-from roi_cls.errors import TrainingError
 
 TINY = """
 description = "Tiny."

@@ -7,8 +7,9 @@ import math
 
 import pytest
 
+from roi_cls.base.rows import markdown_table
 from roi_cls.classifier.comparison import Comparison, SystemResult
-from roi_cls.classifier.comparison_table import markdown_table, to_csv, to_markdown
+from roi_cls.classifier.comparison_table import to_csv, to_markdown
 from roi_cls.classifier.interval import Estimate
 from roi_cls.classifier.seed_mean import COMPARED, SystemMetrics
 

@@ -5,8 +5,8 @@ import os
 import pytest
 import torch
 
+from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.determinism import deterministic
-from roi_cls.errors import TrainingError
 
 
 def test_it_is_on_inside_and_restored_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:

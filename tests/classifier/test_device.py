@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.config import Device, Precision
 from roi_cls.classifier.device import Backend, choose_backend
-from roi_cls.errors import TrainingError
 
 
 def _offer(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, mps: bool, bf16: bool = True) -> None:

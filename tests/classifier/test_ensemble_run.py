@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from roi_cls.base.errors import TrainingError, WeightsError
 from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.bundle import load_bundle
 from roi_cls.classifier.ensemble_run import EnsembleJob, train_ensemble
@@ -18,7 +19,6 @@ from roi_cls.classifier.scores import read_scores
 from roi_cls.classifier.train_run import Observers, TrainJob
 from roi_cls.classifier.verify import verify_run
 from roi_cls.data.table import read_split
-from roi_cls.errors import TrainingError, WeightsError
 
 MakeJob = Callable[..., TrainJob]
 

@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
+from roi_cls.base.errors import DataError
 from roi_cls.classifier.bundle import load_bundle
 from roi_cls.classifier.explain import Explainer, ExplainMethod
 from roi_cls.classifier.heat import Heat
@@ -21,7 +22,6 @@ from roi_cls.classifier.prediction import PredictOptions, Source
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.classifier.scorer import BATCH_SIZE, OpenedModel
 from roi_cls.classifier.train_run import Observers, train_run
-from roi_cls.errors import DataError
 from roi_cls.roi import Box, CropParams, Detection, Face
 from roi_cls.roi.picture import Picture
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from roi_cls.base.errors import ExportError
 from roi_cls.classifier.autoencoder import AnomalyNetwork
 from roi_cls.classifier.backbone import Backbone
 from roi_cls.classifier.bundle import ModelBundle
@@ -27,7 +28,6 @@ from roi_cls.classifier.normalisation import Normalisation
 from roi_cls.classifier.onnx_model import OnnxModel, read_onnx
 from roi_cls.classifier.quantise import quantise
 from roi_cls.data.labels import LabelSet
-from roi_cls.errors import ExportError
 from roi_cls.roi import CropParams
 
 CPU = choose_backend("cpu", "fp32")

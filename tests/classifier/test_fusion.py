@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from roi_cls.base.errors import BundleError
 from roi_cls.classifier.bundle import ModelBundle
 from roi_cls.classifier.fusion import (
     calibrate_table,
@@ -18,7 +19,6 @@ from roi_cls.classifier.normalisation import Normalisation
 from roi_cls.classifier.probability import join_scores
 from roi_cls.classifier.scores import ScoreTable
 from roi_cls.data.labels import LabelSet
-from roi_cls.errors import BundleError
 from roi_cls.roi import CropParams
 
 LABELS = LabelSet(("odd", "plain"), "odd")

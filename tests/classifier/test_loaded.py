@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from roi_cls.base.errors import BundleError
 from roi_cls.classifier.bundle import load_bundle, write_config
 from roi_cls.classifier.bundle_weights import load_model
 from roi_cls.classifier.device import choose_backend
@@ -25,7 +26,6 @@ from roi_cls.classifier.score import compute_logits
 from roi_cls.classifier.scores import read_scores
 from roi_cls.classifier.train_run import Observers, TrainJob, train_run
 from roi_cls.classifier.verify import verify_run
-from roi_cls.errors import BundleError
 from roi_cls.roi import Box, CropParams, Detection, Face
 from roi_cls.roi.crop import make_crops
 from roi_cls.roi.picture import Picture

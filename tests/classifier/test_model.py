@@ -13,11 +13,11 @@ import pytest
 import torch
 from torch import nn
 
+from roi_cls.base.errors import ModelNameError, TrainingError, WeightsError
 from roi_cls.classifier import model as model_module
 from roi_cls.classifier.checkpoint import save_weights
 from roi_cls.classifier.hub import is_cached
 from roi_cls.classifier.model import create_model, load_local_model, normalisation
-from roi_cls.errors import ModelNameError, TrainingError, WeightsError
 
 NAME = "test_efficientnet"
 REMEDIES = (

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from roi_cls.base.errors import BundleError, TrainingError, WeightsError
 from roi_cls.classifier.backbone import build_backbone
 from roi_cls.classifier.checkpoint import save_weights
 from roi_cls.classifier.config import TrainConfig
@@ -14,7 +15,6 @@ from roi_cls.classifier.kinds import describe, load_kind
 from roi_cls.classifier.model import create_model, heads, normalisation
 from roi_cls.classifier.network import CosineHead, FeatureNetwork, build_network
 from roi_cls.classifier.optimiser import freeze_for
-from roi_cls.errors import BundleError, TrainingError, WeightsError
 
 CONFIG = TrainConfig(model="test_efficientnet", weights="none", drop_rate=0)
 EVIDENCE = replace(CONFIG, head="evidence")

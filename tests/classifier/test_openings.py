@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from roi_cls.base.errors import BundleError
 from roi_cls.classifier.openings import Opening, open_test, read_openings, warn_of_openings
-from roi_cls.errors import BundleError
 
 NOON = datetime(2026, 1, 2, 12, 0, 0, 999, tzinfo=UTC)
 

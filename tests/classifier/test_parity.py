@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from roi_cls.base.errors import DataError, ExportError
 from roi_cls.classifier import parity
 from roi_cls.classifier.bundle import ModelBundle
 from roi_cls.classifier.device import choose_backend
@@ -24,7 +25,6 @@ from roi_cls.classifier.parity import (
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.classifier.scores import read_scores
 from roi_cls.data.sample import Sample
-from roi_cls.errors import DataError, ExportError
 from roi_cls.roi import CropParams
 
 

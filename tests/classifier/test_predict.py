@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from roi_cls.base.errors import BundleError
 from roi_cls.classifier.bundle import load_bundle, write_config
 from roi_cls.classifier.device import choose_backend
 from roi_cls.classifier.loaded import LoadedModel
@@ -18,7 +19,6 @@ from roi_cls.classifier.predict import open_predictor
 from roi_cls.classifier.prediction import PredictOptions, Source
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.classifier.score import compute_logits
-from roi_cls.errors import BundleError
 from roi_cls.roi import CropParams, mediapipe_detector, models
 from roi_cls.roi.recipe import open_recipe
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from roi_cls.base.errors import BundleError
 from roi_cls.classifier.run_folder import RunFolder, find_run
-from roi_cls.errors import BundleError
 
 
 def _make(root: Path, name: str, *, finished: bool = True, time_s: int = 0) -> Path:

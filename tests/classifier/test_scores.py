@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from roi_cls.base.errors import BundleError
 from roi_cls.classifier.scores import (
     ScoreTable,
     data_root,
@@ -14,7 +15,6 @@ from roi_cls.classifier.scores import (
     relative_path,
     write_scores,
 )
-from roi_cls.errors import BundleError
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=9)
 

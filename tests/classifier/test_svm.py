@@ -11,6 +11,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.bundle import load_bundle
 from roi_cls.classifier.bundle_weights import load_model
 from roi_cls.classifier.device import choose_backend
@@ -20,7 +21,6 @@ from roi_cls.classifier.normalisation import Normalisation
 from roi_cls.classifier.score import compute_logits
 from roi_cls.classifier.svm import Machine, SvmNetwork, fit_machine
 from roi_cls.classifier.train_run import Observers, TrainJob, train_run
-from roi_cls.errors import TrainingError
 
 MakeJob = Callable[..., TrainJob]
 DrawSet = Callable[..., Path]

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from roi_cls.base.errors import TrainingError
 from roi_cls.classifier import tensorboard_log
 from roi_cls.classifier.tensorboard_log import TensorboardLog, check_tensorboard
 from roi_cls.classifier.train import EpochReport
-from roi_cls.errors import TrainingError
 
 
 def _report(epoch: int) -> EpochReport:

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
 
+from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.batch_source import Batch, BatchSource
 from roi_cls.classifier.checkpoint import Progress, load_checkpoint, save_checkpoint
 from roi_cls.classifier.config import Imbalance, Metric, TrainConfig
@@ -25,7 +26,6 @@ from roi_cls.classifier.loss import Loss
 from roi_cls.classifier.model import create_model
 from roi_cls.classifier.normalisation import Normalisation
 from roi_cls.classifier.train import EpochReport, Trainer, TrainFiles
-from roi_cls.errors import TrainingError
 
 SCALE = Normalisation((0.5,) * 3, (0.5,) * 3)
 CONFIG = TrainConfig(

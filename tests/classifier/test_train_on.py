@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from roi_cls.base.errors import DataError, TrainingError
 from roi_cls.classifier import operating_point
 from roi_cls.classifier.bundle import load_bundle
 from roi_cls.classifier.evaluate_run import EvaluateJob, evaluate_run
@@ -18,7 +19,6 @@ from roi_cls.classifier.scores import read_scores
 from roi_cls.classifier.train_on import train_on
 from roi_cls.classifier.train_run import Observers, TrainJob, load_job_data, train_run
 from roi_cls.classifier.verify import verify_run
-from roi_cls.errors import DataError, TrainingError
 from roi_cls.roi import CropParams
 
 MakeJob = Callable[..., TrainJob]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
+from roi_cls.base.errors import DataError, ModelNameError, TrainingError
 from roi_cls.classifier.bundle import load_bundle
 from roi_cls.classifier.evaluate_run import EvaluateJob, evaluate_run
 from roi_cls.classifier.predict import open_predictor
@@ -20,7 +21,6 @@ from roi_cls.classifier.train_run import Observers, TrainJob, train_run
 from roi_cls.classifier.training_data import TrainingData
 from roi_cls.data.split import SplitParams
 from roi_cls.data.table import read_split
-from roi_cls.errors import DataError, ModelNameError, TrainingError
 from roi_cls.roi import CropParams
 
 MakeJob = Callable[..., TrainJob]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.training_recipe import (
     TrainingRecipe,
@@ -15,7 +16,6 @@ from roi_cls.classifier.training_recipe import (
     recipe_names,
     train_fields,
 )
-from roi_cls.errors import TrainingError
 from roi_cls.roi import CropParams
 
 PROMISED = {

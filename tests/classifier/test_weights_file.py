@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from roi_cls.base.errors import WeightsError
 from roi_cls.classifier.checkpoint import save_weights
 from roi_cls.classifier.model import create_model
 from roi_cls.classifier.weights_file import find_weights
-from roi_cls.errors import WeightsError
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from roi_cls.base.errors import DataError
+from roi_cls.base.location import as_path
 from roi_cls.data.collect import collect_samples
 from roi_cls.data.sample import Sample
-from roi_cls.errors import DataError
-from roi_cls.location import as_path
 
 KNOWN = ".png, .jpg, .jpeg, .jpe, .jfif, .webp, .bmp, .tif, .tiff, .gif".replace(".", "")
 Found = list[tuple[str, str | None, str | None]]

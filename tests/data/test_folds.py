@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from sklearn.model_selection import StratifiedGroupKFold
 
+from roi_cls.base.errors import DataError
 from roi_cls.data.folds import make_folds
 from roi_cls.data.sample import Sample, SplitName
-from roi_cls.errors import DataError
 
 
 def make(label: str, count: int, split: SplitName | None = "train") -> list[Sample]:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from roi_cls.base.errors import DataError
 from roi_cls.data.labels import (
     DEFAULT_LABEL_NAMES,
     LabelSet,
@@ -17,7 +18,6 @@ from roi_cls.data.labels import (
     parse_label_names,
 )
 from roi_cls.data.sample import Sample, SplitName
-from roi_cls.errors import DataError
 
 
 def make(split: SplitName | None = None, **counts: int) -> list[Sample]:

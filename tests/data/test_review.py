@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from roi_cls.base.errors import DataError, StorageError
 from roi_cls.data.review import COLUMNS, Correction, append_correction, read_corrections
-from roi_cls.errors import DataError, StorageError
 
 ONE = Correction("a.png", "a" * 64, "plain", "odd", 0.75, "first", "2026-11-21T10:00:00+00:00")
 

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from roi_cls.base.errors import DataError
 from roi_cls.data.sample import Sample, SplitName
 from roi_cls.data.split import Split, SplitParams, split_samples
-from roi_cls.errors import DataError
 
 PARAMS = SplitParams()
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from roi_cls.base.errors import DataError
 from roi_cls.data.sample import Sample
 from roi_cls.data.table import first_five, read_samples, read_split, split_digest, write_split
-from roi_cls.errors import DataError
 
 COLUMNS = "Columns are path,label and, if wanted, split,group; paths start at the CSV's folder."
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roi_cls.closing import Closing
+from roi_cls.base.closing import Closing
 from roi_cls.roi import crop as crop_module
 from roi_cls.roi.box import Box
 from roi_cls.roi.crop import GREY, cut_crops, detect_faces, make_crops

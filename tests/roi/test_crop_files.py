@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
-from roi_cls.closing import Closing
+from roi_cls.base.closing import Closing
 from roi_cls.data.demo_picture import draw_picture
 from roi_cls.roi.box import Box
 from roi_cls.roi.crop import Crops, make_crops

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from roi_cls.errors import DetectorModelError
+from roi_cls.base.errors import DetectorModelError
 from roi_cls.roi import fetch
 from roi_cls.roi.fetch import KNOWN_MODELS, KnownModel, fetch_models
 

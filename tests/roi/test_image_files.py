@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from roi_cls.errors import ImageReadError
+from roi_cls.base.errors import ImageReadError
 from roi_cls.roi.image import MAX_BYTES, Image, decode_image, read_bytes, read_image
 
 RGB: Image = np.random.default_rng(2).integers(0, 256, (37, 29, 3), dtype=np.uint8)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
-from roi_cls.errors import ImageReadError
+from roi_cls.base.errors import ImageReadError
 from roi_cls.roi.image import Image, decode_image
 
 AGAIN = "Remove it, or copy or export it again."

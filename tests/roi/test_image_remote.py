@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from roi_cls.errors import ImageReadError
-from roi_cls.location import as_path
+from roi_cls.base.errors import ImageReadError
+from roi_cls.base.location import as_path
 from roi_cls.roi import image as image_module
 from roi_cls.roi.image import read_bytes, read_image
 

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
+from roi_cls.base.errors import DetectorModelError
 from roi_cls.data.demo_picture import draw_picture, place_persons
-from roi_cls.errors import DetectorModelError
 from roi_cls.roi import mediapipe_detector
 from roi_cls.roi.box import Box
 from roi_cls.roi.face import Detection

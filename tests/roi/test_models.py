@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from roi_cls.atomic import write_atomically
-from roi_cls.errors import DetectorModelError
+from roi_cls.base.atomic import write_atomically
+from roi_cls.base.errors import DetectorModelError
 from roi_cls.roi import models
 from roi_cls.roi.fetch import KnownModel
 from roi_cls.roi.models import DetectorModel, resolve_models, user_model_dir

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from roi_cls.errors import BundleError
+from roi_cls.base.errors import BundleError
 from roi_cls.roi.params import CropParams, DetectorKind
 
 # One other value for each field; test_every_field_is_in_the_table fails when one is missing.

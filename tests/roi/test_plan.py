@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roi_cls.errors import NoFaceError
+from roi_cls.base.errors import NoFaceError
 from roi_cls.roi.box import Box
 from roi_cls.roi.face import Detection, Face
 from roi_cls.roi.params import Border, CropParams, FaceChoice, FullFrame

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from roi_cls.cache import pool as pool_module
-from roi_cls.cache.pool import WorkerPool
-from roi_cls.errors import ImageReadError, StorageError
+from roi_cls.base import pool as pool_module
+from roi_cls.base.errors import ImageReadError, StorageError
+from roi_cls.base.pool import WorkerPool
 
 Work = Callable[[int], str]
 

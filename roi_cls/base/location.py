@@ -16,7 +16,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from roi_cls.errors import RoiClsError
+from roi_cls.base.errors import RoiClsError
 
 # Two letters at least: C:/ is a drive of Windows. "::" chains file systems (simplecache::s3://).
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)(?:::.*)?://")

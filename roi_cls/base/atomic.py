@@ -13,8 +13,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from roi_cls.errors import StorageError
-from roi_cls.location import is_remote, reaching, send_file
+from roi_cls.base.errors import StorageError
+from roi_cls.base.location import is_remote, reaching, send_file
 
 STALE_AFTER_S = 24 * 3600  # 86400
 """No write takes a day: an older temporary file was left by a process that was killed."""

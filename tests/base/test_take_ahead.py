@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from roi_cls.classifier import take_ahead as module
-from roi_cls.classifier.take_ahead import take_ahead
+from roi_cls.base import background as module
+from roi_cls.base.background import take_ahead
 
 
 def _nothing() -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
-from roi_cls.errors import DataError
-from roi_cls.location import (
+from roi_cls.base.errors import DataError
+from roi_cls.base.location import (
     LocationError,
     as_path,
     is_remote,

@@ -175,7 +175,7 @@ def _interrupts_held() -> Iterator[None]:
 def _serve(pipe: Connection, make_state: Callable[[], State[Item, Result]]) -> None:
     """Run in a worker: answer each item until the parent closes the pipe or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    from roi_cls.errors import RoiClsError
+    from roi_cls.base.errors import RoiClsError
 
     try:
         with make_state() as work:

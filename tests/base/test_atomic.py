@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from roi_cls import atomic
-from roi_cls.atomic import open_atomically, remove_stale, write_atomically
-from roi_cls.errors import StorageError
-from roi_cls.location import as_path
+from roi_cls.base import atomic
+from roi_cls.base.atomic import open_atomically, remove_stale, write_atomically
+from roi_cls.base.errors import StorageError
+from roi_cls.base.location import as_path
 
 REMEDY = (
     "Free space or give another folder (for crops with --cache DIR), then run the same command "

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from roi_cls.classifier.figure import FIRST, MARK, figure_svg, finish_panel, new_figure
+from roi_cls.base.figure import FIRST, MARK, figure_svg, finish_panel, new_figure
 
 
 def draw(label: str = "line", name: str = "one") -> str:

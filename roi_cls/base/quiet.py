@@ -1,13 +1,29 @@
-"""Import a library without the libraries that only parts of it need which are not used here."""
+"""Libraries that tell of each of their steps, or ask for what is not needed, kept to themselves."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
+import io
+import logging
 import sys
+import warnings
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Drop what is printed, logged and warned of inside; errors are raised as ever."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 class _StandIn(ModuleType):

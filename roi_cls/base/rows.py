@@ -1,14 +1,29 @@
-"""Rows into a Parquet table, group by group. Every stage may use it; it knows columns only."""
+"""Values and rows for people and programs: JSON text, Parquet tables, Markdown tables."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from roi_cls.atomic import telling_storage
+from roi_cls.base.atomic import telling_storage
+
+
+def to_json(value: object, indent: int | None = None) -> str:
+    """Return JSON with its letters as they are, or escaped where they are no text.
+
+    A file name that is not UTF-8 would make the whole text none.
+    """
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, indent=indent)
+    return text
+
 
 ROWS = 4096
 """Rows of a group: bounds the memory."""
@@ -64,3 +79,19 @@ def open_table(
 def _readable(row: dict[str, Any]) -> dict[str, str]:
     named = {name: row[name] for name in ("path", "error") if row.get(name) is not None}
     return {k: v.encode("utf-8", "backslashreplace").decode() for k, v in named.items()}
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Return a padded Markdown table; the first ``left`` columns are flush left."""
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in (header, *rows)]
+    widths = [max(3, *(len(row[i]) for row in cells)) for i in range(len(header))]
+
+    def line(row: Sequence[str]) -> str:
+        padded = [
+            cell.ljust(width) if i < left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        return f"| {' | '.join(padded)} |"
+
+    rule = ["-" * width if i < left else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
+    return "\n".join([line(cells[0]), line(rule), *map(line, cells[1:])])

@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from roi_cls.atomic import write_atomically
+from roi_cls.base.atomic import write_atomically
 
 Place = Literal["best", "upper left", "upper right", "center left", "lower left", "lower right"]
 

@@ -4,8 +4,8 @@ import importlib
 
 import pytest
 
-from roi_cls.classifier import _torchvision
-from roi_cls.classifier._torchvision import ensure_torchvision
+from roi_cls.base import torchvision as _torchvision
+from roi_cls.base.torchvision import ensure_torchvision
 
 
 def test_second_call_says_what_the_first_said() -> None:

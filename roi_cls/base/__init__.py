@@ -1,0 +1,1 @@
+"""What every stage may use and that uses none of them: errors, files, memory, workers, figures."""
