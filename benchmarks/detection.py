@@ -20,9 +20,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from roi_cls.roi.box import Box
-from roi_cls.roi.cascade import merge_faces
-from roi_cls.roi.face import Detection, Face
+from roi_cls.roi.cascade import merge_faces, tile_frame
+from roi_cls.roi.face import Box, Detection, Face
 from roi_cls.roi.glimpse import glimpse_region
 from roi_cls.roi.image import read_bytes
 from roi_cls.roi.mediapipe_detector import MediapipeDetector
@@ -30,7 +29,6 @@ from roi_cls.roi.models import resolve_models
 from roi_cls.roi.params import CropParams
 from roi_cls.roi.picture import Picture
 from roi_cls.roi.plan import plan_crop
-from roi_cls.roi.tiles import tile_frame
 
 TRUE_IOU = 0.4
 SIZES_PX = (0, 12, 16, 24, 32, 48, 64, 96)

@@ -14,7 +14,7 @@ from roi_cls.cache.record import CropRecord, CropResult
 from roi_cls.cache.stamp import read_stamp
 from roi_cls.cache.store import FORMAT, CropStore
 from roi_cls.roi import CropParams
-from roi_cls.roi.params import MAX_PIXELS
+from roi_cls.roi.image_header import MAX_PIXELS
 
 
 def build_crops(

@@ -18,7 +18,7 @@ from roi_cls.roi import CropParams, Cut, Detection, plan_crop
 from roi_cls.roi.crop import cut_crops, detect_faces
 from roi_cls.roi.detector import FaceDetector
 from roi_cls.roi.image import Image, read_bytes
-from roi_cls.roi.params import MAX_PIXELS
+from roi_cls.roi.image_header import MAX_PIXELS
 from roi_cls.roi.picture import Picture
 
 DetectorOpener = Callable[[], FaceDetector]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from roi_cls.cache.shard import Shard
-from roi_cls.roi.params import MAX_PIXELS
+from roi_cls.roi.image_header import MAX_PIXELS
 
 WORTH_WORKERS = 64
 """Fewer pictures than this are cropped in this process: starting another takes 1 to 2 s."""

@@ -9,7 +9,7 @@ from roi_cls.cache.record import CropRecord
 from roi_cls.roi import CropParams
 from roi_cls.roi.crop import cut_crops
 from roi_cls.roi.image import Image, read_bytes
-from roi_cls.roi.params import MAX_PIXELS
+from roi_cls.roi.image_header import MAX_PIXELS
 from roi_cls.roi.picture import Picture
 
 

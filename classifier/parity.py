@@ -21,7 +21,7 @@ from roi_cls.classifier.view_cropper import ViewCropper
 from roi_cls.data.collect import collect_samples
 from roi_cls.data.sample import Sample
 from roi_cls.roi.image import read_bytes
-from roi_cls.roi.params import MAX_PIXELS
+from roi_cls.roi.image_header import MAX_PIXELS
 from roi_cls.roi.picture import Picture
 
 TOLERANCE = 1e-4

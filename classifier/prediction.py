@@ -10,7 +10,8 @@ from roi_cls.classifier.config import Aggregate
 from roi_cls.classifier.scorer import BATCH_SIZE
 from roi_cls.roi.crop import Crops
 from roi_cls.roi.image import Image
-from roi_cls.roi.params import MAX_PIXELS, FaceChoice
+from roi_cls.roi.image_header import MAX_PIXELS
+from roi_cls.roi.params import FaceChoice
 
 
 @dataclass(frozen=True, slots=True, eq=False)

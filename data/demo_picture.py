@@ -19,7 +19,7 @@ from roi_cls.data.drawn_look import Look, sample_look
 from roi_cls.data.drawn_pen import Pen
 from roi_cls.data.drawn_person import draw_person
 from roi_cls.data.scene import draw_scene
-from roi_cls.roi.box import Box
+from roi_cls.roi.face import Box
 
 if TYPE_CHECKING:
     from roi_cls.roi.image import Image

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from roi_cls.base.errors import ImageReadError
 from roi_cls.roi.image import read_bytes
-from roi_cls.roi.params import MAX_PIXELS
+from roi_cls.roi.image_header import MAX_PIXELS
 from roi_cls.roi.picture import FACTORS, Picture
 
 VERSION = 1

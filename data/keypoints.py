@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roi_cls.cache import CropRecord
-from roi_cls.roi.box import Box
-from roi_cls.roi.face import KEYPOINT_NAMES
+from roi_cls.roi.face import KEYPOINT_NAMES, Box
 
 
 def crop_keypoints(record: CropRecord) -> NDArray[np.float32]:

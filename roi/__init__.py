@@ -4,8 +4,7 @@ The names here are light; what needs numpy, cv2 or mediapipe is imported from it
 the command line starts at once.
 """
 
-from roi_cls.roi.box import Box
-from roi_cls.roi.face import KEYPOINT_NAMES, Detection, Face
+from roi_cls.roi.face import KEYPOINT_NAMES, Box, Detection, Face
 from roi_cls.roi.params import CropParams
 from roi_cls.roi.plan import REASON_TEXT, CropPlan, Cut, plan_crop
 

@@ -10,9 +10,8 @@ import cv2
 import numpy as np
 from PIL import Image as PillowImage
 
-from roi_cls.roi.box import Box
 from roi_cls.roi.detector import FaceDetector
-from roi_cls.roi.face import Detection
+from roi_cls.roi.face import Box, Detection
 from roi_cls.roi.image import Image
 from roi_cls.roi.params import CropParams
 from roi_cls.roi.picture import Picture

@@ -13,8 +13,7 @@ from typing import Self
 import cv2
 import numpy as np
 
-from roi_cls.roi.box import Box
-from roi_cls.roi.face import KEYPOINT_NAMES, Face
+from roi_cls.roi.face import KEYPOINT_NAMES, Box, Face
 from roi_cls.roi.image import Image
 from roi_cls.roi.picture import FACTORS, Picture
 

@@ -25,6 +25,7 @@ from roi_cls.roi.decoders import Samples, decode_by_opencv, decode_by_pillow
 from roi_cls.roi.image_header import (
     EXPORT_AGAIN,
     GIVE_PICTURES,
+    MAX_PIXELS,
     JpegParts,
     PngParts,
     UndecodableError,
@@ -35,7 +36,6 @@ from roi_cls.roi.image_header import (
     read_png,
     sniff_kind,
 )
-from roi_cls.roi.params import MAX_PIXELS
 
 Image = NDArray[np.uint8]
 """(height, width, 3) RGB uint8, C-contiguous."""

@@ -17,9 +17,8 @@ import numpy as np
 from roi_cls.base.closing import Closing
 from roi_cls.base.errors import DetectorModelError
 from roi_cls.base.quiet import stand_ins
-from roi_cls.roi.box import Box
 from roi_cls.roi.cascade import RANGES, SCORE_FLOOR, best_first, find_faces, look_whole
-from roi_cls.roi.face import Detection, Face
+from roi_cls.roi.face import Box, Detection, Face
 from roi_cls.roi.image import Image
 from roi_cls.roi.models import DetectorModel, ModelName
 from roi_cls.roi.params import CropParams

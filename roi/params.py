@@ -13,12 +13,6 @@ from roi_cls.base.errors import BundleError
 RECIPE_VERSION = 2
 """Raised whenever the code derives other pixels from the same parameters."""
 
-MAX_PIXELS = 100_000_000
-"""Pixels of the largest picture that is decoded, unless told otherwise; 300 MB as RGB.
-
-Not part of the recipe: a picture above the limit is refused, never cropped otherwise.
-"""
-
 CropKind = Literal["face", "full"]
 DetectorKind = Literal["short", "full", "auto"]
 FaceChoice = Literal["largest", "confident", "central", "all"]

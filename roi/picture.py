@@ -13,10 +13,9 @@ from typing import Self
 import cv2
 import numpy as np
 
-from roi_cls.roi.box import Box
+from roi_cls.roi.face import Box
 from roi_cls.roi.image import Header, Image, decode_pixels, naming_picture, read_header
-from roi_cls.roi.image_header import JpegParts, PngParts, read_orientation
-from roi_cls.roi.params import MAX_PIXELS
+from roi_cls.roi.image_header import MAX_PIXELS, JpegParts, PngParts, read_orientation
 
 FACTORS = (1, 2, 4, 8)
 """By how much a picture can be reduced: what JPEG's blocks of 8 by 8 allow."""

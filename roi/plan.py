@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from roi_cls.base.errors import NoFaceError
-from roi_cls.roi.box import Box
-from roi_cls.roi.face import Detection, Face
+from roi_cls.roi.face import Box, Detection, Face
 from roi_cls.roi.params import CropParams
 
 Source = Literal["face", "full_frame"]

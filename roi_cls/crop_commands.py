@@ -26,7 +26,7 @@ from roi_cls.cache.shard import Shard
 from roi_cls.console import exit_with, show
 from roi_cls.options import settings_options
 from roi_cls.roi import CropParams
-from roi_cls.roi.params import MAX_PIXELS
+from roi_cls.roi.image_header import MAX_PIXELS
 
 cache_app = typer.Typer(no_args_is_help=True)
 

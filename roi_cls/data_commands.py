@@ -23,7 +23,7 @@ from roi_cls.arguments import (
 from roi_cls.base.rows import to_json
 from roi_cls.console import exit_with, show
 from roi_cls.data.group import compile_group_regex
-from roi_cls.roi.params import MAX_PIXELS
+from roi_cls.roi.image_header import MAX_PIXELS
 from roi_cls.run_choice import choose_run
 
 data_app = typer.Typer(no_args_is_help=True)

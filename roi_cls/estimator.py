@@ -33,7 +33,8 @@ from roi_cls.estimator_settings import read_settings, settings_of
 from roi_cls.fitted_run import FittedRun
 from roi_cls.given_pictures import PictureLike, as_source, as_sources, list_pictures, store_pictures
 from roi_cls.label_values import class_values, read_labels, value_of
-from roi_cls.roi.params import MAX_PIXELS, CropKind
+from roi_cls.roi.image_header import MAX_PIXELS
+from roi_cls.roi.params import CropKind
 from roi_cls.run_home import PICTURES, KeptRun, TemporaryRun, check_place, copy_run
 
 

@@ -19,7 +19,7 @@ from roi_cls.given_pictures import PictureLike, as_sources
 from roi_cls.roi import CropParams
 from roi_cls.roi.crop import Crops
 from roi_cls.roi.image import Image
-from roi_cls.roi.params import MAX_PIXELS
+from roi_cls.roi.image_header import MAX_PIXELS
 from roi_cls.roi.recipe import open_recipe
 
 _AHEAD = 16

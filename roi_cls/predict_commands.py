@@ -21,7 +21,8 @@ from roi_cls.arguments import (
 )
 from roi_cls.classifier.config import Aggregate
 from roi_cls.console import exit_with
-from roi_cls.roi.params import MAX_PIXELS, FaceChoice
+from roi_cls.roi.image_header import MAX_PIXELS
+from roi_cls.roi.params import FaceChoice
 from roi_cls.run_choice import choose_models
 from roi_cls.source_arguments import (
     FETCHED,

@@ -20,7 +20,7 @@ from roi_cls.arguments import (
     parse_path,
 )
 from roi_cls.console import show
-from roi_cls.roi.params import MAX_PIXELS
+from roi_cls.roi.image_header import MAX_PIXELS
 from roi_cls.run_choice import choose_run
 
 

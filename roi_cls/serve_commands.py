@@ -15,7 +15,8 @@ from roi_cls.arguments import (
     Runs,
 )
 from roi_cls.quantities import parse_bytes, parse_span
-from roi_cls.roi.params import MAX_PIXELS, FaceChoice
+from roi_cls.roi.image_header import MAX_PIXELS
+from roi_cls.roi.params import FaceChoice
 from roi_cls.run_choice import choose_run
 from roi_cls.server.settings import ServerSettings
 

@@ -24,7 +24,7 @@ from roi_cls.base.location import LocationError, as_path, is_remote
 from roi_cls.classifier.prediction import Source
 from roi_cls.inputs import Named, expand_input, is_list, read_list
 from roi_cls.roi.image import read_bytes
-from roi_cls.roi.params import MAX_PIXELS
+from roi_cls.roi.image_header import MAX_PIXELS
 from roi_cls.video import HEAD_BYTES, VIDEO_SUFFIXES, Every, is_video, read_frames
 from roi_cls.web_fetch import WebLimits, fetch, is_url
 

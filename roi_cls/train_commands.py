@@ -28,7 +28,7 @@ from roi_cls.data.split import SplitParams
 from roi_cls.options import settings_options
 from roi_cls.recipe_option import Folds, Recipe, given_settings
 from roi_cls.roi import CropParams
-from roi_cls.roi.params import MAX_PIXELS
+from roi_cls.roi.image_header import MAX_PIXELS
 from roi_cls.run_choice import choose_run, run_arguments
 
 

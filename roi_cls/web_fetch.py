@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import quote, urljoin, urlsplit
 
-from roi_cls.base.version import __version__
 from roi_cls.base.errors import ImageReadError
+from roi_cls.base.version import __version__
 from roi_cls.quantities import format_bytes
 from roi_cls.web_address import Address, AddressError, find_addresses
 

@@ -14,8 +14,7 @@ from roi_cls import doctor
 from roi_cls.base.errors import DetectorModelError
 from roi_cls.doctor import Check, checks_to_json, exit_code, render_checks, run_checks
 from roi_cls.roi import models
-from roi_cls.roi.fetch import KNOWN_MODELS
-from roi_cls.roi.models import DetectorModel
+from roi_cls.roi.models import KNOWN_MODELS, DetectorModel
 
 APT = "On Debian and Ubuntu: apt-get install -y libgl1 libglib2.0-0 libegl1 libgles2"
 WEIGHTS = "train with `--weights none` or `--weights PATH`"

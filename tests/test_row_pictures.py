@@ -15,7 +15,7 @@ from roi_cls.classifier.prediction import Looked, Prediction, Source
 from roi_cls.roi import Box, Cut, Detection, Face
 from roi_cls.roi.crop import Crops
 from roi_cls.roi.image import Image
-from roi_cls.roi.params import MAX_PIXELS
+from roi_cls.roi.image_header import MAX_PIXELS
 from roi_cls.roi.plan import CropPlan
 from roi_cls.row_pictures import RowPictures, check_folder, row_name
 

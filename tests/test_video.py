@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from roi_cls.base.errors import ImageReadError
-from roi_cls.roi.params import MAX_PIXELS
+from roi_cls.roi.image_header import MAX_PIXELS
 from roi_cls.video import Every, is_video, read_frames
 
 MakeVideo = Callable[..., Path]

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from roi_cls.base.version import __version__
 from roi_cls.base.atomic import write_atomically
+from roi_cls.base.version import __version__
 from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.bundle import ENSEMBLE, ModelBundle, load_bundle, member_folders
 from roi_cls.classifier.config import Device

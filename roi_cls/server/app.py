@@ -10,8 +10,8 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
 
-from roi_cls.base.version import __version__
 from roi_cls.base.errors import StorageError
+from roi_cls.base.version import __version__
 from roi_cls.classifier.bundle import ModelBundle
 from roi_cls.roi import REASON_TEXT
 from roi_cls.server.answers import Health, ModelFacts

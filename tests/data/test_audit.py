@@ -14,7 +14,7 @@ from roi_cls.data.audit import Audit, audit_samples
 from roi_cls.data.collect import collect_samples
 from roi_cls.data.picture_facts import PictureFacts, read_all_facts, read_facts
 from roi_cls.roi.image import Image
-from roi_cls.roi.params import MAX_PIXELS
+from roi_cls.roi.image_header import MAX_PIXELS
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,8 @@ import pytest
 
 from roi_cls.cache.record import CropRecord, ok_record
 from roi_cls.data.keypoints import crop_keypoints
-from roi_cls.roi.box import Box
 from roi_cls.roi.crop import cut_crops
-from roi_cls.roi.face import Detection, Face
+from roi_cls.roi.face import Box, Detection, Face
 from roi_cls.roi.image import Image
 from roi_cls.roi.params import CropParams
 from roi_cls.roi.picture import Picture

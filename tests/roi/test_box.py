@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roi_cls.roi.box import Box
+from roi_cls.roi.face import Box
 
 NUMBERS = st.floats(-1e5, 1e5)
 SIDES = st.floats(0.01, 1e5)

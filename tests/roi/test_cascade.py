@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from roi_cls.roi.box import Box
 from roi_cls.roi.cascade import (
     CONTEXTS,
     MOST_SUSPECTS,
@@ -19,7 +18,7 @@ from roi_cls.roi.cascade import (
     merge_faces,
     merge_suspects,
 )
-from roi_cls.roi.face import Detection, Face
+from roi_cls.roi.face import Box, Detection, Face
 from roi_cls.roi.image import Image
 from roi_cls.roi.picture import Picture
 

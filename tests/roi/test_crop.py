@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from roi_cls.base.closing import Closing
 from roi_cls.roi import crop as crop_module
-from roi_cls.roi.box import Box
 from roi_cls.roi.crop import GREY, cut_crops, detect_faces, make_crops
-from roi_cls.roi.face import Detection, Face
+from roi_cls.roi.face import Box, Detection, Face
 from roi_cls.roi.image import Image
 from roi_cls.roi.params import Border, CropParams, FullFrame, Resampling
 from roi_cls.roi.picture import Picture

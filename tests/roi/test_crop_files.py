@@ -12,9 +12,8 @@ from PIL import Image as PillowImage
 
 from roi_cls.base.closing import Closing
 from roi_cls.data.demo_picture import draw_picture
-from roi_cls.roi.box import Box
 from roi_cls.roi.crop import Crops, make_crops
-from roi_cls.roi.face import Detection, Face
+from roi_cls.roi.face import Box, Detection, Face
 from roi_cls.roi.image import Image
 from roi_cls.roi.params import CropParams, Resampling
 from roi_cls.roi.picture import Picture

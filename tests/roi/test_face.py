@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roi_cls.roi.box import Box
-from roi_cls.roi.face import Detection, Face, Step
+from roi_cls.roi.face import Box, Detection, Face, Step
 
 FINITE = st.floats(-1e6, 1e6)
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from roi_cls.base.errors import DetectorModelError
-from roi_cls.roi import fetch
-from roi_cls.roi.fetch import KNOWN_MODELS, KnownModel, fetch_models
+from roi_cls.roi import models as fetch
+from roi_cls.roi.models import KNOWN_MODELS, KnownModel, fetch_models
 
 WHEEL = "mediapipe-0.10.21-cp312-cp312-manylinux_2_28_x86_64.whl"
 SHORT, FULL = b"\x1c\0\0\0TFL3short", b"\x1c\0\0\0TFL3full"
@@ -94,7 +94,7 @@ def test_models_are_stored_under_their_hash_and_nothing_else_is(
     assert stored == {f"{hashlib.sha256(c).hexdigest()}.tflite": c for c in (SHORT, FULL)}
     assert caplog.record_tuples == [
         (
-            "roi_cls.roi.fetch",
+            "roi_cls.roi.models",
             logging.WARNING,
             "Fetching the face detector's models (once, 36 MB)…",
         )

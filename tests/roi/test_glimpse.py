@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
-from roi_cls.roi.box import Box
-from roi_cls.roi.face import Face
+from roi_cls.roi.face import Box, Face
 from roi_cls.roi.glimpse import (
     WHOLE_PX,
     Glimpse,

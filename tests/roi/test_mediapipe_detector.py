@@ -15,8 +15,7 @@ import pytest
 from roi_cls.base.errors import DetectorModelError
 from roi_cls.data.demo_picture import draw_picture, place_persons
 from roi_cls.roi import mediapipe_detector
-from roi_cls.roi.box import Box
-from roi_cls.roi.face import Detection
+from roi_cls.roi.face import Box, Detection
 from roi_cls.roi.image import Image
 from roi_cls.roi.mediapipe_detector import MediapipeDetector
 from roi_cls.roi.models import DetectorModel, resolve_models

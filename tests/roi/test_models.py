@@ -10,8 +10,7 @@ import pytest
 from roi_cls.base.atomic import write_atomically
 from roi_cls.base.errors import DetectorModelError
 from roi_cls.roi import models
-from roi_cls.roi.fetch import KnownModel
-from roi_cls.roi.models import DetectorModel, resolve_models, user_model_dir
+from roi_cls.roi.models import DetectorModel, KnownModel, resolve_models, user_model_dir
 from roi_cls.roi.params import DetectorKind
 
 HEAD = b"\x1c\0\0\0TFL3"

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
 from roi_cls.base.errors import ImageReadError
-from roi_cls.roi.box import Box
+from roi_cls.roi.face import Box
 from roi_cls.roi.image import Image, decode_image
 from roi_cls.roi.picture import FACTORS, Picture
 

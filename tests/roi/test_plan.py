@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roi_cls.base.errors import NoFaceError
-from roi_cls.roi.box import Box
-from roi_cls.roi.face import Detection, Face
+from roi_cls.roi.face import Box, Detection, Face
 from roi_cls.roi.params import Border, CropParams, FaceChoice, FullFrame
 from roi_cls.roi.plan import CropPlan, Cut, Reason, choose_reduction, plan_crop
 

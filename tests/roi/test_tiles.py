@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roi_cls.roi.box import Box
-from roi_cls.roi.tiles import LEAST_CONTEXT, surround, tile_frame
+from roi_cls.roi.cascade import LEAST_CONTEXT, surround, tile_frame
+from roi_cls.roi.face import Box
 
 SIDES = st.integers(1, 20_000)
 
