@@ -23,8 +23,7 @@ from portraits import write_portraits
 from roi_cls.cache.build import build_crops
 from roi_cls.cache.index import CropIndex
 from roi_cls.cache.options import BuildOptions
-from roi_cls.cache.record import CropResult
-from roi_cls.cache.stamp import FileStamp
+from roi_cls.cache.record import CropResult, FileStamp
 from roi_cls.roi import CropParams
 from roi_cls.roi.recipe import open_recipe
 

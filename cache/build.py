@@ -1,17 +1,24 @@
-"""Crop many pictures, in input order: what is known is looked up, the rest goes to an engine."""
+"""Crop many pictures, in input order: what is known is looked up, the rest goes to an engine.
+
+An engine is who crops them: this process, other processes, other machines.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
-from roi_cls.cache.builder import DetectorOpener
-from roi_cls.cache.engine import open_engine
+from roi_cls.base.memory import keep_freed_memory
+from roi_cls.base.pool import Item, Result, WorkerPool
+from roi_cls.cache.builder import CropBuilder, DetectorOpener
 from roi_cls.cache.index import AT_ONCE, CropIndex, find_index
 from roi_cls.cache.lease import share
 from roi_cls.cache.options import BuildOptions
-from roi_cls.cache.record import CropRecord, CropResult
-from roi_cls.cache.stamp import read_stamp
+from roi_cls.cache.record import CropRecord, CropResult, read_stamp
 from roi_cls.cache.store import FORMAT, CropStore
 from roi_cls.roi import CropParams
 from roi_cls.roi.image_header import MAX_PIXELS
@@ -76,3 +83,122 @@ def _is_kept(row: CropRecord, store: CropStore, max_pixels: int) -> bool:
     if (row.height or 0) * (row.width or 0) > max_pixels:  # to be refused, as a new one would be
         return False
     return row.status == "skipped" or (row.sha256 is not None and store.has_crop(row.sha256))
+
+
+Work = AbstractContextManager[Callable[[Path], CropResult]]
+"""What a worker enters once; gives the function that crops one picture."""
+
+
+class Engine(Protocol):
+    """Crops pictures somewhere."""
+
+    block: int
+    """Pictures to be given at once, at most."""
+
+    def map(self, paths: Sequence[Path]) -> Iterator[CropResult]:
+        """Yield the result of each picture, in order."""
+
+
+class LocalEngine:
+    """This process, or worker processes that are started when first needed and then kept."""
+
+    block = 8192
+
+    def __init__(self, make_work: Callable[[], Work], recipe: str, options: BuildOptions) -> None:
+        self._make_work = make_work
+        self._recipe = recipe
+        self._options = options
+        self._stack = contextlib.ExitStack()
+        self._pool: WorkerPool[Path, CropResult] | None = None
+        self._work: Callable[[Path], CropResult] | None = None
+
+    def __enter__(self) -> LocalEngine:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._stack.close()
+
+    def map(self, paths: Sequence[Path]) -> Iterator[CropResult]:
+        """Yield the result of each picture, in order."""
+        workers = self._options.worker_count(len(paths))
+        if self._pool is None and workers:
+            make_work = partial(in_worker, self._make_work)
+            self._pool = WorkerPool(workers, make_work, partial(died, self._recipe))
+            self._stack.callback(self._pool.close)
+        if self._pool is not None:
+            return self._pool.map(paths)
+        if self._work is None:
+            self._work = self._stack.enter_context(self._make_work())
+        return map(self._work, paths)
+
+
+@contextlib.contextmanager
+def open_engine(
+    params: CropParams, open_detector: DetectorOpener, options: BuildOptions
+) -> Iterator[Engine]:
+    """Give the engine that the options name; its processes end with the block."""
+    make_work = partial(open_work, params, open_detector, options)
+    if options.engine == "ray":
+        from roi_cls.cache.ray_engine import open_ray
+
+        with open_ray(
+            partial(in_worker, make_work),
+            partial(died, params.digest),
+            options.cache,
+            address=options.address,
+            workers=options.workers,
+        ) as engine:
+            yield engine
+        return
+    with LocalEngine(make_work, params.digest, options) as local:
+        yield local
+
+
+@contextlib.contextmanager
+def open_work(
+    params: CropParams, open_detector: DetectorOpener, options: BuildOptions
+) -> Iterator[Callable[[Path], CropResult]]:
+    """Give the function that crops a picture, in whichever process enters this."""
+    with open_builder(params, open_detector, options) as builder:
+        yield builder.build
+
+
+@contextlib.contextmanager
+def in_worker(
+    make_work: Callable[[], AbstractContextManager[Callable[[Item], Result]]],
+) -> Iterator[Callable[[Item], Result]]:
+    """Give the work to a process of its own, which shares the machine with others of its kind."""
+    import cv2
+
+    keep_freed_memory()
+    cv2.setNumThreads(1)
+    with make_work() as work:
+        yield work
+
+
+@contextlib.contextmanager
+def open_builder(
+    params: CropParams, open_detector: DetectorOpener, options: BuildOptions
+) -> Iterator[CropBuilder]:
+    """Give a builder on the cache of ``options``, which is kept from being pruned meanwhile."""
+    store = CropStore(options.cache, params)
+    with (
+        share(options.cache / FORMAT, (params.digest, params.detector_digest)),
+        CropBuilder(store, params, open_detector, options.max_pixels) as builder,
+    ):
+        yield builder
+
+
+def died(recipe: str, path: Path, exit_code: int | None) -> CropResult:
+    """Return the row of a picture during which a worker process ended."""
+    return CropResult(CropRecord(path, "error", tell_death(str(path), exit_code), recipe=recipe))
+
+
+def tell_death(path: str, exit_code: int | None) -> str:
+    """Return what happened to a picture during which a worker process ended."""
+    remedy = "The picture may be made to crash decoders; remove it or convert it to PNG."
+    if exit_code == -9:  # SIGKILL, which no decoder sends
+        remedy = "Memory may have run out: run again with fewer --workers."
+    return (
+        f"Cannot crop {path!r}: the process that decoded it died (exit code {exit_code}). {remedy}"
+    )

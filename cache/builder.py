@@ -8,11 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from roi_cls.base.closing import Closing
-from roi_cls.base.errors import ImageReadError, NoFaceError
+from roi_cls.base.errors import CacheError, ImageReadError, NoFaceError
 from roi_cls.base.location import is_remote
-from roi_cls.cache.record import CropRecord, CropResult, ok_record
-from roi_cls.cache.recut import recut
-from roi_cls.cache.stamp import FileStamp, read_stamp, stamp_of
+from roi_cls.cache.record import CropRecord, CropResult, FileStamp, ok_record, read_stamp, stamp_of
 from roi_cls.cache.store import CropStore
 from roi_cls.roi import CropParams, Cut, Detection, plan_crop
 from roi_cls.roi.crop import cut_crops, detect_faces
@@ -145,3 +143,33 @@ def _read_settled(path: Path) -> tuple[bytes, FileStamp | None]:
 def _identity(status: os.stat_result) -> tuple[int, ...]:
     # Another file may take the place of one of its size and age: archives keep both.
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def recut(record: CropRecord, *, max_pixels: int = MAX_PIXELS) -> Image:
+    """Return the crops of an ok row, (N, size_px, size_px, 3) RGB uint8, as they were cut.
+
+    Bit for bit, by the version of roi-cls that wrote the row.
+
+    Raises:
+        CacheError: The picture is no longer what it was.
+        ImageReadError: It cannot be read.
+        ValueError: The row has no crop.
+    """
+    if record.status != "ok" or record.size_px is None:
+        raise ValueError(f"there is no crop of {record.path}: {record.error or record.reason}")
+    data = read_bytes(record.path)
+    if hashlib.sha256(data).hexdigest() != record.sha256:
+        raise CacheError(
+            f"Cannot make the crop of {str(record.path)!r} again: the file has changed "
+            "meanwhile. Run the command once more."
+        )
+    # Of a recipe, only these three say how a region becomes a crop.
+    style = CropParams.from_dict(
+        {
+            **CropParams().to_dict(),
+            "size_px": record.size_px,
+            "border": record.border,
+            "resampling": record.resampling,
+        }
+    )
+    return cut_crops(Picture(data, record.path, max_pixels=max_pixels), record.cuts, style)

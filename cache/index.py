@@ -19,9 +19,8 @@ from typing import Any
 from roi_cls.base.closing import Closing
 from roi_cls.base.errors import CacheError
 from roi_cls.base.location import is_remote, user_cache_dir
-from roi_cls.cache.record import CropRecord, CropResult
-from roi_cls.cache.shard import Shard
-from roi_cls.cache.stamp import FileStamp
+from roi_cls.cache.options import Shard
+from roi_cls.cache.record import CropRecord, CropResult, FileStamp
 from roi_cls.cache.store import FORMAT
 from roi_cls.roi import CropParams
 

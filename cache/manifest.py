@@ -1,4 +1,7 @@
-"""The manifest: every row of a crop run in a file, one per input, in input order."""
+"""The manifest: every row of a crop run in a file, one per input, in input order.
+
+A Parquet manifest is written part by part and needs the extra ``parquet``.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,7 @@ from typing import Any, Literal
 from roi_cls.base.atomic import open_atomically, telling_storage
 from roi_cls.base.errors import CacheError, StorageError
 from roi_cls.base.location import is_remote
-from roi_cls.base.rows import to_json
-from roi_cls.cache.manifest_parquet import open_parquet
+from roi_cls.base.rows import open_table, to_json
 from roi_cls.cache.record import RECORD_FIELDS, CropRecord
 
 AddRow = Callable[[CropRecord], None]
@@ -73,6 +75,25 @@ def _open_csv(file: io.BufferedWriter, path: Path) -> Iterator[AddRow]:
     yield lambda record: _write(file, _csv_line(record), path)
 
 
+@contextmanager
+def open_parquet(file: io.BufferedWriter, path: Path) -> Iterator[Callable[[CropRecord], None]]:
+    """Give a function that adds a row to the table in ``file``, which is to become ``path``.
+
+    Raises:
+        CacheError: pyarrow is not installed.
+        StorageError: The file cannot be written.
+    """
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise CacheError(
+            f"Cannot write a Parquet manifest: {error}. Install it with "
+            "pip install 'roi-cls[parquet]', or use .jsonl or .csv."
+        ) from error
+    with open_table(file, path, _schema(pyarrow)) as add:
+        yield lambda record: add(record.to_dict())
+
+
 _FORMS = {".jsonl": _open_jsonl, ".csv": _open_csv, ".parquet": open_parquet}
 
 
@@ -100,3 +121,25 @@ def _csv_value(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return json.dumps(value) if value else None
     return value
+
+
+def _schema(pyarrow: Any) -> Any:
+    text, number, whole = pyarrow.string(), pyarrow.float64(), pyarrow.int64()
+    numbers = pyarrow.list_(number)
+    points = pyarrow.list_(numbers)
+    face = {
+        "box": numbers,
+        "face_score": number,
+        "keypoints": points,
+        "model": text,
+        "region": numbers,
+        "angle": number,
+    }
+    types = {
+        **dict.fromkeys(("height", "width", "faces", "size_px"), whole),
+        **dict.fromkeys(("face_score", "angle"), number),
+        **dict.fromkeys(("box", "region"), numbers),
+        "keypoints": points,
+        "more": pyarrow.list_(pyarrow.struct(list(face.items()))),
+    }
+    return pyarrow.schema([(name, types.get(name, text)) for name in RECORD_FIELDS])

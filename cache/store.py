@@ -1,17 +1,23 @@
-"""The two-level content cache: detections and crops, each under what decided it."""
+"""The two-level content cache: detections and crops, each under what decided it.
+
+An entry is written whole or not at all and known to be undamaged when read. A crop is stored as a
+BMP picture, which every viewer opens and no time goes into.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 from pathlib import Path
 
+import cv2
+import numpy as np
+
 from roi_cls.base.atomic import remove_stale, write_atomically
 from roi_cls.base.errors import CacheError, StorageError
 from roi_cls.base.location import is_remote, reaching
-from roi_cls.cache.crop_file import SUFFIX, decode_crops, encode_crops
-from roi_cls.cache.entry import read_entry, write_entry
 from roi_cls.roi import CropParams, Detection
 from roi_cls.roi.image import Image
 
@@ -118,3 +124,69 @@ def crops_folder(root: Path) -> Path:
 
 def _entry_path(folder: Path, sha256: str, suffix: str) -> Path:
     return folder / sha256[:2] / f"{sha256}{suffix}"
+
+
+_MARK = b"\nsha256:"
+_TRAILER_LENGTH = len(_MARK) + 64 + 1  # 73: mark, hex digest, newline
+
+
+def write_entry(path: Path, payload: bytes, drafts: Path | None = None) -> None:
+    """Write ``payload`` and its checksum under ``path``, atomically.
+
+    Not fsynced: after a power cut a torn entry fails its checksum and is made again, which costs
+    less than a flush for each of thousands of crops. ``drafts``: see ``write_atomically``.
+
+    Raises:
+        StorageError: The disk is full or the folder cannot be written.
+    """
+    write_atomically(path, payload + _trailer(payload), drafts=drafts)
+
+
+def read_entry(path: Path) -> bytes | None:
+    """Return the payload, or None where there is no entry or a damaged one.
+
+    Raises:
+        CacheError: The file is there and cannot be read.
+    """
+    try:
+        with reaching(path):
+            data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise CacheError(
+            f"Cannot read the cache entry {str(path)!r}: {error.strerror or error}. "
+            "Check its permissions or choose another folder with --cache DIR."
+        ) from error
+    payload, trailer = data[:-_TRAILER_LENGTH], data[-_TRAILER_LENGTH:]
+    return payload if trailer == _trailer(payload) else None
+
+
+def _trailer(payload: bytes) -> bytes:
+    return _MARK + hashlib.sha256(payload).hexdigest().encode() + b"\n"
+
+
+SUFFIX = ".bmp"
+
+
+def encode_crops(pixels: Image) -> bytes:
+    """Return the crops as one picture, one below the other.
+
+    Args:
+        pixels: (N, size_px, size_px, 3) RGB uint8, N >= 1.
+    """
+    column = pixels.reshape(-1, pixels.shape[2], 3)  # (N * size_px, size_px, 3)
+    return cv2.imencode(SUFFIX, cv2.cvtColor(column, cv2.COLOR_RGB2BGR))[1].tobytes()
+
+
+def decode_crops(data: bytes) -> Image:
+    """Return the (N, size_px, size_px, 3) RGB uint8 array that was encoded, bit for bit.
+
+    Raises:
+        ValueError: ``data`` holds no column of square crops.
+    """
+    column = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    if column is None or column.shape[0] % column.shape[1]:
+        raise ValueError("no column of square crops")
+    size_px = column.shape[1]
+    return np.asarray(column, np.uint8).reshape(-1, size_px, size_px, 3)

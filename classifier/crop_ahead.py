@@ -12,7 +12,7 @@ from functools import partial
 
 from roi_cls.base.background import take_ahead
 from roi_cls.base.pool import WorkerPool
-from roi_cls.cache.engine import in_worker, tell_death
+from roi_cls.cache.build import in_worker, tell_death
 from roi_cls.cache.options import WORTH_WORKERS, available_cores
 from roi_cls.classifier.prediction import Source
 from roi_cls.classifier.source_cropper import Cropped, CropSettings, open_cropping

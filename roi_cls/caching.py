@@ -9,8 +9,15 @@ from pathlib import Path
 
 import typer
 
-from roi_cls.cache.inventory import Part, find_damaged, list_parts, measure_index
-from roi_cls.cache.pruning import Pruned, Pruning, prune
+from roi_cls.cache.upkeep import (
+    Part,
+    Pruned,
+    Pruning,
+    find_damaged,
+    list_parts,
+    measure_index,
+    prune,
+)
 from roi_cls.console import note, progress, show
 from roi_cls.quantities import format_bytes, format_span, parse_bytes, parse_span
 from roi_cls.recipe_text import describe_recipe

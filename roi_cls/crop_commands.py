@@ -22,7 +22,7 @@ from roi_cls.arguments import (
     Workers,
     parse_path,
 )
-from roi_cls.cache.shard import Shard
+from roi_cls.cache.options import Shard
 from roi_cls.console import exit_with, show
 from roi_cls.options import settings_options
 from roi_cls.roi import CropParams

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from roi_cls.base.location import as_path
 from roi_cls.cache import CropRecord
-from roi_cls.cache.build import build_crops
-from roi_cls.cache.engine import open_builder
+from roi_cls.cache.build import build_crops, open_builder
 from roi_cls.cache.options import BuildOptions
 from roi_cls.cache.record import Status
 from roi_cls.classifier.crop_ahead import crop_ahead

@@ -12,7 +12,7 @@ import pytest
 
 from roi_cls.base.location import as_path
 from roi_cls.cache import ray_engine
-from roi_cls.cache.engine import LocalEngine
+from roi_cls.cache.build import LocalEngine
 from roi_cls.cache.options import BuildOptions
 
 Command = Callable[..., CompletedProcess[str]]

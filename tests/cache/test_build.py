@@ -15,13 +15,11 @@ import pytest
 
 from roi_cls.base.closing import Closing
 from roi_cls.base.errors import StorageError
-from roi_cls.cache.build import build_crops, find_rows
-from roi_cls.cache.engine import LocalEngine
+from roi_cls.cache.build import LocalEngine, build_crops, find_rows
 from roi_cls.cache.index import CropIndex, find_index
 from roi_cls.cache.lease import claim
-from roi_cls.cache.options import BuildOptions
+from roi_cls.cache.options import BuildOptions, Shard
 from roi_cls.cache.record import CropRecord, CropResult
-from roi_cls.cache.shard import Shard
 from roi_cls.cache.store import FORMAT, CropStore
 from roi_cls.cache.summary import CropSummary
 from roi_cls.roi import Box, CropParams, Detection, Face
@@ -191,7 +189,7 @@ def test_clock_set_back_distrusts_the_index_and_gives_the_same_rows(
 ) -> None:
     rows, tree = rows_of(pictures, options), read_tree(options.cache)
     assert look_up(pictures[:1], options) == rows[:1]
-    monkeypatch.setattr("roi_cls.cache.stamp.time.time_ns", lambda: (LONG_AGO - 3600) * 10**9)
+    monkeypatch.setattr("roi_cls.cache.record.time.time_ns", lambda: (LONG_AGO - 3600) * 10**9)
     assert look_up(pictures[:1], options) == [None]
     draw(pictures[2], (99, 99, 99))
     summary = run(pictures, options)

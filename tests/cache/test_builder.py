@@ -11,8 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from roi_cls.cache.record import CropResult
-from roi_cls.cache.stamp import read_stamp
+from roi_cls.cache.record import CropResult, read_stamp
 from roi_cls.roi import CropParams
 from roi_cls.roi.crop import make_crops
 from roi_cls.roi.picture import Picture

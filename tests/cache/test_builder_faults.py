@@ -16,8 +16,7 @@ import pytest
 from roi_cls.base.errors import CacheError, ImageReadError, StorageError
 from roi_cls.cache import builder as builder_module
 from roi_cls.cache.builder import CropBuilder
-from roi_cls.cache.record import CropRecord, CropResult
-from roi_cls.cache.stamp import read_stamp
+from roi_cls.cache.record import CropRecord, CropResult, read_stamp
 from roi_cls.roi import CropParams, Detection
 from roi_cls.roi.image import read_bytes
 from roi_cls.roi.picture import Picture
@@ -185,7 +184,7 @@ def test_file_that_was_new_when_read_is_not_trusted_after_slow_work(
 ) -> None:
     now = [LONG_AGO * 10**9 + 10**9]
     monkeypatch.setattr(builder_module.CropBuilder, "_detect", _slow(now))
-    monkeypatch.setattr("roi_cls.cache.stamp.time.time_ns", lambda: now[0])
+    monkeypatch.setattr("roi_cls.cache.record.time.time_ns", lambda: now[0])
     assert build(picture).stamp is None
     assert read_stamp(picture) is not None  # by now
 

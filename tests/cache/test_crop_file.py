@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
-from roi_cls.cache.crop_file import SUFFIX, decode_crops, encode_crops
-from roi_cls.cache.entry import write_entry
+from roi_cls.cache.store import SUFFIX, decode_crops, encode_crops, write_entry
 from roi_cls.roi.image import Image
 
 

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import cv2
 import pytest
 
-from roi_cls.cache import engine as engine_module
-from roi_cls.cache.engine import LocalEngine, Work, died, in_worker, open_builder
+from roi_cls.cache import build as engine_module
+from roi_cls.cache.build import LocalEngine, Work, died, in_worker, open_builder
 from roi_cls.cache.lease import claim
 from roi_cls.cache.options import BuildOptions
 from roi_cls.cache.record import CropRecord, CropResult

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from roi_cls.base.errors import CacheError, StorageError
 from roi_cls.base.location import as_path
-from roi_cls.cache.entry import read_entry, write_entry
+from roi_cls.cache.store import read_entry, write_entry
 
 # No deadline: the first write on a busy machine may take long.
 KEEP_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

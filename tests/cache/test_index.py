@@ -10,9 +10,8 @@ import pytest
 
 from roi_cls.cache import index as index_module
 from roi_cls.cache.index import AT_ONCE, CropIndex, check_index, find_index, forget_recipe
-from roi_cls.cache.record import CropRecord, CropResult, ok_record
-from roi_cls.cache.shard import Shard
-from roi_cls.cache.stamp import FileStamp, read_stamp
+from roi_cls.cache.options import Shard
+from roi_cls.cache.record import CropRecord, CropResult, FileStamp, ok_record, read_stamp
 from roi_cls.roi import Box, CropParams, Detection, Face, plan_crop
 
 PARAMS = CropParams(size_px=16, min_face_px=4)

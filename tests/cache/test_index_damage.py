@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from roi_cls.cache.index import CropIndex, check_index
-from roi_cls.cache.record import CropRecord, CropResult, ok_record
-from roi_cls.cache.stamp import FileStamp
+from roi_cls.cache.record import CropRecord, CropResult, FileStamp, ok_record
 from roi_cls.roi import Box, CropParams, Detection, Face, plan_crop
 
 PARAMS = CropParams(size_px=16, min_face_px=4)

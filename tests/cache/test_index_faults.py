@@ -13,8 +13,7 @@ import pytest
 from roi_cls.cache import index as index_module
 from roi_cls.cache.build import find_rows
 from roi_cls.cache.index import CropIndex, check_index, find_index
-from roi_cls.cache.record import CropRecord, CropResult, ok_record
-from roi_cls.cache.stamp import FileStamp
+from roi_cls.cache.record import CropRecord, CropResult, FileStamp, ok_record
 from roi_cls.cache.store import CropStore
 from roi_cls.roi import CropParams, Detection, plan_crop
 

@@ -15,11 +15,10 @@ from roi_cls.base.closing import Closing
 from roi_cls.base.errors import CacheError
 from roi_cls.base.location import as_path
 from roi_cls.cache.build import build_crops
-from roi_cls.cache.inventory import Part, find_damaged, list_parts, measure_index
 from roi_cls.cache.lease import share
-from roi_cls.cache.options import BuildOptions
+from roi_cls.cache.options import BuildOptions, Shard
 from roi_cls.cache.record import CropResult
-from roi_cls.cache.shard import Shard
+from roi_cls.cache.upkeep import Part, find_damaged, list_parts, measure_index
 from roi_cls.roi import Box, CropParams, Detection, Face
 from roi_cls.roi.picture import Picture
 

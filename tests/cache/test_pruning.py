@@ -18,10 +18,9 @@ from hypothesis import strategies as st
 from roi_cls.base.closing import Closing
 from roi_cls.base.errors import CacheError
 from roi_cls.cache.build import build_crops
-from roi_cls.cache.inventory import Part, list_parts
 from roi_cls.cache.lease import share
 from roi_cls.cache.options import BuildOptions
-from roi_cls.cache.pruning import Pruning, choose_parts, prune
+from roi_cls.cache.upkeep import Part, Pruning, choose_parts, list_parts, prune
 from roi_cls.roi import CropParams, Detection
 from roi_cls.roi.picture import Picture
 
@@ -256,7 +255,7 @@ def test_part_that_cannot_be_removed_is_told(cache: Path, monkeypatch: pytest.Mo
     def refuse(folder: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("roi_cls.cache.pruning.shutil.rmtree", refuse)
+    monkeypatch.setattr("roi_cls.cache.upkeep.shutil.rmtree", refuse)
     with pytest.raises(CacheError) as caught:
         prune(cache, Pruning((A.name,)))
     assert str(caught.value) == (

@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 
 from roi_cls.base.errors import CacheError, ImageReadError
-from roi_cls.cache.builder import CropBuilder
+from roi_cls.cache.builder import CropBuilder, recut
 from roi_cls.cache.manifest import open_manifest
 from roi_cls.cache.record import CropRecord
-from roi_cls.cache.recut import recut
 
 OpenBuilder = Callable[..., AbstractContextManager[CropBuilder]]
 RECIPES: dict[str, dict[str, object]] = {

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
 from roi_cls.base.closing import Closing
-from roi_cls.cache.builder import CropBuilder
+from roi_cls.cache.builder import CropBuilder, recut
 from roi_cls.cache.record import CropRecord
-from roi_cls.cache.recut import recut
 from roi_cls.cache.store import CropStore
 from roi_cls.roi import Box, CropParams, Detection, Face
 from roi_cls.roi.picture import Picture

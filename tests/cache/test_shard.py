@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roi_cls.cache.shard import Shard
+from roi_cls.cache.options import Shard
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
 
@@ -35,7 +35,7 @@ def test_name_that_is_no_unicode_has_a_part() -> None:
 @pytest.mark.parametrize("seed", ["0", "1"])
 def test_other_processes_agree(seed: str) -> None:
     script = (
-        "from pathlib import Path; from roi_cls.cache.shard import Shard\n"
+        "from pathlib import Path; from roi_cls.cache.options import Shard\n"
         "print([i for i in range(50) if Shard(2, 5).holds(Path(f'{i}.png'))])"
     )
     environment = {**os.environ, "PYTHONHASHSEED": seed}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from roi_cls.cache.stamp import FileStamp, read_stamp, stamp_of
+from roi_cls.cache.record import FileStamp, read_stamp, stamp_of
 
 LONG_AGO = 1_600_000_000  # seconds since 1970
 
