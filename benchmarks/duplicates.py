@@ -21,7 +21,7 @@ import numpy as np
 from machine import describe_machine
 from numpy.typing import NDArray
 
-from roi_cls.data.find import find_pictures
+from roi_cls.data.collect import find_pictures
 from roi_cls.data.fingerprint import VIEWS, Fingerprint, take_fingerprint
 from roi_cls.data.near import find_candidates, find_near_duplicates, measure_likeness
 from roi_cls.roi.image import Image, read_image

@@ -27,7 +27,7 @@ from roi_cls.classifier.predict import open_predictor
 from roi_cls.classifier.prediction import PredictOptions, Source
 from roi_cls.classifier.scorer import BATCH_SIZE, open_scorer
 from roi_cls.classifier.view_cropper import ViewCropper
-from roi_cls.data.labels import LabelSet
+from roi_cls.data.sample import LabelSet
 from roi_cls.roi import CropParams
 from roi_cls.roi.image import read_image
 from roi_cls.roi.picture import Picture

@@ -22,7 +22,7 @@ from typing import Any
 from roi_cls.base.atomic import write_atomically
 from roi_cls.base.errors import BundleError
 from roi_cls.classifier.normalisation import Normalisation
-from roi_cls.data.labels import LabelSet
+from roi_cls.data.sample import LabelSet
 from roi_cls.roi import CropParams
 from roi_cls.roi.models import hash_file
 

@@ -50,7 +50,7 @@ from roi_cls.classifier.train_run import (
 )
 from roi_cls.classifier.training_data import TrainingData
 from roi_cls.classifier.training_recipe import Combine
-from roi_cls.data.folds import make_folds
+from roi_cls.data.split import make_folds
 from roi_cls.roi.recipe import Recipe
 
 

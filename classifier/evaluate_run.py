@@ -34,8 +34,7 @@ from roi_cls.classifier.scores import (
 )
 from roi_cls.data.collect import collect_samples
 from roi_cls.data.crops import crop_views, load_pixels, load_views
-from roi_cls.data.labels import check_same_labels
-from roi_cls.data.sample import Sample
+from roi_cls.data.sample import Sample, check_same_labels
 from roi_cls.data.table import first_five, read_split
 from roi_cls.roi.models import hash_file
 from roi_cls.roi.recipe import Recipe, open_recipe

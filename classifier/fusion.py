@@ -19,7 +19,7 @@ from roi_cls.classifier.probability import join_scores
 from roi_cls.classifier.scores import ScoreTable
 from roi_cls.classifier.selection import select_greedily
 from roi_cls.classifier.training_recipe import Combine
-from roi_cls.data.labels import LabelSet
+from roi_cls.data.sample import LabelSet
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from roi_cls.base.atomic import write_atomically
 from roi_cls.base.errors import BundleError
 from roi_cls.data.crops import CropArray
-from roi_cls.data.labels import LabelSet
+from roi_cls.data.sample import LabelSet
 
 _FIXED = ("path", "sha256", "label", "source")
 

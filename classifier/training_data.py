@@ -13,14 +13,12 @@ from roi_cls.base.errors import DataError
 from roi_cls.cache import CropRecord, CropResult
 from roi_cls.cache.options import BuildOptions
 from roi_cls.data.crops import CropArray, check_cropped, crop_views, load_views
-from roi_cls.data.faults import equal_bytes
-from roi_cls.data.fingerprint_store import take_fingerprints
-from roi_cls.data.group import group_samples
-from roi_cls.data.labels import LabelSet, choose_labels
+from roi_cls.data.fingerprint import take_fingerprints
 from roi_cls.data.near import find_near_duplicates
-from roi_cls.data.sample import Sample
+from roi_cls.data.sample import LabelSet, Sample, choose_labels
 from roi_cls.data.split import Split, SplitParams, split_samples
 from roi_cls.data.table import split_digest
+from roi_cls.data.units import equal_bytes, group_samples
 from roi_cls.roi import CropParams
 from roi_cls.roi.recipe import Recipe
 

@@ -13,8 +13,7 @@ from roi_cls.cache import CropRecord, CropResult
 from roi_cls.cache.build import build_crops, open_builder
 from roi_cls.cache.builder import DetectorOpener
 from roi_cls.cache.options import BuildOptions
-from roi_cls.data.labels import LabelSet
-from roi_cls.data.sample import Sample
+from roi_cls.data.sample import LabelSet, Sample
 from roi_cls.roi import CropParams
 from roi_cls.roi.recipe import Recipe
 

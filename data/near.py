@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roi_cls.data.fingerprint import SIDE_PX, VIEWS, Fingerprint
-from roi_cls.data.union import Union
+from roi_cls.data.units import Union
 
 HASH_DISTANCE = 10
 """Bits of 64 in which the hashes of candidates may differ: of changed copies 98 to 100 % are found

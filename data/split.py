@@ -1,22 +1,28 @@
-"""Samples to train, validation and test: stratified, seeded, twins and groups on one side.
+"""Samples to train, validation and test, or to folds: stratified, seeded, whole units.
 
-Sees labels, groups and digests; opens no picture.
+Twins and groups stay on one side. Opens no picture.
 """
 
 from __future__ import annotations
 
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from roi_cls.base.errors import DataError
-from roi_cls.data.draw import draw_units
-from roi_cls.data.faults import equal_bytes, find_conflicts, find_leaks, find_shared_groups
-from roi_cls.data.group import compile_group_regex
 from roi_cls.data.sample import Sample, SplitName
-from roi_cls.data.units import Unit, join_units, path_order
+from roi_cls.data.units import (
+    Unit,
+    compile_group_regex,
+    equal_bytes,
+    find_conflicts,
+    find_leaks,
+    find_shared_groups,
+    join_units,
+    path_order,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,4 +180,167 @@ def _check_enough(
             f"Cannot split: fewer pictures of {name!r} than parts: {pictures}{together} for "
             f"{needed} (training pictures: {counts or 'none'}). Add pictures of this class, or "
             "give the parts yourself in a CSV with path,label,split."
+        )
+
+
+def draw_units(
+    units: Sequence[Unit], share: float, kept: int, rng: random.Random
+) -> list[Unit] | None:
+    """Return units that hold about ``share`` of each class, or None if no draw leaves enough.
+
+    kept: units of each class that must stay behind.
+    """
+    for _ in range(50):  # one is enough unless units mix three classes or more
+        shuffled = sorted(units, key=lambda _: rng.random())
+        held = _Draw(shuffled, share, kept).fill()
+        if held is not None:
+            return held
+    return None
+
+
+class _Draw:
+    """A greedy draw of whole units, nearest to the share of every class."""
+
+    def __init__(self, units: Sequence[Unit], share: float, kept: int) -> None:
+        self.units = units
+        self.kept = kept
+        self.places: defaultdict[str, list[int]] = defaultdict(list)
+        totals: Counter[str] = Counter()
+        for i, unit in enumerate(units):
+            totals.update(unit.counts)
+            for name in unit.counts:
+                self.places[name].append(i)
+        self.behind = Counter({name: len(places) for name, places in self.places.items()})
+        self.totals = dict(totals)
+        self.wanted = {name: max(1, int(total * share + 0.5)) for name, total in totals.items()}
+        self.counts: Counter[str] = Counter()
+        self.held: list[Unit] = []
+        self.taken: set[int] = set()
+
+    def fill(self) -> list[Unit] | None:
+        """Return the units drawn, at least one of each class; None if this order has no way."""
+        for name in sorted(self.behind, key=lambda name: (self.behind[name], name)):
+            if self.counts[name]:
+                continue
+            able = [i for i in self.places[name] if self._can(i)]
+            if not able:
+                return None
+            # The first that fits, not the best fitting: that would always be the largest group.
+            fitting = (i for i in able if self._gain(i) > 0)
+            self._take(next(fitting, max(able, key=self._gain)))
+        for i in range(len(self.units)):
+            if self._gain(i) > 0 and self._can(i):
+                self._take(i)
+        return self.held
+
+    def _can(self, i: int) -> bool:
+        return i not in self.taken and all(
+            self.behind[name] > self.kept for name in self.units[i].counts
+        )
+
+    def _gain(self, i: int) -> float:
+        # Relative to the class: one picture of a rare class weighs as much as ten of a common.
+        return sum(
+            (
+                abs(self.wanted[name] - self.counts[name])
+                - abs(self.wanted[name] - self.counts[name] - count)
+            )
+            / self.totals[name]
+            for name, count in self.units[i].counts.items()
+        )
+
+    def _take(self, i: int) -> None:
+        self.taken.add(i)
+        self.held.append(self.units[i])
+        self.counts.update(self.units[i].counts)
+        self.behind.subtract(self.units[i].counts.keys())
+
+
+_DRAWS = 50  # one is enough unless units mix classes
+
+
+def make_folds(
+    samples: Sequence[Sample],
+    folds: int,
+    seed: int = 0,
+    digests: Sequence[str] | None = None,
+    near: Sequence[Sequence[int]] = (),
+) -> tuple[int | None, ...]:
+    """Return the fold of each training and validation sample, 0 to ``folds`` - 1; else None.
+
+    Every fold gets its share of every class; equal bytes, groups and near-duplicates share a
+    fold. The order of the samples does not matter.
+
+    Args:
+        samples: With their parts, as ``split_samples`` gives them.
+        folds: At least 2.
+        seed: Of the draw.
+        digests: SHA-256 (hex) of each one's bytes; empty where there are none to read.
+        near: Groups of places whose pictures look alike.
+
+    Raises:
+        ValueError: Fewer than 2 folds.
+        DataError: A class has fewer units than folds, or no draw puts it into every fold.
+    """
+    if folds < 2:
+        raise ValueError(f"folds must be at least 2, got {folds}")
+    part = [i for i, sample in enumerate(samples) if sample.split in ("train", "validation")]
+    inside = {place: i for i, place in enumerate(part)}
+    units = join_units(
+        [samples[i] for i in part],
+        [digests[i] if digests else "" for i in part],
+        [[inside[i] for i in group if i in inside] for group in near],
+    )
+    _check_folds(units, folds)
+    for draw in range(_DRAWS):
+        numbers = _deal(units, folds, random.Random(f"{seed} folds {draw}"))
+        if numbers is not None:
+            chosen = {part[i]: n for u, n in zip(units, numbers, strict=True) for i in u.members}
+            return tuple(chosen.get(i) for i in range(len(samples)))
+    raise DataError(
+        f"Cannot make {folds} folds: no choice of whole groups puts every class into every fold. "
+        "Ask for fewer --folds, or make the groups smaller."
+    )
+
+
+def _deal(units: Sequence[Unit], folds: int, rng: random.Random) -> list[int] | None:
+    """Return each unit's fold, the largest dealt first; None where a fold lacks a class."""
+    totals: Counter[str] = Counter()
+    for unit in units:
+        totals.update(unit.counts)
+    have: list[Counter[str]] = [Counter() for _ in range(folds)]
+    numbers = [0] * len(units)
+
+    def shares(unit: Unit) -> list[tuple[str, float]]:
+        return [(name, count / totals[name]) for name, count in unit.counts.items()]
+
+    def size(i: int) -> float:  # one picture of a rare class weighs as much as ten of a common
+        return sum(share for _, share in shares(units[i]))
+
+    for i in sorted(sorted(range(len(units)), key=lambda _: rng.random()), key=size, reverse=True):
+        wanted = shares(units[i])
+        fills = [
+            (sum(share * fold[name] / totals[name] for name, share in wanted), fold.total(), n)
+            for n, fold in enumerate(have)
+        ]
+        numbers[i] = min(fills)[2]
+        have[numbers[i]].update(units[i].counts)
+    return numbers if all(len(fold) == len(totals) for fold in have) else None
+
+
+def _check_folds(units: Sequence[Unit], folds: int) -> None:
+    found = Counter(name for unit in units for name in unit.counts)
+    if not found:
+        raise DataError(
+            f"Cannot make {folds} folds: there is no picture for training. "
+            "Give a training part, or leave the parts out."
+        )
+    name, count = min(found.items(), key=lambda item: (item[1], item[0]))
+    if count < folds:
+        raise DataError(
+            f"Cannot make {folds} folds: class {name!r} has {count} pictures or groups that stay "
+            f"together. Ask for at most --folds {count}, or add pictures of this class."
+            if count > 1
+            else f"Cannot make {folds} folds: class {name!r} has one picture, or one group that "
+            "stays together. Add pictures of this class."
         )

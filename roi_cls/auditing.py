@@ -16,9 +16,9 @@ from roi_cls.cache.options import BuildOptions
 from roi_cls.console import progress, show
 from roi_cls.data.audit import Audit, audit_samples
 from roi_cls.data.collect import collect_samples
-from roi_cls.data.group import group_samples
-from roi_cls.data.labels import choose_labels
 from roi_cls.data.picture_facts import read_all_facts
+from roi_cls.data.sample import choose_labels
+from roi_cls.data.units import group_samples
 
 WIDTH = 100
 SHOWN = 5

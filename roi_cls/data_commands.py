@@ -22,7 +22,7 @@ from roi_cls.arguments import (
 )
 from roi_cls.base.rows import to_json
 from roi_cls.console import exit_with, show
-from roi_cls.data.group import compile_group_regex
+from roi_cls.data.units import compile_group_regex
 from roi_cls.roi.image_header import MAX_PIXELS
 from roi_cls.run_choice import choose_run
 
@@ -101,7 +101,7 @@ def data_audit(
     """
     from roi_cls.auditing import AuditJob, audit_and_tell
     from roi_cls.cache.options import BuildOptions
-    from roi_cls.data.labels import parse_label_names
+    from roi_cls.data.sample import parse_label_names
 
     options = BuildOptions(CACHE, workers, max_pixels)  # it reads the files, not the cache
     names = parse_label_names(labels) if labels else None

@@ -105,7 +105,7 @@ def compare(
     from roi_cls.cache.options import BuildOptions
     from roi_cls.classifier.budget import Budget
     from roi_cls.classifier.trial import Bench
-    from roi_cls.data.labels import parse_label_names
+    from roi_cls.data.sample import parse_label_names
     from roi_cls.experiments import compare_and_tell
 
     chosen = _load_recipes(recipes)
@@ -152,7 +152,7 @@ def ablate(
     from roi_cls.cache.options import BuildOptions
     from roi_cls.classifier.budget import Budget
     from roi_cls.classifier.trial import Bench
-    from roi_cls.data.labels import parse_label_names
+    from roi_cls.data.sample import parse_label_names
     from roi_cls.experiments import ablate_and_tell
 
     name = recipe.name if recipe else config.model

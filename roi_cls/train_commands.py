@@ -70,7 +70,7 @@ def train(
     from roi_cls.cache.options import BuildOptions
     from roi_cls.classifier.run_folder import RunFolder
     from roi_cls.classifier.train_run import TrainJob
-    from roi_cls.data.labels import parse_label_names
+    from roi_cls.data.sample import parse_label_names
     from roi_cls.experiments import TrainOrder, train_order_and_tell
 
     name = recipe.name if recipe else config.model
@@ -119,7 +119,7 @@ def evaluate(
     """
     from roi_cls.cache.options import BuildOptions
     from roi_cls.classifier.evaluate_run import EvaluateJob
-    from roi_cls.data.labels import parse_label_names
+    from roi_cls.data.sample import parse_label_names
     from roi_cls.training import evaluate_and_tell
 
     folder = choose_run(run, runs)

@@ -18,7 +18,7 @@ import pytest
 
 from roi_cls.base.errors import BundleError
 from roi_cls.cli import main
-from roi_cls.data.labels import LabelSet
+from roi_cls.data.sample import LabelSet
 from roi_cls.predicting import PredictJob, predict_and_print
 
 Command = Callable[..., CompletedProcess[str]]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from roi_cls.classifier.config import Aggregate
 from roi_cls.classifier.prediction import Prediction
-from roi_cls.data.labels import LabelSet
+from roi_cls.data.sample import LabelSet
 from roi_cls.video_answer import VideoAnswer
 
 

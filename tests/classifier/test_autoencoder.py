@@ -21,7 +21,7 @@ from roi_cls.classifier.train import EpochReport, TrainFiles
 from roi_cls.classifier.train_run import Observers, TrainJob, train_run
 from roi_cls.classifier.training_data import TrainingData
 from roi_cls.data.crops import CropArray
-from roi_cls.data.labels import LabelSet
+from roi_cls.data.sample import LabelSet
 from roi_cls.data.split import Split
 
 MakeJob = Callable[..., TrainJob]

@@ -17,7 +17,7 @@ from roi_cls.classifier.bundle import ModelBundle, load_bundle, package_versions
 from roi_cls.classifier.bundle_weights import load_model, save_bundle
 from roi_cls.classifier.model import create_model
 from roi_cls.classifier.normalisation import Normalisation
-from roi_cls.data.labels import LabelSet
+from roi_cls.data.sample import LabelSet
 from roi_cls.roi import CropParams
 
 BUNDLE = ModelBundle(

@@ -27,7 +27,7 @@ from roi_cls.classifier.network import FeatureNetwork, build_network
 from roi_cls.classifier.normalisation import Normalisation
 from roi_cls.classifier.onnx_model import OnnxModel, read_onnx
 from roi_cls.classifier.quantise import quantise
-from roi_cls.data.labels import LabelSet
+from roi_cls.data.sample import LabelSet
 from roi_cls.roi import CropParams
 
 CPU = choose_backend("cpu", "fp32")

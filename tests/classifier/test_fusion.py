@@ -18,7 +18,7 @@ from roi_cls.classifier.fusion import (
 from roi_cls.classifier.normalisation import Normalisation
 from roi_cls.classifier.probability import join_scores
 from roi_cls.classifier.scores import ScoreTable
-from roi_cls.data.labels import LabelSet
+from roi_cls.data.sample import LabelSet
 from roi_cls.roi import CropParams
 
 LABELS = LabelSet(("odd", "plain"), "odd")

@@ -23,7 +23,7 @@ from roi_cls.classifier.network import FeatureNetwork
 from roi_cls.classifier.normalisation import Normalisation
 from roi_cls.classifier.occlusion import occlude
 from roi_cls.classifier.svm import SvmNetwork
-from roi_cls.data.labels import LabelSet
+from roi_cls.data.sample import LabelSet
 from roi_cls.roi import Box, CropParams, Cut
 
 SIDE, PATCH = 64, 16

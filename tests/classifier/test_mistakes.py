@@ -12,7 +12,7 @@ from roi_cls.classifier.evaluation import evaluate_scores
 from roi_cls.classifier.mistakes import COLUMNS, Mistake, find_mistakes, write_mistakes
 from roi_cls.classifier.scores import score_table
 from roi_cls.data.crops import CropArray
-from roi_cls.data.labels import LabelSet
+from roi_cls.data.sample import LabelSet
 
 TWO = LabelSet(("bad", "good"), "bad")
 THREE = LabelSet(("a", "b", "c"), "b")

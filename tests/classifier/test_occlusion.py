@@ -10,7 +10,7 @@ from roi_cls.classifier.bundle import ModelBundle
 from roi_cls.classifier.normalisation import Normalisation
 from roi_cls.classifier.occlusion import occlude
 from roi_cls.classifier.scorer import BATCH_SIZE
-from roi_cls.data.labels import LabelSet
+from roi_cls.data.sample import LabelSet
 from roi_cls.roi import CropParams
 
 SIDE = 48

@@ -18,7 +18,7 @@ from roi_cls.classifier.normalisation import Normalisation
 from roi_cls.classifier.onnx_file import OUTPUT, OnnxProperties, from_texts, seal, to_texts
 from roi_cls.classifier.onnx_model import open_onnx
 from roi_cls.classifier.scorer import open_scorer
-from roi_cls.data.labels import LabelSet
+from roi_cls.data.sample import LabelSet
 from roi_cls.roi import CropParams
 
 BUNDLE = ModelBundle(

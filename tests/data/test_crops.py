@@ -13,8 +13,7 @@ from roi_cls.base.errors import DataError
 from roi_cls.cache import CropResult
 from roi_cls.cache.options import BuildOptions
 from roi_cls.data.crops import CropArray, check_cropped, crop_samples, crop_views, load_views
-from roi_cls.data.labels import LabelSet
-from roi_cls.data.sample import Sample
+from roi_cls.data.sample import LabelSet, Sample
 from roi_cls.roi import CropParams, Detection
 from roi_cls.roi.detector import FaceDetector
 from roi_cls.roi.picture import Picture

@@ -12,8 +12,8 @@ import pytest
 from sklearn.model_selection import StratifiedGroupKFold
 
 from roi_cls.base.errors import DataError
-from roi_cls.data.folds import make_folds
 from roi_cls.data.sample import Sample, SplitName
+from roi_cls.data.split import make_folds
 
 
 def make(label: str, count: int, split: SplitName | None = "train") -> list[Sample]:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from roi_cls.base.errors import DataError
-from roi_cls.data.group import group_samples
 from roi_cls.data.sample import Sample
 from roi_cls.data.split import SplitParams, split_samples
+from roi_cls.data.units import group_samples
 
 ROOT = Path("set")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from roi_cls.data.label_statistics import LabelStatistic, measure_statistics
+from roi_cls.data.audit import LabelStatistic, measure_statistics
 
 LABELS = ["bad"] * 20 + ["good"] * 180
 

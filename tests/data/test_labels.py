@@ -10,14 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roi_cls.base.errors import DataError
-from roi_cls.data.labels import (
+from roi_cls.data.sample import (
     DEFAULT_LABEL_NAMES,
     LabelSet,
+    Sample,
+    SplitName,
     check_same_labels,
     choose_labels,
     parse_label_names,
 )
-from roi_cls.data.sample import Sample, SplitName
 
 
 def make(split: SplitName | None = None, **counts: int) -> list[Sample]:
