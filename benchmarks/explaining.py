@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from roi_cls.classifier.explain import Explainer, ExplainMethod, Explanation
 from roi_cls.classifier.predict import Predictor, open_predictor
 from roi_cls.classifier.prediction import Source
-from roi_cls.data.demo import DemoParams, DemoPicture, draw_picture, plan_demo
+from roi_cls.data.demo.draw import DemoParams, DemoPicture, draw_picture, plan_demo
 from roi_cls.roi.crop import cut_crops
 from roi_cls.roi.picture import Picture
 

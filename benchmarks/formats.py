@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 from PIL import Image as PillowImage
 
-from roi_cls.data.demo_picture import draw_picture, place_persons
+from roi_cls.data.demo.picture import draw_picture, place_persons
 from roi_cls.roi.image import Image, read_image
 
 PASSES = 5

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from roi_cls.data.demo_picture import draw_picture, place_persons
+from roi_cls.data.demo.picture import draw_picture, place_persons
 from roi_cls.roi.image import Image
 
 SIDE_PX = 1024

@@ -21,7 +21,7 @@ from machine import describe_machine
 
 from roi_cls.cache.build import build_crops
 from roi_cls.cache.options import BuildOptions
-from roi_cls.data.demo_picture import draw_picture
+from roi_cls.data.demo.picture import draw_picture
 from roi_cls.roi import CropParams
 from roi_cls.roi.recipe import open_recipe
 

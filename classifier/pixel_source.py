@@ -7,11 +7,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from roi_cls.classifier.augment import Augmenter
+from roi_cls.classifier.augmentation.augment import Augmenter
+from roi_cls.classifier.augmentation.mixing import Mixer
 from roi_cls.classifier.batch_source import Batch
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.crop_store import CropStore
-from roi_cls.classifier.mixing import Mixer
 from roi_cls.classifier.normalisation import Normalisation
 from roi_cls.data.crops import CropArray
 
@@ -39,7 +39,7 @@ class PixelSource:
         self._wants_evidence = config.head == "evidence" or config.self_blend > 0
         self._spoiler = None
         if config.self_blend and (crops.labels != target_index).any():
-            from roi_cls.classifier.spoiler import Spoiler
+            from roi_cls.classifier.augmentation.spoiler import Spoiler
 
             self._spoiler = Spoiler(crops, target_index, config.self_blend)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from roi_cls.console import progress
-from roi_cls.data.demo import DemoParams, draw_demo
+from roi_cls.data.demo.draw import DemoParams, draw_demo
 
 
 def draw_and_tell(folder: Path, images: int | None, seed: int) -> str:

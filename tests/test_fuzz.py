@@ -21,7 +21,7 @@ from PIL import Image
 
 from roi_cls.base.errors import ImageReadError
 from roi_cls.classifier.prediction import Prediction, PredictOptions
-from roi_cls.data.demo_picture import draw_picture
+from roi_cls.data.demo.picture import draw_picture
 from roi_cls.roi.image import decode_image
 from roi_cls.server.app import create_app
 from roi_cls.server.settings import ServerSettings

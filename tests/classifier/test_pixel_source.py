@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from roi_cls.cache import CropRecord
-from roi_cls.classifier import spoiler
+from roi_cls.classifier.augmentation import spoiler
 from roi_cls.classifier.batch import pick_pixels
 from roi_cls.classifier.batch_source import Batch, BatchSource
 from roi_cls.classifier.config import TrainConfig

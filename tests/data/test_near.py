@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from roi_cls.cache.options import BuildOptions
-from roi_cls.data.demo_picture import draw_picture
+from roi_cls.data.demo.picture import draw_picture
 from roi_cls.data.fingerprint import (
     VIEWS,
     Fingerprint,

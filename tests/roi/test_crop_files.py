@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
 from roi_cls.base.closing import Closing
-from roi_cls.data.demo_picture import draw_picture
+from roi_cls.data.demo.picture import draw_picture
 from roi_cls.roi.crop import Crops, make_crops
 from roi_cls.roi.face import Box, Detection, Face
 from roi_cls.roi.image import Image

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from roi_cls.base.errors import DetectorModelError
-from roi_cls.data.demo_picture import draw_picture, place_persons
+from roi_cls.data.demo.picture import draw_picture, place_persons
 from roi_cls.roi import mediapipe_detector
 from roi_cls.roi.face import Box, Detection
 from roi_cls.roi.image import Image

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from roi_cls.data import self_blend
-from roi_cls.data.self_blend import STRIKING_SHARE, blend
+from roi_cls.classifier.augmentation import self_blend
+from roi_cls.classifier.augmentation.self_blend import STRIKING_SHARE, blend
 from roi_cls.roi.image import Image
 
 # In shares of the crop: right eye, left eye, nose tip, mouth, ears.

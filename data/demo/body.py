@@ -1,12 +1,15 @@
-"""Neck, clothing and arms below a drawn head."""
+"""A whole person, in the order in which one part covers another: neck, clothing, arms."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from roi_cls.data.canvas import Points, curve, ellipse, shift, tint
-from roi_cls.data.drawn_features import shadow_of
-from roi_cls.data.drawn_pen import Pen
+from roi_cls.data.demo.canvas import Points, curve, ellipse, shift, tint
+from roi_cls.data.demo.defect import DefectKind, draw_defect
+from roi_cls.data.demo.face import draw_glasses, draw_head, head_outline
+from roi_cls.data.demo.features import shadow_of
+from roi_cls.data.demo.hair import draw_hair_behind, draw_hair_front
+from roi_cls.data.demo.pen import Pen
 
 _WAIST = 7.2
 
@@ -119,3 +122,22 @@ def _draw_collar(pen: Pen) -> None:
             line = np.array([(-0.84, 1.7), (-0.6, 2.0), (0, depth), (0.6, 2.0), (0.84, 1.7)])
             pen.fill_body(line, tint(look.skin, 0.95, 0.92, 0.9))
         pen.stroke_body(line, dark, 0.12)
+
+
+def draw_person(
+    pen: Pen, kind: DefectKind | None = None, rng: np.random.Generator | None = None
+) -> None:
+    """Draw the person of ``pen.look``, its face spoilt by a defect of ``kind`` if one is given.
+
+    Raises:
+        ValueError: A defect without an ``rng`` to draw it with.
+    """
+    draw_hair_behind(pen)
+    draw_body(pen)
+    draw_head(pen)
+    draw_hair_front(pen, pen.mask(head_outline(pen.look)))
+    draw_glasses(pen)
+    if kind is not None:
+        if rng is None:
+            raise ValueError(f"a {kind} defect needs an rng, got None")
+        draw_defect(pen, kind, rng)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from roi_cls.data.canvas import Colour, Mask, Points, curve, ellipse, shift, tint
-from roi_cls.data.drawn_look import HairStyle
-from roi_cls.data.drawn_pen import Pen
+from roi_cls.data.demo.canvas import Colour, Mask, Points, curve, ellipse, shift, tint
+from roi_cls.data.demo.look import HairStyle
+from roi_cls.data.demo.pen import Pen
 
 _Line = tuple[tuple[float, float], ...]
 

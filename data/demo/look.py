@@ -7,7 +7,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from roi_cls.data.canvas import Colour, tint
+from roi_cls.data.demo.canvas import Colour, tint
 
 Age = Literal["child", "adult", "elder"]
 HairStyle = Literal[

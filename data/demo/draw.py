@@ -16,8 +16,8 @@ import numpy as np
 
 from roi_cls.base.errors import DataError
 from roi_cls.data.collect import PICTURE_SUFFIXES
-from roi_cls.data.defect import DEFECT_KINDS, DefectKind
-from roi_cls.data.demo_picture import count_faces, draw_picture
+from roi_cls.data.demo.defect import DEFECT_KINDS, DefectKind
+from roi_cls.data.demo.picture import count_faces, draw_picture
 from roi_cls.data.sample import SplitName
 
 __all__ = ["DemoParams", "DemoPicture", "DemoSummary", "draw_demo", "draw_picture", "plan_demo"]

@@ -9,7 +9,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from roi_cls.data.canvas import (
+from roi_cls.data.demo.canvas import (
     Canvas,
     Colour,
     Mask,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from roi_cls.data.canvas import Mask, Points, curve, ellipse, mix, tint
-from roi_cls.data.drawn_features import (
+from roi_cls.data.demo.canvas import Mask, Points, curve, ellipse, mix, tint
+from roi_cls.data.demo.features import (
     draw_brow,
     draw_eye,
     draw_mouth,
@@ -13,8 +13,8 @@ from roi_cls.data.drawn_features import (
     line_of,
     shadow_of,
 )
-from roi_cls.data.drawn_look import Look
-from roi_cls.data.drawn_pen import Pen
+from roi_cls.data.demo.look import Look
+from roi_cls.data.demo.pen import Pen
 
 
 def head_outline(look: Look) -> Points:

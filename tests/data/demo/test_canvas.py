@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roi_cls.data.canvas import Canvas, Mask, Points, curve, ellipse, mix, rotate, shift, tint
+from roi_cls.data.demo.canvas import Canvas, Mask, Points, curve, ellipse, mix, rotate, shift, tint
 
 
 def _box(left: float, top: float, right: float, bottom: float) -> Points:

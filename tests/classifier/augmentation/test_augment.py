@@ -9,8 +9,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roi_cls.classifier import augment
-from roi_cls.classifier.augment import STRENGTHS, Augmenter, Strength, draw_places, move
+from roi_cls.classifier.augmentation import augment
+from roi_cls.classifier.augmentation.augment import (
+    STRENGTHS,
+    Augmenter,
+    Strength,
+    draw_places,
+    move,
+)
 from roi_cls.classifier.config import Augmentation
 from roi_cls.classifier.normalisation import Normalisation
 

@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from roi_cls.data.canvas import Canvas, Planes
-from roi_cls.data.defect import DefectKind
-from roi_cls.data.drawn_face import head_outline
-from roi_cls.data.drawn_look import Look, sample_look
-from roi_cls.data.drawn_pen import Pen
-from roi_cls.data.drawn_person import draw_person
-from roi_cls.data.scene import draw_scene
+from roi_cls.data.demo.body import draw_person
+from roi_cls.data.demo.canvas import Canvas, Planes
+from roi_cls.data.demo.defect import DefectKind
+from roi_cls.data.demo.face import head_outline
+from roi_cls.data.demo.look import Look, sample_look
+from roi_cls.data.demo.pen import Pen
+from roi_cls.data.demo.scene import draw_scene
 from roi_cls.roi.face import Box
 
 if TYPE_CHECKING:
     from roi_cls.roi.image import Image
+
 
 FRAME_HEIGHT = 448
 FRAME_WIDTH = 640

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from roi_cls.data.blob import Window
-from roi_cls.data.warp import about, bend, move, reflect
+from roi_cls.classifier.augmentation.blob import Window
+from roi_cls.classifier.augmentation.warp import about, bend, move, reflect
 from roi_cls.roi.image import Image
 
 PICTURE: Image = np.random.default_rng(0).integers(0, 256, (40, 40, 3)).astype(np.uint8)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from roi_cls.data.blob import Blob, Point, Window, enclose
+from roi_cls.classifier.augmentation.blob import Blob, Point, Window, enclose
 from roi_cls.roi.image import Image
 
 Matrix = NDArray[np.float64]

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from roi_cls.data.canvas import Colour, Mask, Points, curve, ellipse, mix, rotate, shift, tint
-from roi_cls.data.drawn_look import Look
-from roi_cls.data.drawn_pen import Pen
+from roi_cls.data.demo.canvas import Colour, Mask, Points, curve, ellipse, mix, rotate, shift, tint
+from roi_cls.data.demo.look import Look
+from roi_cls.data.demo.pen import Pen
 
 _UPPER_LID = ((-1, 0.1), (-0.6, -0.34), (0, -0.56), (0.55, -0.44), (1, -0.08))
 _LOWER_LID = ((1, -0.08), (0.55, 0.27), (0, 0.38), (-0.55, 0.27), (-1, 0.1))

@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from roi_cls.data.canvas import Canvas
-from roi_cls.data.defect import DEFECT_KINDS, DefectKind
-from roi_cls.data.demo_picture import (
+from roi_cls.data.demo.body import draw_person
+from roi_cls.data.demo.canvas import Canvas
+from roi_cls.data.demo.defect import DEFECT_KINDS, DefectKind
+from roi_cls.data.demo.pen import Pen
+from roi_cls.data.demo.picture import (
     FRAME_HEIGHT,
     FRAME_WIDTH,
     count_faces,
     draw_picture,
     place_persons,
 )
-from roi_cls.data.drawn_pen import Pen
-from roi_cls.data.drawn_person import draw_person
 
 _BLUR_PX = 3  # how far the blur of the whole frame carries a change
 

@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from roi_cls.data.blob import Blob, Point, Window, draw_blob
-from roi_cls.data.retouch import recolour, retexture
-from roi_cls.data.warp import Matrix, about, bend, move, reflect
+from roi_cls.classifier.augmentation.blob import Blob, Point, Window, draw_blob
+from roi_cls.classifier.augmentation.retouch import recolour, retexture
+from roi_cls.classifier.augmentation.warp import Matrix, about, bend, move, reflect
 from roi_cls.roi.image import Image
 
 VISIBLE = 5

@@ -11,11 +11,11 @@ from pathlib import Path
 import cv2
 import pytest
 
-import roi_cls.data.demo as demo
+import roi_cls.data.demo.draw as demo
 from roi_cls.base.errors import DataError
-from roi_cls.data.defect import DEFECT_KINDS
-from roi_cls.data.demo import DemoParams, DemoSummary, draw_demo, draw_picture, plan_demo
-from roi_cls.data.demo_picture import count_faces
+from roi_cls.data.demo.defect import DEFECT_KINDS
+from roi_cls.data.demo.draw import DemoParams, DemoSummary, draw_demo, draw_picture, plan_demo
+from roi_cls.data.demo.picture import count_faces
 
 _FEW = DemoParams(images=20, seed=3)
 

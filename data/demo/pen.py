@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from roi_cls.data.canvas import Canvas, Colour, Mask, Points, rotate, shift
-from roi_cls.data.drawn_look import Look
+from roi_cls.data.demo.canvas import Canvas, Colour, Mask, Points, rotate, shift
+from roi_cls.data.demo.look import Look
 
 _NECK_Y = 1.45  # the head tilts about this point of the neck
 

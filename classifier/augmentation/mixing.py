@@ -9,6 +9,7 @@ from torch.nn import functional
 from roi_cls.base.torchvision import ensure_torchvision
 
 ensure_torchvision()
+
 from torchvision.transforms import v2  # noqa: E402  (declares its operators first)
 
 

@@ -1,0 +1,1 @@
+"""Training crops changed at random, mixed, and spoiled with synthetic defects."""
