@@ -12,9 +12,9 @@ import numpy as np
 from roi_cls.base.rows import markdown_table
 from roi_cls.classifier.comparison import Comparison
 from roi_cls.classifier.comparison_table import to_markdown
-from roi_cls.classifier.decision import decide
-from roi_cls.classifier.interval import Floats, Labels, format_number
-from roi_cls.classifier.paired import Difference, PairedComparison, compare_scores
+from roi_cls.classifier.metrics.decision import decide
+from roi_cls.classifier.metrics.interval import Floats, Labels, format_number
+from roi_cls.classifier.metrics.paired import Difference, PairedComparison, compare_scores
 
 INPUT_NAMES = {
     "roi": "the face crop",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from roi_cls.classifier.training_recipe import TrainingRecipe
+from roi_cls.classifier.recipe import TrainingRecipe
 
 
 @dataclass(frozen=True, slots=True)

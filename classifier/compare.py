@@ -13,9 +13,9 @@ from roi_cls.base.errors import RoiClsError, StorageError, TrainingError, Weight
 from roi_cls.classifier.budget import Budget
 from roi_cls.classifier.comparison import Comparison, SystemResult
 from roi_cls.classifier.fusion import class_indices
-from roi_cls.classifier.seed_mean import SeedScores, measure_majority, measure_seeds
+from roi_cls.classifier.metrics.seeds import SeedScores, measure_majority, measure_seeds
+from roi_cls.classifier.recipe import TrainingRecipe
 from roi_cls.classifier.train_run import Observers
-from roi_cls.classifier.training_recipe import TrainingRecipe
 from roi_cls.classifier.trial import Bench, Trial, check_same_data, run_trial
 from roi_cls.data.table import read_split
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from roi_cls.classifier.interval import CONFIDENCE
-from roi_cls.classifier.seed_mean import COMPARED, SystemMetrics
+from roi_cls.classifier.metrics.interval import CONFIDENCE
+from roi_cls.classifier.metrics.seeds import COMPARED, SystemMetrics
 
 COMPARISON_VERSION = 1
 """Raised when the written form changes."""

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from roi_cls.base.rows import markdown_table
 from roi_cls.classifier.comparison import Comparison, SystemResult
-from roi_cls.classifier.interval import CONFIDENCE, format_number
-from roi_cls.classifier.seed_mean import COMPARED, SystemMetrics
+from roi_cls.classifier.metrics.interval import CONFIDENCE, format_number
+from roi_cls.classifier.metrics.seeds import COMPARED, SystemMetrics
 
 _TITLES = {
     "accuracy": "accuracy",

@@ -28,7 +28,8 @@ from roi_cls.classifier.fusion import (
 )
 from roi_cls.classifier.loaded import load_any
 from roi_cls.classifier.member_plan import Member, System, plan_members
-from roi_cls.classifier.probability import join_scores
+from roi_cls.classifier.metrics.decision import join_scores
+from roi_cls.classifier.recipe import Combine
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.classifier.run_record import RunRecord
 from roi_cls.classifier.run_settings import Beginning, collect_settings, is_done
@@ -49,7 +50,6 @@ from roi_cls.classifier.train_run import (
     write_data,
 )
 from roi_cls.classifier.training_data import TrainingData
-from roi_cls.classifier.training_recipe import Combine
 from roi_cls.data.split import make_folds
 from roi_cls.roi.recipe import Recipe
 

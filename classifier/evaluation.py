@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from roi_cls.base.errors import BundleError, DataError
-from roi_cls.classifier.decision import is_unsure
-from roi_cls.classifier.interval import CONFIDENCE, Estimate, Floats, Labels, wilson
-from roi_cls.classifier.measure import measure_scores
-from roi_cls.classifier.metrics import Metrics
+from roi_cls.classifier.metrics.decision import is_unsure
+from roi_cls.classifier.metrics.interval import CONFIDENCE, Estimate, Floats, Labels, wilson
+from roi_cls.classifier.metrics.measure import measure_scores
+from roi_cls.classifier.metrics.metrics import Metrics
 from roi_cls.classifier.verdict import (
     count_lost,
     judge_abstention,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from roi_cls.base.figure import new_figure, save_figure
-from roi_cls.classifier.bands import ranking_bands
 from roi_cls.classifier.evaluation_panels import (
     plot_recall,
     plot_reliability,
@@ -13,6 +12,7 @@ from roi_cls.classifier.evaluation_panels import (
     plot_roc,
     plot_scores,
 )
+from roi_cls.classifier.metrics.interval import ranking_bands
 from roi_cls.classifier.scored_pictures import ScoredPictures
 
 

@@ -11,11 +11,11 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from roi_cls.base.figure import FIRST, MARK, QUIET, SECOND, finish_panel
-from roi_cls.classifier.bands import GRID, RankingBands
-from roi_cls.classifier.calibration import calibration_curve
 from roi_cls.classifier.evaluation import Evaluation
+from roi_cls.classifier.metrics.calibration import calibration_curve
+from roi_cls.classifier.metrics.decision import RiskCoverage, risk_coverage
+from roi_cls.classifier.metrics.interval import GRID, RankingBands
 from roi_cls.classifier.scored_pictures import ScoredPictures
-from roi_cls.classifier.selective import RiskCoverage, risk_coverage
 
 EDGES = tuple(i / 20 for i in range(21))
 """Of the bars in which pictures of similar probability are counted."""

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from roi_cls.classifier.evaluation import Evaluation
-from roi_cls.classifier.interval import format_number
-from roi_cls.classifier.metrics import Metrics
+from roi_cls.classifier.metrics.interval import format_number
+from roi_cls.classifier.metrics.metrics import Metrics
 
 WIDTH = 80
 """Characters of the widest line."""

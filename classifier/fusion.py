@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from roi_cls.base.errors import BundleError
 from roi_cls.classifier.bundle import ModelBundle
+from roi_cls.classifier.metrics.decision import join_scores
+from roi_cls.classifier.metrics.selection import select_greedily
 from roi_cls.classifier.operating_point import choose_operating_point
-from roi_cls.classifier.probability import join_scores
+from roi_cls.classifier.recipe import Combine
 from roi_cls.classifier.scores import ScoreTable
-from roi_cls.classifier.selection import select_greedily
-from roi_cls.classifier.training_recipe import Combine
 from roi_cls.data.sample import LabelSet
 
 

@@ -14,9 +14,9 @@ from roi_cls.base.errors import BundleError, TrainingError
 from roi_cls.classifier.bundle import ModelBundle, load_bundle
 from roi_cls.classifier.ensemble import join_members, save_ensemble
 from roi_cls.classifier.fusion import Fusion, blend, calibrate_table, fuse, settle
+from roi_cls.classifier.recipe import Combine
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.classifier.scores import read_scores, write_scores
-from roi_cls.classifier.training_recipe import Combine
 
 
 def join_runs(

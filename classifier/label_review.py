@@ -8,7 +8,7 @@ from typing import Any
 from roi_cls.base.errors import DataError
 from roi_cls.classifier.bundle import load_bundle
 from roi_cls.classifier.fusion import class_indices
-from roi_cls.classifier.label_errors import find_label_errors
+from roi_cls.classifier.metrics.label_errors import find_label_errors
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.classifier.scores import read_scores
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.config import TrainConfig
-from roi_cls.classifier.training_recipe import TrainingRecipe, load_recipe
+from roi_cls.classifier.recipe import TrainingRecipe, load_recipe
 from roi_cls.roi import CropParams
 
 

@@ -14,8 +14,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from roi_cls.classifier.config import BATCH_SIZE
 from roi_cls.classifier.heat import Effect
-from roi_cls.classifier.scorer import BATCH_SIZE, Scorer
+from roi_cls.classifier.scorer import Scorer
 
 PATCH = 1 / 6
 """Side of the patch as a share of the crop's: about an eye or a mouth of a face crop."""

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roi_cls.classifier.bundle import ModelBundle
-from roi_cls.classifier.calibration import fit_scaling
-from roi_cls.classifier.probability import to_probabilities
-from roi_cls.classifier.threshold import choose_threshold, find_shortfall
+from roi_cls.classifier.metrics.calibration import fit_scaling
+from roi_cls.classifier.metrics.decision import to_probabilities
+from roi_cls.classifier.metrics.threshold import choose_threshold, find_shortfall
 
 
 def choose_operating_point(

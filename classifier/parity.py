@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from roi_cls.base.errors import ExportError, ImageReadError, NoFaceError
-from roi_cls.classifier.decision import decide
 from roi_cls.classifier.loaded import LoadedModel
+from roi_cls.classifier.metrics.decision import decide
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.classifier.scorer import Scorer
 from roi_cls.classifier.scores import data_root, read_scores

@@ -6,8 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from roi_cls.classifier.config import Aggregate
-from roi_cls.classifier.scorer import BATCH_SIZE
+from roi_cls.classifier.config import BATCH_SIZE, Aggregate
 from roi_cls.roi.crop import Crops
 from roi_cls.roi.image import Image
 from roi_cls.roi.image_header import MAX_PIXELS

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from roi_cls.classifier.batch import pick_pixels
+from roi_cls.classifier.config import BATCH_SIZE
 from roi_cls.classifier.device import Backend
 from roi_cls.classifier.normalisation import Normalisation
-from roi_cls.classifier.scorer import BATCH_SIZE
 
 
 def compute_logits(

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from roi_cls.classifier.decision import decide, measure_margin
 from roi_cls.classifier.evaluation import Evaluation
-from roi_cls.classifier.interval import Floats, Labels
+from roi_cls.classifier.metrics.decision import decide, measure_margin
+from roi_cls.classifier.metrics.interval import Floats, Labels
 
 
 @dataclass(frozen=True, slots=True, eq=False)

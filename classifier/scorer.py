@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 
 from roi_cls.base.errors import BundleError
 from roi_cls.classifier.bundle import ModelBundle
-from roi_cls.classifier.config import Device
+from roi_cls.classifier.config import BATCH_SIZE, Device
 from roi_cls.roi import CropParams
 
-BATCH_SIZE = 32
 EXPORTED = ".onnx"
 """Suffix of an exported model."""
 

@@ -15,8 +15,8 @@ from roi_cls.classifier.curves import draw_curves
 from roi_cls.classifier.device import Backend, choose_backend
 from roi_cls.classifier.distributed import join_processes
 from roi_cls.classifier.fit import FitObservers, FittedModel, fit_model
+from roi_cls.classifier.metrics.decision import to_probabilities
 from roi_cls.classifier.operating_point import choose_operating_point
-from roi_cls.classifier.probability import to_probabilities
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.classifier.run_record import RunRecord, read_metrics
 from roi_cls.classifier.run_settings import Beginning, collect_settings, is_done

@@ -9,10 +9,10 @@ from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 from torch import nn
 
 from roi_cls.classifier.batch_source import BatchSource
+from roi_cls.classifier.config import BATCH_SIZE
 from roi_cls.classifier.device import Backend
 from roi_cls.classifier.distributed import World
-from roi_cls.classifier.probability import to_probabilities
-from roi_cls.classifier.scorer import BATCH_SIZE
+from roi_cls.classifier.metrics.decision import to_probabilities
 
 
 def score_source(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from roi_cls.classifier.interval import Estimate, format_number
-from roi_cls.classifier.metrics import Metrics
+from roi_cls.classifier.metrics.interval import Estimate, format_number
+from roi_cls.classifier.metrics.metrics import Metrics
 
 
 def judge_accuracy(accuracy: Estimate, baseline: float, majority_label: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import MISSING, Field, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from roi_cls.classifier.interval import Estimate
+from roi_cls.classifier.metrics.interval import Estimate
 from roi_cls.options import field_docs
 
 _WORDS: Mapping[object, str] = {

@@ -23,7 +23,7 @@ from roi_cls.arguments import (
 )
 from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.config import TrainConfig
-from roi_cls.classifier.training_recipe import (
+from roi_cls.classifier.recipe import (
     Combine,
     TrainingRecipe,
     crop_fields,

@@ -18,11 +18,11 @@ from roi_cls.classifier.comparison_table import estimate_text, to_csv, to_markdo
 from roi_cls.classifier.ensemble_run import EnsembleJob, train_ensemble
 from roi_cls.classifier.join_runs import join_runs
 from roi_cls.classifier.member_plan import System, systems_of
+from roi_cls.classifier.recipe import Combine, TrainingRecipe, load_recipe, recipe_names
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.classifier.train import EpochReport
 from roi_cls.classifier.train_run import Observers, TrainJob, TrainOutcome
 from roi_cls.classifier.training_data import TrainingData
-from roi_cls.classifier.training_recipe import Combine, TrainingRecipe, load_recipe, recipe_names
 from roi_cls.classifier.trial import Bench
 from roi_cls.console import Advance, note, progress, show
 from roi_cls.training import (

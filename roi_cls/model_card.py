@@ -9,7 +9,7 @@ from roi_cls.base.rows import markdown_table
 from roi_cls.classifier.bundle import ModelBundle
 from roi_cls.classifier.comparison_table import metric_title
 from roi_cls.classifier.evaluation import Evaluation
-from roi_cls.classifier.interval import Estimate
+from roi_cls.classifier.metrics.interval import Estimate
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.classifier.shareable import shareable_facts
 from roi_cls.recipe_text import describe_recipe

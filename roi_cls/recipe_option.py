@@ -7,12 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from roi_cls.base.errors import TrainingError
-from roi_cls.classifier.training_recipe import (
-    TrainingRecipe,
-    crop_fields,
-    load_recipe,
-    train_fields,
-)
+from roi_cls.classifier.recipe import TrainingRecipe, crop_fields, load_recipe, train_fields
 
 _GIVEN = ("COMMANDLINE", "ENVIRONMENT")
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from roi_cls.classifier.training_recipe import recipe_names
+from roi_cls.classifier.recipe import recipe_names
 
 Command = Callable[..., CompletedProcess[str]]
 TINY = """

@@ -1,1 +1,1 @@
-"""The drawn demo set: labelled pictures of drawn people, some with a defect. `draw.draw_demo` makes it."""
+"""The drawn demo set: labelled pictures of drawn people, some with a defect, by `draw.draw_demo`."""

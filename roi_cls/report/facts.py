@@ -10,7 +10,7 @@ from typing import Any
 
 from roi_cls.classifier.bundle import ENSEMBLE, MEMBERS_NAME, ModelBundle
 from roi_cls.classifier.config import TrainConfig
-from roi_cls.classifier.interval import format_number
+from roi_cls.classifier.metrics.interval import format_number
 from roi_cls.classifier.openings import Opening
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.quantities import format_bytes, format_span

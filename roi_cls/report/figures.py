@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 
 from roi_cls.base.figure import PAGE_INCHES, figure_svg, new_figure
-from roi_cls.classifier.bands import GRID, RankingBands, ranking_bands
-from roi_cls.classifier.calibration import calibration_curve
 from roi_cls.classifier.curves import PANELS, plot_epochs
 from roi_cls.classifier.evaluation_panels import (
     EDGES,
@@ -19,9 +17,17 @@ from roi_cls.classifier.evaluation_panels import (
     plot_risk_coverage,
     plot_roc,
 )
-from roi_cls.classifier.interval import Estimate, format_number, wilson
+from roi_cls.classifier.metrics.calibration import calibration_curve
+from roi_cls.classifier.metrics.decision import risk_coverage
+from roi_cls.classifier.metrics.interval import (
+    GRID,
+    Estimate,
+    RankingBands,
+    format_number,
+    ranking_bands,
+    wilson,
+)
 from roi_cls.classifier.scored_pictures import ScoredPictures
-from roi_cls.classifier.selective import risk_coverage
 from roi_cls.report.parts import Drawing, Table
 
 MOST_CLASSES = 12

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from roi_cls.classifier.interval import wilson
+from roi_cls.classifier.metrics.interval import wilson
 from roi_cls.report.figures import (
     draw_class_scores,
     draw_ranking,

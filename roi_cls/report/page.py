@@ -10,7 +10,7 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from roi_cls.classifier.interval import Estimate, format_number
+from roi_cls.classifier.metrics.interval import Estimate, format_number
 from roi_cls.report.data import FoundData
 from roi_cls.report.parts import Cell, Drawing, Gallery, Key, Missing, Table
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from roi_cls.classifier.interval import Estimate
+from roi_cls.classifier.metrics.interval import Estimate
 
 Cell = str | int | Estimate | None
 """Of a table; None is shown as a dash."""

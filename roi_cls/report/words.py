@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from roi_cls.classifier.interval import Estimate, format_number
-from roi_cls.classifier.metrics import Metrics
+from roi_cls.classifier.metrics.interval import Estimate, format_number
+from roi_cls.classifier.metrics.metrics import Metrics
 from roi_cls.classifier.openings import warn_of_openings
 from roi_cls.recipe_text import count_text
 from roi_cls.report.parts import Key

@@ -8,8 +8,8 @@ from sklearn.metrics import roc_auc_score
 
 from roi_cls.classifier.ablation import Ablation, InputScores, ablation_page, pair_inputs
 from roi_cls.classifier.comparison import Comparison, SystemResult
-from roi_cls.classifier.interval import Floats
-from roi_cls.classifier.seed_mean import SeedScores, measure_majority, measure_seeds
+from roi_cls.classifier.metrics.interval import Floats
+from roi_cls.classifier.metrics.seeds import SeedScores, measure_majority, measure_seeds
 
 NAMES = ("artefact", "clean")
 LABELS = np.repeat(np.array([0, 1]), [40, 160])

@@ -4,7 +4,7 @@ import pytest
 
 from roi_cls.classifier.budget import Budget
 from roi_cls.classifier.member_plan import systems_of
-from roi_cls.classifier.training_recipe import load_recipe, parse_recipe
+from roi_cls.classifier.recipe import load_recipe, parse_recipe
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import pytest
 from roi_cls.base.rows import markdown_table
 from roi_cls.classifier.comparison import Comparison, SystemResult
 from roi_cls.classifier.comparison_table import to_csv, to_markdown
-from roi_cls.classifier.interval import Estimate
-from roi_cls.classifier.seed_mean import COMPARED, SystemMetrics
+from roi_cls.classifier.metrics.interval import Estimate
+from roi_cls.classifier.metrics.seeds import COMPARED, SystemMetrics
 
 
 def metrics(value: float, spread: float | None = None) -> SystemMetrics:

@@ -15,8 +15,8 @@ from roi_cls.classifier.fusion import (
     settle,
     stack_tables,
 )
+from roi_cls.classifier.metrics.decision import join_scores
 from roi_cls.classifier.normalisation import Normalisation
-from roi_cls.classifier.probability import join_scores
 from roi_cls.classifier.scores import ScoreTable
 from roi_cls.data.sample import LabelSet
 from roi_cls.roi import CropParams

@@ -16,11 +16,11 @@ from roi_cls.classifier.device import choose_backend
 from roi_cls.classifier.ensemble import join_members, save_ensemble
 from roi_cls.classifier.evaluate_run import EvaluateJob, evaluate_run
 from roi_cls.classifier.loaded import load_any
+from roi_cls.classifier.metrics.decision import join_scores, to_probabilities
 from roi_cls.classifier.model import normalisation
 from roi_cls.classifier.normalisation import Normalisation
 from roi_cls.classifier.predict import open_predictor
 from roi_cls.classifier.prediction import Prediction, PredictOptions, Source
-from roi_cls.classifier.probability import join_scores, to_probabilities
 from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.classifier.score import compute_logits
 from roi_cls.classifier.scores import read_scores

@@ -7,7 +7,7 @@ import pytest
 from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.member_plan import System, plan_members, systems_of
-from roi_cls.classifier.training_recipe import TrainingRecipe, load_recipe, parse_recipe
+from roi_cls.classifier.recipe import TrainingRecipe, load_recipe, parse_recipe
 from roi_cls.roi import CropParams
 
 A = System("a", TrainConfig(seed=3), CropParams())

@@ -9,9 +9,9 @@ from hypothesis.extra import numpy as st_numpy
 from torch import Tensor, nn
 
 from roi_cls.classifier.device import choose_backend
+from roi_cls.classifier.metrics.decision import to_probabilities
 from roi_cls.classifier.model import create_model
 from roi_cls.classifier.normalisation import Normalisation
-from roi_cls.classifier.probability import to_probabilities
 from roi_cls.classifier.score import compute_logits
 
 LOGITS = st_numpy.arrays(np.float32, (3, 4), elements=st.floats(-(2.0**100), 2.0**100, width=32))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from roi_cls.classifier.interval import Floats, Labels
+from roi_cls.classifier.metrics.interval import Floats, Labels
 
 
 def weighted_ranking(positive: Floats, scores: Floats, weights: Floats) -> tuple[Floats, Floats]:

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from roi_cls.classifier.bands import GRID, ranking_bands
-from roi_cls.classifier.interval import wilson
+from roi_cls.classifier.metrics.interval import GRID, ranking_bands, wilson
 
 IS_TARGET = np.array([True, True, False, True, False, False, False, False])
 SCORES = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2])

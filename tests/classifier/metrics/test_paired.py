@@ -8,9 +8,9 @@ import pytest
 from scipy.stats import norm
 from sklearn import metrics as sk
 
-from roi_cls.classifier.decision import decide
-from roi_cls.classifier.interval import Floats, Labels
-from roi_cls.classifier.paired import (
+from roi_cls.classifier.metrics.decision import decide
+from roi_cls.classifier.metrics.interval import Floats, Labels
+from roi_cls.classifier.metrics.paired import (
     COMPARED,
     PairedComparison,
     compare_scores,

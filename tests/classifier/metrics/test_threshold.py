@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 
-from roi_cls.classifier.decision import decide
-from roi_cls.classifier.interval import Floats
-from roi_cls.classifier.threshold import choose_threshold, find_shortfall
-from roi_cls.classifier.threshold_rule import ThresholdRule, parse_rule
+from roi_cls.classifier.config import ThresholdRule, parse_rule
+from roi_cls.classifier.metrics.decision import decide
+from roi_cls.classifier.metrics.interval import Floats
+from roi_cls.classifier.metrics.threshold import choose_threshold, find_shortfall
 
 SCORES = st.one_of(
     st.sampled_from([0.0, 0.25, 0.5, 1.0, float(np.nextafter(1, 0)), 5e-324]), st.floats(0, 1)

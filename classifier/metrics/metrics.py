@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from roi_cls.classifier.interval import Estimate
+from roi_cls.classifier.metrics.interval import Estimate
 
 SCORE_NAMES = (
     "roc_auc",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from roi_cls.classifier.threshold_rule import ThresholdRule, parse_rule
+from roi_cls.classifier.config import ThresholdRule, parse_rule
 
 Scores = NDArray[np.float64]
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roi_cls.classifier.interval import (
+from roi_cls.classifier.metrics.interval import (
     Estimate,
     Floats,
     Labels,

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression
 
-from roi_cls.classifier.calibration import (
+from roi_cls.classifier.metrics.calibration import (
     BINS,
     OFFSETS,
     TEMPERATURES,
@@ -17,8 +17,8 @@ from roi_cls.classifier.calibration import (
     fit_scaling,
     weighted_calibration_error,
 )
-from roi_cls.classifier.interval import Floats, Labels, wilson
-from roi_cls.classifier.probability import to_probabilities
+from roi_cls.classifier.metrics.decision import to_probabilities
+from roi_cls.classifier.metrics.interval import Floats, Labels, wilson
 
 
 def _honest(count: int, classes: int, seed: int = 0) -> tuple[Floats, Labels]:

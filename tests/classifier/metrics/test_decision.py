@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from roi_cls.classifier.decision import decide, is_unsure, measure_margin
+from roi_cls.classifier.metrics.decision import decide, is_unsure, measure_margin
 
 
 @pytest.mark.parametrize(

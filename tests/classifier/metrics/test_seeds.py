@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, matthews_corrcoef, roc_auc_score
 
-from roi_cls.classifier.measure import measure_scores
-from roi_cls.classifier.seed_mean import COMPARED, SeedScores, measure_majority, measure_seeds
+from roi_cls.classifier.metrics.measure import measure_scores
+from roi_cls.classifier.metrics.seeds import COMPARED, SeedScores, measure_majority, measure_seeds
 
 NAMES = ("artefact", "clean")
 LABELS = np.repeat(np.array([0, 1]), [20, 80])

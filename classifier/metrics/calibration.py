@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
-from roi_cls.classifier.interval import Estimate, wilson
+from roi_cls.classifier.metrics.interval import Estimate, wilson
 
 BINS = 10
 """Groups of equally many pictures, from the lowest score to the highest."""

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest, rankdata
 
-from roi_cls.classifier.interval import CONFIDENCE, RESAMPLES, Floats, Labels, resample
-from roi_cls.classifier.weighted import weighted_decisions, weighted_ranking
+from roi_cls.classifier.metrics.interval import CONFIDENCE, RESAMPLES, Floats, Labels, resample
+from roi_cls.classifier.metrics.weighted import weighted_decisions, weighted_ranking
 
 COMPARED = ("roc_auc", "average_precision", "accuracy", "balanced_accuracy", "f1", "macro_f1")
 """The metrics that are compared; ``f1`` is the target's."""

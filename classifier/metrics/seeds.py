@@ -13,10 +13,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from roi_cls.classifier.decision import decide
-from roi_cls.classifier.interval import Estimate, Floats, Labels, resample, resampled_interval
-from roi_cls.classifier.measure import measure_scores
-from roi_cls.classifier.weighted import weighted_decisions, weighted_ranking
+from roi_cls.classifier.metrics.decision import decide
+from roi_cls.classifier.metrics.interval import (
+    Estimate,
+    Floats,
+    Labels,
+    resample,
+    resampled_interval,
+)
+from roi_cls.classifier.metrics.measure import measure_scores
+from roi_cls.classifier.metrics.weighted import weighted_decisions, weighted_ranking
 
 COMPARED = (
     *("accuracy", "micro_f1", "macro_f1", "precision", "recall", "f1"),

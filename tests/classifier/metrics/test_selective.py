@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from roi_cls.classifier.selective import area, risk_coverage
-from roi_cls.classifier.weighted import weighted_aurc
+from roi_cls.classifier.metrics.decision import area, risk_coverage
+from roi_cls.classifier.metrics.weighted import weighted_aurc
 
 
 def test_curve_of_a_small_example() -> None:

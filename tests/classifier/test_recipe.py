@@ -8,7 +8,7 @@ import pytest
 
 from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.config import TrainConfig
-from roi_cls.classifier.training_recipe import (
+from roi_cls.classifier.recipe import (
     TrainingRecipe,
     crop_fields,
     load_recipe,

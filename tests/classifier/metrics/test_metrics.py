@@ -9,17 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from roi_cls.classifier.calibration import expected_calibration_error
-from roi_cls.classifier.decision import decide, measure_margin
-from roi_cls.classifier.interval import Floats, Labels, wilson
-from roi_cls.classifier.measure import (
+from roi_cls.classifier.metrics.calibration import expected_calibration_error
+from roi_cls.classifier.metrics.decision import decide, measure_margin
+from roi_cls.classifier.metrics.interval import Floats, Labels, wilson
+from roi_cls.classifier.metrics.measure import (
     bootstrap_metrics,
     find_caveats,
     measure_scores,
     point_metrics,
 )
-from roi_cls.classifier.metrics import SCORE_NAMES, Metrics
-from roi_cls.classifier.weighted import (
+from roi_cls.classifier.metrics.metrics import SCORE_NAMES, Metrics
+from roi_cls.classifier.metrics.weighted import (
     weighted_aurc,
     weighted_decisions,
     weighted_losses,

@@ -12,9 +12,12 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn import metrics as sk
 
-from roi_cls.classifier.calibration import expected_calibration_error, weighted_calibration_error
-from roi_cls.classifier.decision import decide, measure_margin
-from roi_cls.classifier.interval import (
+from roi_cls.classifier.metrics.calibration import (
+    expected_calibration_error,
+    weighted_calibration_error,
+)
+from roi_cls.classifier.metrics.decision import area, decide, measure_margin, risk_coverage
+from roi_cls.classifier.metrics.interval import (
     RESAMPLES,
     Estimate,
     Floats,
@@ -23,9 +26,8 @@ from roi_cls.classifier.interval import (
     resampled_interval,
     wilson,
 )
-from roi_cls.classifier.metrics import SCORE_NAMES, ClassMetrics, Metrics
-from roi_cls.classifier.selective import area, risk_coverage
-from roi_cls.classifier.weighted import (
+from roi_cls.classifier.metrics.metrics import SCORE_NAMES, ClassMetrics, Metrics
+from roi_cls.classifier.metrics.weighted import (
     weighted_aurc,
     weighted_decisions,
     weighted_losses,

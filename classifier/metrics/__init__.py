@@ -1,0 +1,1 @@
+"""What scores say: metrics, intervals, thresholds, calibration. Knows arrays only."""
