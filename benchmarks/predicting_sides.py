@@ -17,15 +17,14 @@ from numpy.typing import NDArray
 
 from roi_cls.base.memory import keep_freed_memory
 from roi_cls.base.pool import WorkerPool
-from roi_cls.classifier.bundle import ModelBundle
-from roi_cls.classifier.bundle_weights import save_bundle
 from roi_cls.classifier.config import BATCH_SIZE
-from roi_cls.classifier.device import choose_backend
 from roi_cls.classifier.loaded import load_any
-from roi_cls.classifier.model import create_model, normalisation
-from roi_cls.classifier.normalisation import Normalisation
+from roi_cls.classifier.models.device import choose_backend
+from roi_cls.classifier.models.saved import save_bundle
+from roi_cls.classifier.models.timm_model import create_model, normalisation
 from roi_cls.classifier.predict import open_predictor
 from roi_cls.classifier.prediction import PredictOptions, Source
+from roi_cls.classifier.runs.bundle import ModelBundle, Normalisation
 from roi_cls.classifier.scorer import open_scorer
 from roi_cls.classifier.view_cropper import ViewCropper
 from roi_cls.data.sample import LabelSet

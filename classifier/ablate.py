@@ -13,10 +13,9 @@ from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.ablation import Ablation, InputScores, pair_inputs
 from roi_cls.classifier.compare import measure_trials, run_seeds, summarise
 from roi_cls.classifier.comparison import SystemResult
-from roi_cls.classifier.fusion import class_indices
 from roi_cls.classifier.metrics.threshold import choose_threshold
 from roi_cls.classifier.recipe import TrainingRecipe
-from roi_cls.classifier.scores import read_scores
+from roi_cls.classifier.runs.scores import class_indices, read_scores
 from roi_cls.classifier.train_run import Observers
 from roi_cls.classifier.trial import Bench, Trial, check_same_data
 

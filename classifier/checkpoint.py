@@ -16,8 +16,7 @@ from torch import nn
 
 from roi_cls.base.atomic import write_atomically
 from roi_cls.base.errors import TrainingError
-
-Tensors = dict[str, torch.Tensor]
+from roi_cls.classifier.models.saved import Tensors, _plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +48,6 @@ class Checkpoint:
     """Of fp16's loss scale."""
     choices: Mapping[str, Any] = field(default_factory=dict)
     """Settings that were left to the machine, as it chose them."""
-
-
-def save_weights(path: Path, model: nn.Module) -> None:
-    """Write the model's state dict, atomically."""
-    write_atomically(path, save(_plain(model.state_dict()), {"format": "pt"}))
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -128,7 +122,3 @@ def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Tensors) -> Non
     if states:
         frame = optimiser.state_dict()
         optimiser.load_state_dict({**frame, "state": states})
-
-
-def _plain(tensors: Mapping[str, torch.Tensor]) -> Tensors:
-    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from roi_cls.classifier.batch import pick_pixels
+from roi_cls.classifier.models.pixels import pick_pixels
 
 _SHARE_OF_FREE = 0.4
 """Of a GPU's free memory that crops may take: the rest is the model's."""

@@ -13,15 +13,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from roi_cls.classifier.backbone import build_backbone
 from roi_cls.classifier.batch_source import Batch
 from roi_cls.classifier.config import TrainConfig
-from roi_cls.classifier.device import Backend
 from roi_cls.classifier.fit import FitObservers, FittedModel
-from roi_cls.classifier.model import normalisation
-from roi_cls.classifier.network import FeatureNetwork
-from roi_cls.classifier.normalisation import Normalisation
-from roi_cls.classifier.score import compute_outputs
+from roi_cls.classifier.models.backbone import build_backbone
+from roi_cls.classifier.models.device import Backend
+from roi_cls.classifier.models.network import FeatureNetwork
+from roi_cls.classifier.models.score import compute_outputs
+from roi_cls.classifier.models.timm_model import normalisation
+from roi_cls.classifier.runs.bundle import Normalisation
 from roi_cls.classifier.train import Trainer, TrainFiles
 from roi_cls.classifier.training_data import TrainingData
 from roi_cls.data.crops import CropArray

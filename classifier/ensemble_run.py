@@ -16,9 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roi_cls.base.errors import TrainingError
-from roi_cls.classifier.device import Backend, choose_backend
 from roi_cls.classifier.distributed import join_processes
-from roi_cls.classifier.ensemble import join_members, save_ensemble
 from roi_cls.classifier.fusion import (
     calibrate_table,
     fuse,
@@ -29,11 +27,13 @@ from roi_cls.classifier.fusion import (
 from roi_cls.classifier.loaded import load_any
 from roi_cls.classifier.member_plan import Member, System, plan_members
 from roi_cls.classifier.metrics.decision import join_scores
+from roi_cls.classifier.models.device import Backend, choose_backend
 from roi_cls.classifier.recipe import Combine
-from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.classifier.run_record import RunRecord
 from roi_cls.classifier.run_settings import Beginning, collect_settings, is_done
-from roi_cls.classifier.scores import (
+from roi_cls.classifier.runs.ensemble import join_members, save_ensemble
+from roi_cls.classifier.runs.folder import RunFolder
+from roi_cls.classifier.runs.scores import (
     ScoreTable,
     data_root,
     read_scores,

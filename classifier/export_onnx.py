@@ -10,12 +10,11 @@ import torch
 
 from roi_cls.base.errors import ExportError
 from roi_cls.base.quiet import quiet
-from roi_cls.classifier.bundle import describe_bundle
 from roi_cls.classifier.loaded import LoadedModel
 from roi_cls.classifier.onnx_file import OUTPUT, OnnxProperties, input_names, seal, to_texts
 from roi_cls.classifier.onnx_graph import probability_graph
 from roi_cls.classifier.onnx_packages import import_onnx_package
-from roi_cls.classifier.shareable import shareable_facts
+from roi_cls.classifier.runs.bundle import describe_bundle, shareable_facts
 
 if TYPE_CHECKING:
     from onnx import ModelProto

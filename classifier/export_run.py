@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roi_cls.base.atomic import write_atomically
-from roi_cls.classifier.device import choose_backend
 from roi_cls.classifier.export_onnx import OPSET, check_exportable, make_graph, write_bytes
 from roi_cls.classifier.loaded import load_any
+from roi_cls.classifier.models.device import choose_backend
 from roi_cls.classifier.onnx_model import read_onnx
 from roi_cls.classifier.parity import (
     Int8Accuracy,
@@ -19,7 +19,7 @@ from roi_cls.classifier.parity import (
     find_pictures_to_compare,
     measure_int8,
 )
-from roi_cls.classifier.run_folder import RunFolder
+from roi_cls.classifier.runs.folder import RunFolder
 
 
 @dataclass(frozen=True, slots=True)

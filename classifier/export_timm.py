@@ -7,16 +7,16 @@ from pathlib import Path
 
 from roi_cls.base.atomic import write_atomically
 from roi_cls.base.errors import ExportError
-from roi_cls.classifier.bundle import (
+from roi_cls.classifier.runs.bundle import (
     CONFIG_NAME,
     PLAIN,
     WEIGHTS_NAME,
     ModelBundle,
     load_bundle,
+    shareable_facts,
     write_config,
 )
-from roi_cls.classifier.run_folder import RunFolder
-from roi_cls.classifier.shareable import shareable_facts
+from roi_cls.classifier.runs.folder import RunFolder
 
 CARD_NAME = "README.md"
 

@@ -13,7 +13,7 @@ import time
 import torch
 from torch import Tensor, nn
 
-from roi_cls.classifier.device import Backend
+from roi_cls.classifier.models.device import Backend
 
 _SECONDS = 2.0
 """About how long all timed steps together may take."""

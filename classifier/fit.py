@@ -12,9 +12,9 @@ from torch import nn
 from roi_cls.base.errors import TrainingError
 from roi_cls.base.memory import keep_all_memory
 from roi_cls.classifier.config import Method, TrainConfig
-from roi_cls.classifier.device import Backend
-from roi_cls.classifier.model import check_model_name
-from roi_cls.classifier.normalisation import Normalisation
+from roi_cls.classifier.models.device import Backend
+from roi_cls.classifier.models.timm_model import check_model_name
+from roi_cls.classifier.runs.bundle import Normalisation
 from roi_cls.classifier.train import EpochReport, Observer, TrainFiles
 from roi_cls.classifier.training_data import TrainingData
 
@@ -119,10 +119,10 @@ def _method(config: TrainConfig) -> _Fit:
 
             return fit_zero_shot
         case "autoencoder":
-            from roi_cls.classifier.autoencoder import fit_autoencoder
+            from roi_cls.classifier.training.methods.autoencoder import fit_autoencoder
 
             return fit_autoencoder
         case "svm":
-            from roi_cls.classifier.svm import fit_svm
+            from roi_cls.classifier.training.methods.svm import fit_svm
 
             return fit_svm

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from roi_cls.classifier.config import TrainConfig
-from roi_cls.classifier.device import Backend
 from roi_cls.classifier.fit import FitObservers, FittedModel
-from roi_cls.classifier.model import normalisation
-from roi_cls.classifier.network import build_network
-from roi_cls.classifier.normalisation import Normalisation
+from roi_cls.classifier.models.device import Backend
+from roi_cls.classifier.models.network import build_network
+from roi_cls.classifier.models.timm_model import normalisation
 from roi_cls.classifier.pixel_source import PixelSource
+from roi_cls.classifier.runs.bundle import Normalisation
 from roi_cls.classifier.settle import settle
 from roi_cls.classifier.train import Trainer, TrainFiles
 from roi_cls.classifier.training_data import TrainingData

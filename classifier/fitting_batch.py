@@ -15,7 +15,7 @@ from torch.nn import functional
 from roi_cls.base.errors import TrainingError
 from roi_cls.base.memory import available_bytes
 from roi_cls.classifier.batch_source import BatchSource
-from roi_cls.classifier.device import Backend
+from roi_cls.classifier.models.device import Backend
 
 _LARGEST = {"cpu": 64}
 """Larger batches make no CPU faster, and learn worse in few steps."""

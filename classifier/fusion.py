@@ -10,15 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from roi_cls.base.errors import BundleError
-from roi_cls.classifier.bundle import ModelBundle
 from roi_cls.classifier.metrics.decision import join_scores
 from roi_cls.classifier.metrics.selection import select_greedily
 from roi_cls.classifier.operating_point import choose_operating_point
 from roi_cls.classifier.recipe import Combine
-from roi_cls.classifier.scores import ScoreTable
+from roi_cls.classifier.runs.bundle import ModelBundle
+from roi_cls.classifier.runs.scores import ScoreTable, class_indices
 from roi_cls.data.sample import LabelSet
 
 
@@ -99,11 +98,6 @@ def stack_tables(tables: Sequence[ScoreTable]) -> ScoreTable:
         sources=tuple(source for table in tables for source in table.sources),
         probabilities=np.concatenate([table.probabilities for table in tables]),
     )
-
-
-def class_indices(table: ScoreTable, labels: LabelSet) -> NDArray[np.int64]:
-    """Return the (N,) indices of the true classes."""
-    return np.array([labels.index(name) for name in table.labels], np.int64)
 
 
 def _shared(tables: Sequence[ScoreTable]) -> list[ScoreTable]:

@@ -24,14 +24,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from roi_cls.classifier.autoencoder import AnomalyNetwork
-from roi_cls.classifier.batch import pick_pixels
-from roi_cls.classifier.device import Backend
-from roi_cls.classifier.evidence import EvidenceNetwork
 from roi_cls.classifier.feature_maps import Maps, last_maps, recording
 from roi_cls.classifier.heat import Effect, enlarge
 from roi_cls.classifier.loaded import LoadedModel
-from roi_cls.classifier.svm import SvmNetwork
+from roi_cls.classifier.models.anomaly import AnomalyNetwork
+from roi_cls.classifier.models.device import Backend
+from roi_cls.classifier.models.evidence import EvidenceNetwork
+from roi_cls.classifier.models.pixels import pick_pixels
+from roi_cls.classifier.models.svm import SvmNetwork
 
 _ERROR_BLOCK = 4  # pixels of a reconstruction joined to one place: single ones are noise
 

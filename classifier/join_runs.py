@@ -11,12 +11,12 @@ from typing import Any
 
 from roi_cls.base.atomic import telling_storage, write_atomically
 from roi_cls.base.errors import BundleError, TrainingError
-from roi_cls.classifier.bundle import ModelBundle, load_bundle
-from roi_cls.classifier.ensemble import join_members, save_ensemble
 from roi_cls.classifier.fusion import Fusion, blend, calibrate_table, fuse, settle
 from roi_cls.classifier.recipe import Combine
-from roi_cls.classifier.run_folder import RunFolder
-from roi_cls.classifier.scores import read_scores, write_scores
+from roi_cls.classifier.runs.bundle import ModelBundle, load_bundle
+from roi_cls.classifier.runs.ensemble import join_members, save_ensemble
+from roi_cls.classifier.runs.folder import RunFolder
+from roi_cls.classifier.runs.scores import read_scores, write_scores
 
 
 def join_runs(

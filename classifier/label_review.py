@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from roi_cls.base.errors import DataError
-from roi_cls.classifier.bundle import load_bundle
-from roi_cls.classifier.fusion import class_indices
 from roi_cls.classifier.metrics.label_errors import find_label_errors
-from roi_cls.classifier.run_folder import RunFolder
-from roi_cls.classifier.scores import read_scores
+from roi_cls.classifier.runs.bundle import load_bundle
+from roi_cls.classifier.runs.folder import RunFolder
+from roi_cls.classifier.runs.scores import class_indices, read_scores
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,20 +12,20 @@ from numpy.typing import NDArray
 from torch import nn
 
 from roi_cls.base.torchvision import ensure_torchvision
-from roi_cls.classifier.batch import in_batches
 from roi_cls.classifier.batch_source import Batch, BatchSource
 from roi_cls.classifier.checkpoint import (
     Checkpoint,
     Progress,
-    Tensors,
     optimiser_tensors,
     restore_model,
     restore_optimiser,
 )
 from roi_cls.classifier.config import TrainConfig
-from roi_cls.classifier.device import Backend
 from roi_cls.classifier.distributed import World, share_batch_norms, synchronise
 from roi_cls.classifier.loss import Loss, evidence_loss
+from roi_cls.classifier.models.device import Backend
+from roi_cls.classifier.models.pixels import in_batches
+from roi_cls.classifier.models.saved import Tensors
 from roi_cls.classifier.optimiser import freeze_for, make_optimiser, set_rate, set_train_mode
 
 ensure_torchvision()

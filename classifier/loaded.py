@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from roi_cls.base.errors import BundleError
-from roi_cls.classifier.bundle import ENSEMBLE, ModelBundle, load_bundle, member_folders
-from roi_cls.classifier.bundle_weights import load_model
 from roi_cls.classifier.config import BATCH_SIZE
-from roi_cls.classifier.device import Backend
-from roi_cls.classifier.ensemble import join_members
 from roi_cls.classifier.metrics.decision import join_scores, to_probabilities
-from roi_cls.classifier.score import compute_logits, compute_logits_apart
+from roi_cls.classifier.models.device import Backend
+from roi_cls.classifier.models.saved import load_model
+from roi_cls.classifier.models.score import compute_logits, compute_logits_apart
+from roi_cls.classifier.runs.bundle import ENSEMBLE, ModelBundle, load_bundle, member_folders
+from roi_cls.classifier.runs.ensemble import join_members
 from roi_cls.roi import CropParams
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from roi_cls.base.atomic import write_atomically
 from roi_cls.classifier.evaluation import Evaluation
 from roi_cls.classifier.metrics.decision import decide, is_unsure, measure_margin
-from roi_cls.classifier.scores import ScoreTable
+from roi_cls.classifier.runs.scores import ScoreTable
 from roi_cls.data.crops import CropArray
 from roi_cls.roi.image import Image
 

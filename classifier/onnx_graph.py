@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from roi_cls.classifier.bundle import ModelBundle
 from roi_cls.classifier.loaded import LoadedModel
+from roi_cls.classifier.runs.bundle import ModelBundle
 
 
 def probability_graph(loaded: LoadedModel) -> nn.Module:

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from roi_cls.base.atomic import telling_storage
 from roi_cls.base.errors import BundleError, TrainingError
 from roi_cls.cache.options import available_cores
-from roi_cls.classifier.bundle import FORMAT, ModelBundle, bundle_from_facts
 from roi_cls.classifier.config import BATCH_SIZE, Device
 from roi_cls.classifier.onnx_file import (
     OUTPUT,
@@ -27,6 +26,7 @@ from roi_cls.classifier.onnx_file import (
     input_names,
 )
 from roi_cls.classifier.onnx_packages import import_onnx_package
+from roi_cls.classifier.runs.bundle import FORMAT, ModelBundle, bundle_from_facts
 from roi_cls.roi import CropParams
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from roi_cls.classifier.bundle import ModelBundle
 from roi_cls.classifier.metrics.calibration import fit_scaling
 from roi_cls.classifier.metrics.decision import to_probabilities
 from roi_cls.classifier.metrics.threshold import choose_threshold, find_shortfall
+from roi_cls.classifier.runs.bundle import ModelBundle
 
 
 def choose_operating_point(

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from roi_cls.classifier.config import TrainConfig
-from roi_cls.classifier.model import heads
+from roi_cls.classifier.models.timm_model import heads
 
 _MOMENTUM = 0.9  # of SGD
 

@@ -14,9 +14,9 @@ from sklearn.metrics import roc_auc_score
 from roi_cls.base.errors import ExportError, ImageReadError, NoFaceError
 from roi_cls.classifier.loaded import LoadedModel
 from roi_cls.classifier.metrics.decision import decide
-from roi_cls.classifier.run_folder import RunFolder
+from roi_cls.classifier.runs.folder import RunFolder
+from roi_cls.classifier.runs.scores import data_root, read_scores
 from roi_cls.classifier.scorer import Scorer
-from roi_cls.classifier.scores import data_root, read_scores
 from roi_cls.classifier.view_cropper import ViewCropper
 from roi_cls.data.collect import collect_samples
 from roi_cls.data.sample import Sample

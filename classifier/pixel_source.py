@@ -12,7 +12,7 @@ from roi_cls.classifier.augmentation.mixing import Mixer
 from roi_cls.classifier.batch_source import Batch
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.crop_store import CropStore
-from roi_cls.classifier.normalisation import Normalisation
+from roi_cls.classifier.runs.bundle import Normalisation
 from roi_cls.data.crops import CropArray
 
 

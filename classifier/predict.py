@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from roi_cls.base.closing import Closing
 from roi_cls.base.errors import BundleError
-from roi_cls.classifier.bundle import ModelBundle
 from roi_cls.classifier.config import Device
 from roi_cls.classifier.crop_ahead import crop_ahead
 from roi_cls.classifier.metrics.decision import decide, is_unsure
 from roi_cls.classifier.prediction import Looked, Prediction, PredictOptions, Source
+from roi_cls.classifier.runs.bundle import ModelBundle
 from roi_cls.classifier.scorer import OpenedModel, open_scorer
 from roi_cls.classifier.source_cropper import Cropped, CropSettings, SourceCropper
 from roi_cls.roi import CropParams

@@ -19,9 +19,9 @@ import torch
 
 from roi_cls.base.atomic import write_atomically
 from roi_cls.base.errors import BundleError
-from roi_cls.classifier.bundle import package_versions
-from roi_cls.classifier.device import Backend
 from roi_cls.classifier.distributed import current_world
+from roi_cls.classifier.models.device import Backend
+from roi_cls.classifier.runs.bundle import package_versions
 
 _GIT_PATIENCE_S = 5.0
 

@@ -12,10 +12,10 @@ import numpy as np
 from roi_cls.base.atomic import write_atomically
 from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.config import TrainConfig
-from roi_cls.classifier.kinds import NAMELESS
-from roi_cls.classifier.run_folder import RunFolder
+from roi_cls.classifier.models.saved import NAMELESS
+from roi_cls.classifier.models.weights import find_weights
+from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training_data import TrainingData
-from roi_cls.classifier.weights_file import find_weights
 from roi_cls.data.crops import CropArray
 from roi_cls.roi.models import hash_file
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roi_cls.base.errors import BundleError
-from roi_cls.classifier.bundle import ModelBundle
 from roi_cls.classifier.config import BATCH_SIZE, Device
+from roi_cls.classifier.runs.bundle import ModelBundle
 from roi_cls.roi import CropParams
 
 EXPORTED = ".onnx"
@@ -96,9 +96,9 @@ def open_scorer(
 
         model = open_onnx(exported[0], device)
         return OpenedModel(name, model, (model.detector_folder,))
-    from roi_cls.classifier.device import choose_backend
     from roi_cls.classifier.loaded import load_runs
-    from roi_cls.classifier.run_folder import RunFolder
+    from roi_cls.classifier.models.device import choose_backend
+    from roi_cls.classifier.runs.folder import RunFolder
 
     scorer = load_runs(models, choose_backend(device, "auto" if half else "fp32"))
     return OpenedModel(name, scorer, tuple(RunFolder(path).detector for path in models))

@@ -14,10 +14,10 @@ from torch import nn
 from roi_cls.classifier.batch_source import BatchSource
 from roi_cls.classifier.checkpoint import load_checkpoint
 from roi_cls.classifier.config import TrainConfig
-from roi_cls.classifier.device import FORMATS, Backend, choose_backend
 from roi_cls.classifier.distributed import current_world
 from roi_cls.classifier.fastest_format import fastest_format
 from roi_cls.classifier.fitting_batch import largest_batch
+from roi_cls.classifier.models.device import FORMATS, Backend, choose_backend
 
 
 def settle(

@@ -19,21 +19,17 @@ from torch import nn
 
 from roi_cls.base.atomic import write_atomically
 from roi_cls.base.errors import TrainingError
-from roi_cls.classifier.batch import balanced_rows, in_batches, shuffled_rows
 from roi_cls.classifier.batch_source import BatchSource
-from roi_cls.classifier.checkpoint import (
-    Progress,
-    load_checkpoint,
-    save_checkpoint,
-    save_weights,
-)
+from roi_cls.classifier.checkpoint import Progress, load_checkpoint, save_checkpoint
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.determinism import deterministic
-from roi_cls.classifier.device import Backend
 from roi_cls.classifier.distributed import current_world
 from roi_cls.classifier.fitting_batch import telling_what_fits
 from roi_cls.classifier.learner import Learner, batch_size
 from roi_cls.classifier.loss import Loss, class_frequencies
+from roi_cls.classifier.models.device import Backend
+from roi_cls.classifier.models.pixels import balanced_rows, in_batches, shuffled_rows
+from roi_cls.classifier.models.saved import save_weights
 from roi_cls.classifier.optimiser import phase_of
 from roi_cls.classifier.schedule import is_plateau, rate_share
 from roi_cls.classifier.validation import measure_validation, score_source

@@ -8,20 +8,20 @@ from typing import Any
 
 import torch
 
-from roi_cls.classifier.bundle import ModelBundle
-from roi_cls.classifier.bundle_weights import save_bundle
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.curves import draw_curves
-from roi_cls.classifier.device import Backend, choose_backend
 from roi_cls.classifier.distributed import join_processes
 from roi_cls.classifier.fit import FitObservers, FittedModel, fit_model
 from roi_cls.classifier.metrics.decision import to_probabilities
+from roi_cls.classifier.models.device import Backend, choose_backend
+from roi_cls.classifier.models.saved import save_bundle
+from roi_cls.classifier.models.score import compute_logits
 from roi_cls.classifier.operating_point import choose_operating_point
-from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.classifier.run_record import RunRecord, read_metrics
 from roi_cls.classifier.run_settings import Beginning, collect_settings, is_done
-from roi_cls.classifier.score import compute_logits
-from roi_cls.classifier.scores import data_root, score_table, write_scores
+from roi_cls.classifier.runs.bundle import ModelBundle
+from roi_cls.classifier.runs.folder import RunFolder
+from roi_cls.classifier.runs.scores import data_root, score_table, write_scores
 from roi_cls.classifier.train import TrainFiles
 from roi_cls.classifier.training_data import TrainingData
 

@@ -13,11 +13,11 @@ from roi_cls.cache import CropResult
 from roi_cls.cache.manifest import open_manifest
 from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.config import TrainConfig
-from roi_cls.classifier.device import choose_backend
 from roi_cls.classifier.distributed import current_world, join_processes
 from roi_cls.classifier.fit import FitObservers, check_method
-from roi_cls.classifier.run_folder import RunFolder
-from roi_cls.classifier.scores import data_root
+from roi_cls.classifier.models.device import choose_backend
+from roi_cls.classifier.runs.folder import RunFolder
+from roi_cls.classifier.runs.scores import data_root
 from roi_cls.classifier.tensorboard_log import TensorboardLog, check_tensorboard
 from roi_cls.classifier.train import EpochReport
 from roi_cls.classifier.train_on import RunPlan, train_on

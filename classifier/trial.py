@@ -12,15 +12,15 @@ from roi_cls.base.errors import TrainingError
 from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.budget import Budget
 from roi_cls.classifier.config import Device
-from roi_cls.classifier.device import choose_backend
 from roi_cls.classifier.ensemble_run import EnsembleJob, train_ensemble
 from roi_cls.classifier.evaluate_run import EvaluateJob, evaluate_run
 from roi_cls.classifier.evaluation import EVALUATION_VERSION
 from roi_cls.classifier.loaded import load_any
 from roi_cls.classifier.member_plan import systems_of
+from roi_cls.classifier.models.device import choose_backend
 from roi_cls.classifier.recipe import TrainingRecipe
-from roi_cls.classifier.run_folder import RunFolder
-from roi_cls.classifier.scores import ScoreTable, read_scores
+from roi_cls.classifier.runs.folder import RunFolder
+from roi_cls.classifier.runs.scores import ScoreTable, read_scores
 from roi_cls.classifier.scoring_speed import count_parameters, measure_ms
 from roi_cls.classifier.train_run import Observers, TrainJob, train_run
 from roi_cls.data.sample import LabelSet

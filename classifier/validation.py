@@ -10,9 +10,9 @@ from torch import nn
 
 from roi_cls.classifier.batch_source import BatchSource
 from roi_cls.classifier.config import BATCH_SIZE
-from roi_cls.classifier.device import Backend
 from roi_cls.classifier.distributed import World
 from roi_cls.classifier.metrics.decision import to_probabilities
+from roi_cls.classifier.models.device import Backend
 
 
 def score_source(

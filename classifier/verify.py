@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from roi_cls.base.errors import VerificationError
-from roi_cls.classifier.bundle import load_bundle
 from roi_cls.classifier.config import Device
 from roi_cls.classifier.predict import open_predictor
 from roi_cls.classifier.prediction import Prediction, PredictOptions, Source
-from roi_cls.classifier.run_folder import RunFolder
-from roi_cls.classifier.scores import data_root, read_scores
+from roi_cls.classifier.runs.bundle import load_bundle
+from roi_cls.classifier.runs.folder import RunFolder
+from roi_cls.classifier.runs.scores import data_root, read_scores
 
 TOLERANCE = 1e-5
 """Largest difference of a probability that rounding explains."""

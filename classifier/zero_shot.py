@@ -10,15 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from roi_cls.base.errors import TrainingError
-from roi_cls.classifier.backbone import CLIP_PREFIX, Backbone
-from roi_cls.classifier.clip import import_open_clip, load_clip, tower_of
 from roi_cls.classifier.config import TrainConfig
-from roi_cls.classifier.device import Backend
 from roi_cls.classifier.fit import FitObservers, FittedModel
-from roi_cls.classifier.hub import hub_error
-from roi_cls.classifier.model import normalisation
-from roi_cls.classifier.network import CosineHead, FeatureNetwork
-from roi_cls.classifier.normalisation import Normalisation
+from roi_cls.classifier.models.backbone import (
+    CLIP_PREFIX,
+    Backbone,
+    import_open_clip,
+    load_clip,
+    tower_of,
+)
+from roi_cls.classifier.models.device import Backend
+from roi_cls.classifier.models.network import CosineHead, FeatureNetwork
+from roi_cls.classifier.models.timm_model import normalisation
+from roi_cls.classifier.models.weights import hub_error
+from roi_cls.classifier.runs.bundle import Normalisation
 from roi_cls.classifier.train import TrainFiles
 from roi_cls.classifier.training_data import TrainingData
 

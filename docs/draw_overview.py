@@ -14,7 +14,7 @@ from PIL import ImageDraw, ImageFont
 
 from roi_cls.classifier.predict import open_predictor
 from roi_cls.classifier.prediction import Prediction, Source
-from roi_cls.classifier.run_folder import RunFolder
+from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.roi.crop import make_crops
 from roi_cls.roi.image import read_bytes
 from roi_cls.roi.picture import Picture

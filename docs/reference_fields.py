@@ -18,7 +18,7 @@ from roi_cls.classifier.evaluation import Evaluation
 from roi_cls.classifier.metrics.metrics import ClassMetrics, Metrics
 from roi_cls.classifier.prediction import Prediction
 from roi_cls.classifier.recipe import TrainingRecipe
-from roi_cls.classifier.run_folder import RunFolder
+from roi_cls.classifier.runs.folder import RunFolder
 
 
 def json_fields() -> Iterator[str]:

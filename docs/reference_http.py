@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from reference_words import escape, table
 
-from roi_cls.classifier.bundle import ModelBundle
+from roi_cls.classifier.runs.bundle import ModelBundle
 from roi_cls.server.app import ServedModel, create_app
 from roi_cls.server.batcher import Judge
 from roi_cls.server.explaining import Explain

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
-from roi_cls.classifier.bundle import ENSEMBLE, ModelBundle
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.recipe import TrainingRecipe, crop_fields, load_recipe, train_fields
+from roi_cls.classifier.runs.bundle import ENSEMBLE, ModelBundle
 from roi_cls.data.split import SplitParams
 from roi_cls.roi import CropParams
 

@@ -190,7 +190,7 @@ def ensemble(
 
     Example: roi-cls ensemble --run first --run second --name both --combine greedy
     """
-    from roi_cls.classifier.run_folder import RunFolder
+    from roi_cls.classifier.runs.folder import RunFolder
     from roi_cls.experiments import join_and_tell
 
     new = RunFolder(runs / name)

@@ -12,7 +12,7 @@ from roi_cls.classifier.export_onnx import OPSET
 from roi_cls.classifier.export_run import ExportJob, OnnxExport, export_onnx
 from roi_cls.classifier.export_timm import export_timm, load_exportable
 from roi_cls.classifier.parity import BATCHES, TOLERANCE, Int8Accuracy
-from roi_cls.classifier.run_folder import RunFolder
+from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.scorer import EXPORTED
 from roi_cls.console import note, progress, show
 from roi_cls.model_card import render_card

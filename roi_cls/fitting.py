@@ -16,7 +16,7 @@ from roi_cls.base.errors import DataError
 from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.ensemble_run import EnsembleJob, train_ensemble
 from roi_cls.classifier.member_plan import systems_of
-from roi_cls.classifier.run_folder import RunFolder
+from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.train import EpochReport
 from roi_cls.classifier.train_run import Observers, TrainJob, train_run
 from roi_cls.classifier.training_data import TrainingData

@@ -9,7 +9,7 @@ from typing import Literal
 
 from roi_cls.base.rows import markdown_table, to_json
 from roi_cls.classifier.label_review import DoubtfulLabel, review_labels
-from roi_cls.classifier.run_folder import RunFolder
+from roi_cls.classifier.runs.folder import RunFolder
 
 Form = Literal["text", "json", "csv"]
 LOOKS_WRONG = 0.5

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
-from roi_cls.classifier.bundle import ModelBundle
+from roi_cls.classifier.runs.bundle import ModelBundle
 
 _KINDS = (str, bool, int, float)
 _ENDLESS = (float("inf"), float("-inf"))

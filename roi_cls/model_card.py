@@ -6,12 +6,11 @@ import json
 from collections.abc import Iterator
 
 from roi_cls.base.rows import markdown_table
-from roi_cls.classifier.bundle import ModelBundle
 from roi_cls.classifier.comparison_table import metric_title
 from roi_cls.classifier.evaluation import Evaluation
 from roi_cls.classifier.metrics.interval import Estimate
-from roi_cls.classifier.run_folder import RunFolder
-from roi_cls.classifier.shareable import shareable_facts
+from roi_cls.classifier.runs.bundle import ModelBundle, shareable_facts
+from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.recipe_text import describe_recipe
 
 SHOWN = ("roc_auc", "average_precision", "accuracy", "balanced_accuracy", "macro_f1", "mcc")

@@ -12,7 +12,7 @@ from roi_cls.arguments import RUNS
 from roi_cls.console import note
 
 if TYPE_CHECKING:
-    from roi_cls.classifier.run_folder import RunFolder
+    from roi_cls.classifier.runs.folder import RunFolder
 
 
 def choose_run(name: str | None, runs: Path) -> RunFolder:
@@ -21,7 +21,7 @@ def choose_run(name: str | None, runs: Path) -> RunFolder:
     Raises:
         BundleError: There is no such run, or it is not finished.
     """
-    from roi_cls.classifier.run_folder import find_run
+    from roi_cls.classifier.runs.folder import find_run
 
     run = find_run(name, runs)
     if name is None:

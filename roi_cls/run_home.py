@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from roi_cls.base.errors import StorageError, TrainingError
-from roi_cls.classifier.run_folder import RunFolder
+from roi_cls.classifier.runs.folder import RunFolder
 
 PICTURES = "pictures"
 """Folder within a run of the pictures that came as arrays or bytes."""

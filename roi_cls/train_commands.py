@@ -68,7 +68,7 @@ def train(
     Example: roi-cls train photos --run first --target artefact
     """
     from roi_cls.cache.options import BuildOptions
-    from roi_cls.classifier.run_folder import RunFolder
+    from roi_cls.classifier.runs.folder import RunFolder
     from roi_cls.classifier.train_run import TrainJob
     from roi_cls.data.sample import parse_label_names
     from roi_cls.experiments import TrainOrder, train_order_and_tell

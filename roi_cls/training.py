@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from roi_cls.cache import CropResult
-from roi_cls.classifier.backbone import build_backbone
-from roi_cls.classifier.device import Backend
 from roi_cls.classifier.evaluate_run import EvaluateJob, EvaluateOutcome, evaluate_run
 from roi_cls.classifier.evaluation_table import render_evaluation
-from roi_cls.classifier.hand_features import check_installed
-from roi_cls.classifier.network import build_network
-from roi_cls.classifier.openings import warn_of_openings
-from roi_cls.classifier.run_folder import RunFolder
+from roi_cls.classifier.models.backbone import build_backbone
+from roi_cls.classifier.models.device import Backend
+from roi_cls.classifier.models.network import build_network
+from roi_cls.classifier.models.svm import check_installed
+from roi_cls.classifier.runs.folder import RunFolder
+from roi_cls.classifier.runs.openings import warn_of_openings
 from roi_cls.classifier.train import EpochReport
 from roi_cls.classifier.train_run import (
     Observers,

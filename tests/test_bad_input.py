@@ -315,7 +315,7 @@ def test_hub_that_cannot_be_reached_is_told_with_what_to_choose(
 ) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    monkeypatch.setattr("roi_cls.classifier.model.is_cached", lambda *arguments: False)
+    monkeypatch.setattr("roi_cls.classifier.models.timm_model.is_cached", lambda *arguments: False)
     done = broken.train("--weights", "hub", source=tiny_set)
     assert_told(
         done, "http://127.0.0.1:9", "--weights none", "--weights PATH", "HF_ENDPOINT=URL (a mirror"

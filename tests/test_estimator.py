@@ -26,7 +26,7 @@ from sklearn.preprocessing import FunctionTransformer
 from roi_cls import RoiClassifier
 from roi_cls.base.errors import BundleError, DataError, RoiClsError, StorageError, TrainingError
 from roi_cls.classifier.export_run import ExportJob, export_onnx
-from roi_cls.classifier.run_folder import RunFolder
+from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.verify import verify_run
 from roi_cls.data.table import read_split
 from roi_cls.roi import mediapipe_detector

@@ -14,8 +14,8 @@ import timm
 import torch
 import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
 
-from roi_cls.classifier.bundle import load_bundle
-from roi_cls.classifier.bundle_weights import load_model
+from roi_cls.classifier.models.saved import load_model
+from roi_cls.classifier.runs.bundle import load_bundle
 
 Command = Callable[..., CompletedProcess[str]]
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from roi_cls.classifier.run_folder import RunFolder
+from roi_cls.classifier.runs.folder import RunFolder
 
 Command = Callable[..., CompletedProcess[str]]
 COLOURS = {"odd": (200, 40, 40), "plain": (40, 40, 200)}

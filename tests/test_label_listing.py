@@ -7,7 +7,7 @@ import pytest
 
 from roi_cls import label_listing
 from roi_cls.classifier.label_review import DoubtfulLabel
-from roi_cls.classifier.run_folder import RunFolder
+from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.label_listing import list_doubtful_labels
 
 FOUND = tuple(

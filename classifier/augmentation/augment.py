@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from roi_cls.classifier.config import Augmentation
-from roi_cls.classifier.normalisation import Normalisation
+from roi_cls.classifier.runs.bundle import Normalisation
 
 FILL = 114
 """Grey of what a moved crop leaves empty, 0 to 255; the same as outside of a picture."""

@@ -10,9 +10,9 @@ from pathlib import Path
 from roi_cls.auditing import audit_verdict, name_examples
 from roi_cls.base.location import as_path
 from roi_cls.cache.options import BuildOptions
-from roi_cls.classifier.bundle import ModelBundle
-from roi_cls.classifier.run_folder import RunFolder
-from roi_cls.classifier.scores import ScoreTable, data_root
+from roi_cls.classifier.runs.bundle import ModelBundle
+from roi_cls.classifier.runs.folder import RunFolder
+from roi_cls.classifier.runs.scores import ScoreTable, data_root
 from roi_cls.data.audit import Audit, audit_samples
 from roi_cls.data.crops import crop_samples
 from roi_cls.data.picture_facts import read_all_facts

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from roi_cls.classifier.bundle import ENSEMBLE, MEMBERS_NAME, ModelBundle
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.metrics.interval import format_number
-from roi_cls.classifier.openings import Opening
-from roi_cls.classifier.run_folder import RunFolder
+from roi_cls.classifier.runs.bundle import ENSEMBLE, MEMBERS_NAME, ModelBundle
+from roi_cls.classifier.runs.folder import RunFolder
+from roi_cls.classifier.runs.openings import Opening
 from roi_cls.quantities import format_bytes, format_span
 from roi_cls.recipe_text import describe_recipe
 from roi_cls.report.parts import Cell, Table

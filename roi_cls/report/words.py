@@ -6,7 +6,7 @@ from typing import Literal
 
 from roi_cls.classifier.metrics.interval import Estimate, format_number
 from roi_cls.classifier.metrics.metrics import Metrics
-from roi_cls.classifier.openings import warn_of_openings
+from roi_cls.classifier.runs.openings import warn_of_openings
 from roi_cls.recipe_text import count_text
 from roi_cls.report.parts import Key
 from roi_cls.report.scores import PART_TEXT, ReportedScores

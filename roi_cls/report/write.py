@@ -12,14 +12,14 @@ from typing import Any
 from roi_cls.base.atomic import write_atomically
 from roi_cls.base.version import __version__
 from roi_cls.cache.options import BuildOptions
-from roi_cls.classifier.bundle import ENSEMBLE, ModelBundle, load_bundle, member_folders
 from roi_cls.classifier.config import Device
 from roi_cls.classifier.explain import Explainer
-from roi_cls.classifier.openings import read_openings
 from roi_cls.classifier.predict import open_predictor
 from roi_cls.classifier.prediction import PredictOptions
-from roi_cls.classifier.run_folder import RunFolder
 from roi_cls.classifier.run_record import read_metrics
+from roi_cls.classifier.runs.bundle import ENSEMBLE, ModelBundle, load_bundle, member_folders
+from roi_cls.classifier.runs.folder import RunFolder
+from roi_cls.classifier.runs.openings import read_openings
 from roi_cls.console import progress
 from roi_cls.recipe_text import count_text
 from roi_cls.report.choice import Choice, choose_pictures

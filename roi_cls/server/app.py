@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from roi_cls.base.errors import StorageError
 from roi_cls.base.version import __version__
-from roi_cls.classifier.bundle import ModelBundle
+from roi_cls.classifier.runs.bundle import ModelBundle
 from roi_cls.roi import REASON_TEXT
 from roi_cls.server.answers import Health, ModelFacts
 from roi_cls.server.batcher import Batcher, Judge

@@ -17,9 +17,9 @@ from roi_cls.classifier.checkpoint import (
     restore_model,
     restore_optimiser,
     save_checkpoint,
-    save_weights,
 )
 from roi_cls.classifier.config import TrainConfig
+from roi_cls.classifier.models.saved import save_weights
 from roi_cls.classifier.optimiser import make_optimiser
 
 

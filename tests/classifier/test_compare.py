@@ -12,9 +12,9 @@ from roi_cls.classifier.ablate import ablate
 from roi_cls.classifier.budget import Budget
 from roi_cls.classifier.compare import compare
 from roi_cls.classifier.comparison import Comparison, SystemResult
-from roi_cls.classifier.openings import read_openings
 from roi_cls.classifier.recipe import TrainingRecipe, parse_recipe
-from roi_cls.classifier.run_folder import RunFolder
+from roi_cls.classifier.runs.folder import RunFolder
+from roi_cls.classifier.runs.openings import read_openings
 from roi_cls.classifier.train_run import Observers
 from roi_cls.classifier.trial import Bench
 from roi_cls.data.split import SplitParams

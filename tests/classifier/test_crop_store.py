@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from roi_cls.classifier import crop_store
-from roi_cls.classifier.batch import pick_pixels
 from roi_cls.classifier.crop_store import CropStore
+from roi_cls.classifier.models.pixels import pick_pixels
 
 CPU = torch.device("cpu")
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

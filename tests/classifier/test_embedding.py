@@ -8,17 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from roi_cls.classifier.backbone import build_backbone
-from roi_cls.classifier.bundle import load_bundle
-from roi_cls.classifier.bundle_weights import load_model
 from roi_cls.classifier.config import TrainConfig
-from roi_cls.classifier.device import choose_backend
 from roi_cls.classifier.embedding import EmbeddingSource, HeadAlone, embed_crops, head_config
-from roi_cls.classifier.model import normalisation
-from roi_cls.classifier.network import FeatureNetwork
-from roi_cls.classifier.normalisation import Normalisation
+from roi_cls.classifier.models.backbone import build_backbone
+from roi_cls.classifier.models.device import choose_backend
+from roi_cls.classifier.models.network import FeatureNetwork
+from roi_cls.classifier.models.saved import load_model
+from roi_cls.classifier.models.score import compute_logits
+from roi_cls.classifier.models.timm_model import normalisation
 from roi_cls.classifier.pixel_source import PixelSource
-from roi_cls.classifier.score import compute_logits
+from roi_cls.classifier.runs.bundle import Normalisation, load_bundle
 from roi_cls.classifier.train import Trainer, TrainFiles
 from roi_cls.classifier.train_run import Observers, TrainJob, train_run
 from roi_cls.data.crops import CropArray

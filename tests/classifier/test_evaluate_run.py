@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from roi_cls.base.errors import DataError
-from roi_cls.classifier.bundle import load_bundle
 from roi_cls.classifier.evaluate_run import EvaluateJob, EvaluateOutcome, evaluate_run
-from roi_cls.classifier.openings import read_openings
-from roi_cls.classifier.run_folder import RunFolder
+from roi_cls.classifier.runs.bundle import load_bundle
+from roi_cls.classifier.runs.folder import RunFolder
+from roi_cls.classifier.runs.openings import read_openings
 from roi_cls.classifier.train_run import Observers, TrainJob, train_run
 from roi_cls.data.table import read_split
 from roi_cls.training import evaluate_and_tell

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from roi_cls.base.errors import DataError
-from roi_cls.classifier.bundle import load_bundle
 from roi_cls.classifier.config import BATCH_SIZE
 from roi_cls.classifier.explain import Explainer, ExplainMethod
 from roi_cls.classifier.heat import Heat
 from roi_cls.classifier.predict import Predictor, open_predictor
 from roi_cls.classifier.prediction import PredictOptions, Source
-from roi_cls.classifier.run_folder import RunFolder
+from roi_cls.classifier.runs.bundle import load_bundle
+from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.scorer import OpenedModel
 from roi_cls.classifier.train_run import Observers, train_run
 from roi_cls.roi import Box, CropParams, Detection, Face

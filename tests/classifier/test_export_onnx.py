@@ -13,20 +13,18 @@ from numpy.typing import NDArray
 from torch import nn
 
 from roi_cls.base.errors import ExportError
-from roi_cls.classifier.autoencoder import AnomalyNetwork
-from roi_cls.classifier.backbone import Backbone
-from roi_cls.classifier.bundle import ModelBundle
-from roi_cls.classifier.bundle_weights import save_bundle
-from roi_cls.classifier.clip import ClipTower
 from roi_cls.classifier.config import TrainConfig
-from roi_cls.classifier.device import choose_backend
-from roi_cls.classifier.ensemble import join_members, save_ensemble
 from roi_cls.classifier.export_onnx import check_exportable, make_graph, write_bytes
 from roi_cls.classifier.loaded import LoadedModel, load_any
-from roi_cls.classifier.network import FeatureNetwork, build_network
-from roi_cls.classifier.normalisation import Normalisation
+from roi_cls.classifier.models.anomaly import AnomalyNetwork
+from roi_cls.classifier.models.backbone import Backbone, ClipTower
+from roi_cls.classifier.models.device import choose_backend
+from roi_cls.classifier.models.network import FeatureNetwork, build_network
+from roi_cls.classifier.models.saved import save_bundle
 from roi_cls.classifier.onnx_model import OnnxModel, read_onnx
 from roi_cls.classifier.quantise import quantise
+from roi_cls.classifier.runs.bundle import ModelBundle, Normalisation
+from roi_cls.classifier.runs.ensemble import join_members, save_ensemble
 from roi_cls.data.sample import LabelSet
 from roi_cls.roi import CropParams
 

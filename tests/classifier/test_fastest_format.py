@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from roi_cls.classifier import fastest_format as module
-from roi_cls.classifier.device import Backend
 from roi_cls.classifier.fastest_format import fastest_format, time_steps
+from roi_cls.classifier.models.device import Backend
 
 CPU = torch.device("cpu")
 FORMATS = (torch.float32, torch.bfloat16)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from roi_cls.classifier.feature_maps import last_maps, recording, to_maps
-from roi_cls.classifier.model import timm_model
+from roi_cls.classifier.models.timm_model import timm_model
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from torch import nn
 
 from roi_cls.classifier import fitting_batch
 from roi_cls.classifier.batch_source import Batch
-from roi_cls.classifier.device import Backend, choose_backend
 from roi_cls.classifier.fitting_batch import largest_batch
-from roi_cls.classifier.model import create_model
+from roi_cls.classifier.models.device import Backend, choose_backend
+from roi_cls.classifier.models.timm_model import create_model
 
 CPU = choose_backend("cpu", "fp32")
 

@@ -6,18 +6,10 @@ import numpy as np
 import pytest
 
 from roi_cls.base.errors import BundleError
-from roi_cls.classifier.bundle import ModelBundle
-from roi_cls.classifier.fusion import (
-    calibrate_table,
-    class_indices,
-    fuse,
-    mean_table,
-    settle,
-    stack_tables,
-)
+from roi_cls.classifier.fusion import calibrate_table, fuse, mean_table, settle, stack_tables
 from roi_cls.classifier.metrics.decision import join_scores
-from roi_cls.classifier.normalisation import Normalisation
-from roi_cls.classifier.scores import ScoreTable
+from roi_cls.classifier.runs.bundle import ModelBundle, Normalisation
+from roi_cls.classifier.runs.scores import ScoreTable, class_indices
 from roi_cls.data.sample import LabelSet
 from roi_cls.roi import CropParams
 

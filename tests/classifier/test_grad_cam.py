@@ -11,18 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from roi_cls.classifier.autoencoder import AnomalyNetwork
-from roi_cls.classifier.bundle import ENSEMBLE, ModelBundle
-from roi_cls.classifier.device import Backend
-from roi_cls.classifier.evidence import EvidenceNetwork
 from roi_cls.classifier.grad_cam import grad_cam, has_gradients
 from roi_cls.classifier.heat import make_heat, rank_correlation
 from roi_cls.classifier.loaded import LoadedModel
-from roi_cls.classifier.model import timm_model
-from roi_cls.classifier.network import FeatureNetwork
-from roi_cls.classifier.normalisation import Normalisation
+from roi_cls.classifier.models.anomaly import AnomalyNetwork
+from roi_cls.classifier.models.device import Backend
+from roi_cls.classifier.models.evidence import EvidenceNetwork
+from roi_cls.classifier.models.network import FeatureNetwork
+from roi_cls.classifier.models.svm import SvmNetwork
+from roi_cls.classifier.models.timm_model import timm_model
 from roi_cls.classifier.occlusion import occlude
-from roi_cls.classifier.svm import SvmNetwork
+from roi_cls.classifier.runs.bundle import ENSEMBLE, ModelBundle, Normalisation
 from roi_cls.data.sample import LabelSet
 from roi_cls.roi import Box, CropParams, Cut
 

@@ -10,20 +10,19 @@ import numpy as np
 import pytest
 
 from roi_cls.base.errors import BundleError
-from roi_cls.classifier.bundle import load_bundle, write_config
-from roi_cls.classifier.bundle_weights import load_model
-from roi_cls.classifier.device import choose_backend
-from roi_cls.classifier.ensemble import join_members, save_ensemble
 from roi_cls.classifier.evaluate_run import EvaluateJob, evaluate_run
 from roi_cls.classifier.loaded import load_any
 from roi_cls.classifier.metrics.decision import join_scores, to_probabilities
-from roi_cls.classifier.model import normalisation
-from roi_cls.classifier.normalisation import Normalisation
+from roi_cls.classifier.models.device import choose_backend
+from roi_cls.classifier.models.saved import load_model
+from roi_cls.classifier.models.score import compute_logits
+from roi_cls.classifier.models.timm_model import normalisation
 from roi_cls.classifier.predict import open_predictor
 from roi_cls.classifier.prediction import Prediction, PredictOptions, Source
-from roi_cls.classifier.run_folder import RunFolder
-from roi_cls.classifier.score import compute_logits
-from roi_cls.classifier.scores import read_scores
+from roi_cls.classifier.runs.bundle import Normalisation, load_bundle, write_config
+from roi_cls.classifier.runs.ensemble import join_members, save_ensemble
+from roi_cls.classifier.runs.folder import RunFolder
+from roi_cls.classifier.runs.scores import read_scores
 from roi_cls.classifier.train_run import Observers, TrainJob, train_run
 from roi_cls.classifier.verify import verify_run
 from roi_cls.roi import Box, CropParams, Detection, Face

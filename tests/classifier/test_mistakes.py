@@ -10,7 +10,7 @@ import pytest
 from roi_cls.cache import CropRecord
 from roi_cls.classifier.evaluation import evaluate_scores
 from roi_cls.classifier.mistakes import COLUMNS, Mistake, find_mistakes, write_mistakes
-from roi_cls.classifier.scores import score_table
+from roi_cls.classifier.runs.scores import score_table
 from roi_cls.data.crops import CropArray
 from roi_cls.data.sample import LabelSet
 

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from roi_cls.classifier.bundle import ModelBundle
 from roi_cls.classifier.config import BATCH_SIZE
-from roi_cls.classifier.normalisation import Normalisation
 from roi_cls.classifier.occlusion import occlude
+from roi_cls.classifier.runs.bundle import ModelBundle, Normalisation
 from roi_cls.data.sample import LabelSet
 from roi_cls.roi import CropParams
 

@@ -13,10 +13,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from roi_cls.base.errors import BundleError, TrainingError
-from roi_cls.classifier.bundle import ModelBundle, describe_bundle, to_facts
-from roi_cls.classifier.normalisation import Normalisation
 from roi_cls.classifier.onnx_file import OUTPUT, OnnxProperties, from_texts, seal, to_texts
 from roi_cls.classifier.onnx_model import open_onnx
+from roi_cls.classifier.runs.bundle import ModelBundle, Normalisation, describe_bundle, to_facts
 from roi_cls.classifier.scorer import open_scorer
 from roi_cls.data.sample import LabelSet
 from roi_cls.roi import CropParams

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from roi_cls.classifier.bundle import ModelBundle
 from roi_cls.classifier.metrics.decision import to_probabilities
-from roi_cls.classifier.normalisation import Normalisation
 from roi_cls.classifier.operating_point import choose_operating_point
+from roi_cls.classifier.runs.bundle import ModelBundle, Normalisation
 from roi_cls.data.sample import LabelSet
 from roi_cls.roi import CropParams
 

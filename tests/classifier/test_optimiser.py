@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from roi_cls.classifier.config import OptimiserName, TrainConfig
-from roi_cls.classifier.model import create_model
+from roi_cls.classifier.models.timm_model import create_model
 from roi_cls.classifier.optimiser import (
     freeze_for,
     make_optimiser,

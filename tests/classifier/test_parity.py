@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from roi_cls.base.errors import DataError, ExportError
 from roi_cls.classifier import parity
-from roi_cls.classifier.bundle import ModelBundle
-from roi_cls.classifier.device import choose_backend
 from roi_cls.classifier.export_run import ExportJob, export_onnx
 from roi_cls.classifier.loaded import LoadedModel, load_any
+from roi_cls.classifier.models.device import choose_backend
 from roi_cls.classifier.parity import (
     RealCrops,
     check_parity,
@@ -22,8 +21,9 @@ from roi_cls.classifier.parity import (
     find_pictures_to_compare,
     measure_int8,
 )
-from roi_cls.classifier.run_folder import RunFolder
-from roi_cls.classifier.scores import read_scores
+from roi_cls.classifier.runs.bundle import ModelBundle
+from roi_cls.classifier.runs.folder import RunFolder
+from roi_cls.classifier.runs.scores import read_scores
 from roi_cls.data.sample import Sample
 from roi_cls.roi import CropParams
 

@@ -9,11 +9,11 @@ import torch
 
 from roi_cls.cache import CropRecord
 from roi_cls.classifier.augmentation import spoiler
-from roi_cls.classifier.batch import pick_pixels
 from roi_cls.classifier.batch_source import Batch, BatchSource
 from roi_cls.classifier.config import TrainConfig
-from roi_cls.classifier.normalisation import Normalisation
+from roi_cls.classifier.models.pixels import pick_pixels
 from roi_cls.classifier.pixel_source import PixelSource
+from roi_cls.classifier.runs.bundle import Normalisation
 from roi_cls.data.crops import CropArray
 from roi_cls.roi.image import Image
 

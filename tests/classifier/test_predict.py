@@ -11,14 +11,14 @@ import pytest
 import torch
 
 from roi_cls.base.errors import BundleError
-from roi_cls.classifier.bundle import load_bundle, write_config
-from roi_cls.classifier.device import choose_backend
 from roi_cls.classifier.loaded import LoadedModel
-from roi_cls.classifier.model import timm_model
+from roi_cls.classifier.models.device import choose_backend
+from roi_cls.classifier.models.score import compute_logits
+from roi_cls.classifier.models.timm_model import timm_model
 from roi_cls.classifier.predict import open_predictor
 from roi_cls.classifier.prediction import PredictOptions, Source
-from roi_cls.classifier.run_folder import RunFolder
-from roi_cls.classifier.score import compute_logits
+from roi_cls.classifier.runs.bundle import load_bundle, write_config
+from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.roi import CropParams, mediapipe_detector, models
 from roi_cls.roi.recipe import open_recipe
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from roi_cls.classifier.run_folder import RunFolder
+from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.train_run import Observers, TrainJob, train_run
 
 PROGRAM = Path(__file__).with_name("killed_training.py")

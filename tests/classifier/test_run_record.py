@@ -9,9 +9,9 @@ import pytest
 
 from roi_cls.base.errors import BundleError
 from roi_cls.classifier.curves import draw_curves
-from roi_cls.classifier.device import choose_backend
-from roi_cls.classifier.run_folder import RunFolder
+from roi_cls.classifier.models.device import choose_backend
 from roi_cls.classifier.run_record import RunRecord, describe_git, read_metrics
+from roi_cls.classifier.runs.folder import RunFolder
 
 
 def test_run_leaves_its_record(toy_run: RunFolder) -> None:

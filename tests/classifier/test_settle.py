@@ -13,7 +13,7 @@ from roi_cls.classifier import settle as settle_module
 from roi_cls.classifier.batch_source import Batch
 from roi_cls.classifier.checkpoint import Checkpoint, Progress, save_checkpoint
 from roi_cls.classifier.config import TrainConfig
-from roi_cls.classifier.device import choose_backend
+from roi_cls.classifier.models.device import choose_backend
 from roi_cls.classifier.settle import settle
 
 CPU = choose_backend("cpu", "fp32")

@@ -19,12 +19,12 @@ from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.batch_source import Batch, BatchSource
 from roi_cls.classifier.checkpoint import Progress, load_checkpoint, save_checkpoint
 from roi_cls.classifier.config import Imbalance, Metric, TrainConfig
-from roi_cls.classifier.device import Backend, choose_backend
 from roi_cls.classifier.distributed import World
 from roi_cls.classifier.learner import Learner
 from roi_cls.classifier.loss import Loss
-from roi_cls.classifier.model import create_model
-from roi_cls.classifier.normalisation import Normalisation
+from roi_cls.classifier.models.device import Backend, choose_backend
+from roi_cls.classifier.models.timm_model import create_model
+from roi_cls.classifier.runs.bundle import Normalisation
 from roi_cls.classifier.train import EpochReport, Trainer, TrainFiles
 
 SCALE = Normalisation((0.5,) * 3, (0.5,) * 3)

@@ -11,11 +11,11 @@ import pytest
 
 from roi_cls.base.errors import DataError, TrainingError
 from roi_cls.classifier import operating_point
-from roi_cls.classifier.bundle import load_bundle
 from roi_cls.classifier.evaluate_run import EvaluateJob, evaluate_run
 from roi_cls.classifier.fit import FitObservers
-from roi_cls.classifier.run_folder import RunFolder
-from roi_cls.classifier.scores import read_scores
+from roi_cls.classifier.runs.bundle import load_bundle
+from roi_cls.classifier.runs.folder import RunFolder
+from roi_cls.classifier.runs.scores import read_scores
 from roi_cls.classifier.train_on import train_on
 from roi_cls.classifier.train_run import Observers, TrainJob, load_job_data, train_run
 from roi_cls.classifier.verify import verify_run

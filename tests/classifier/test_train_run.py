@@ -12,11 +12,11 @@ import pytest
 from PIL import Image as PillowImage
 
 from roi_cls.base.errors import DataError, ModelNameError, TrainingError
-from roi_cls.classifier.bundle import load_bundle
 from roi_cls.classifier.evaluate_run import EvaluateJob, evaluate_run
 from roi_cls.classifier.predict import open_predictor
 from roi_cls.classifier.prediction import Source
-from roi_cls.classifier.run_folder import RunFolder
+from roi_cls.classifier.runs.bundle import load_bundle
+from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.train_run import Observers, TrainJob, train_run
 from roi_cls.classifier.training_data import TrainingData
 from roi_cls.data.split import SplitParams

@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from roi_cls.classifier.bundle import load_bundle
 from roi_cls.classifier.explain import Explanation
 from roi_cls.classifier.prediction import Looked, Prediction, Source
+from roi_cls.classifier.runs.bundle import load_bundle
 from roi_cls.server.app import ServedModel
 from roi_cls.server.settings import ServerSettings
 

@@ -18,7 +18,7 @@ from roi_cls.classifier.augmentation.augment import (
     move,
 )
 from roi_cls.classifier.config import Augmentation
-from roi_cls.classifier.normalisation import Normalisation
+from roi_cls.classifier.runs.bundle import Normalisation
 
 PLAIN = Normalisation((0.0,) * 3, (1 / 255,) * 3)  # values stay 0 to 255
 IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -1,0 +1,1 @@
+"""Networks and other models, their weights, and the device they compute on."""

@@ -1,0 +1,151 @@
+"""Weights on this machine: which file is meant and what is in it, or how a hub gives them."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import pickle
+import re
+import threading
+import urllib.request
+from pathlib import Path
+from typing import cast
+
+import torch
+from safetensors import SafetensorError
+
+from roi_cls.base.errors import WeightsError
+from roi_cls.base.torchvision import ensure_torchvision
+
+DEFAULT_ENDPOINT = "https://huggingface.co"
+REMEDIES = (
+    "--weights none (random weights; needs no network)",
+    "--weights PATH (a .safetensors or .pth file of this model)",
+    "HF_ENDPOINT=URL (a mirror of the hub), or run once where the hub can be reached: "
+    "weights are kept in its cache",
+)
+"""What to do without the hub."""
+
+
+def hub_endpoint() -> str:
+    """Return the hub's address: ``HF_ENDPOINT`` or the public one."""
+    return os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT
+
+
+def hub_failure(path: str = "", timeout: float = 6.0) -> str | None:
+    """Return why the hub cannot be reached, or None where it answers.
+
+    Args:
+        path: What to ask for, below the hub's address; that it is not there is an answer, too.
+        timeout: Seconds to wait in all; name resolution alone can hang longer than any socket's
+            own limit, so the request runs in a thread that is left behind.
+    """
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
+        return "HF_HUB_OFFLINE is set"
+    failure: list[str | None] = [f"no answer from {hub_endpoint()} within {timeout:g} s"]
+    address = f"{hub_endpoint().rstrip('/')}/{path}"
+
+    def ask() -> None:
+        try:
+            request = urllib.request.Request(address, method="HEAD")
+            with urllib.request.urlopen(request, timeout=timeout):
+                failure[0] = None
+        except urllib.error.HTTPError as error:
+            # Mostly it answers, whatever it says of this page. 403 and 407 come from proxies that
+            # forbid it, and at 5xx its client would retry for 46 s.
+            refuses = error.code in (403, 407) or error.code >= 500
+            failure[0] = f"{hub_endpoint()} answers {error.code}" if refuses else None
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            failure[0] = f"{hub_endpoint()}: {getattr(error, 'reason', error)}"
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(timeout)
+    return failure[0]
+
+
+def hub_error(name: str, failure: str) -> WeightsError:
+    """Return the error that says why a model's weights cannot be had, and what to do."""
+    remedies = "; ".join(f"({i}) {text}" for i, text in enumerate(REMEDIES, 1))
+    return WeightsError(
+        f"Cannot get the pretrained weights of {name!r} from the hub: {failure}. "
+        f"Choose: {remedies}."
+    )
+
+
+def is_cached(repository: str | None) -> bool:
+    """Whether the weights of a hub repository lie on this machine already."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if not repository:
+        return False
+    names = (
+        *("model.safetensors", "pytorch_model.bin"),
+        *("open_clip_model.safetensors", "open_clip_pytorch_model.bin"),
+    )
+    return any(isinstance(try_to_load_from_cache(repository, name), str) for name in names)
+
+
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+UNREADABLE = (
+    *(OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError),
+    SafetensorError,  # derives from Exception alone
+    *(AttributeError, TypeError),  # it holds something else than a state dict
+)
+"""What reading a file that holds no weights may raise."""
+
+
+def find_weights(name: str, weights: str) -> Path:
+    """Return the file that ``--weights`` means for a model.
+
+    Args:
+        name: Of the model. In a folder, its file is the one whose name begins with it.
+        weights: Path of a file, or of a folder with the weights of several models.
+
+    Raises:
+        WeightsError: There is no such file, or several in the folder could be meant.
+    """
+    path = Path(weights)
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise WeightsError(
+            f"Cannot load the weights {str(path)!r}: there is no such file. "
+            "Give --weights hub, none, or the path of a .safetensors or .pth file, or of a folder "
+            "with such files."
+        )
+    # open_clip:NAME:TAG and NAME.TAG have one file per architecture.
+    own = name.removeprefix("open_clip:").partition(":")[0].partition(".")[0]
+    # resnet18 is not resnet18d, and resnet1 not resnet18.
+    begins = re.compile(rf"{re.escape(own)}(?![A-Za-z0-9])")
+    files = [file for file in sorted(path.iterdir()) if file.suffix in SUFFIXES]
+    found = [file for file in files if begins.match(file.name)]
+    if len(found) != 1:
+        names = ", ".join(file.name for file in found or files) or "no file of weights"
+        what = "several files are" if found else "no file is"
+        raise WeightsError(
+            f"Cannot choose weights for {name!r} in {str(path)!r}: {what} named like it "
+            f"(there: {names}). Give --weights the path of one file."
+        )
+    return found[0]
+
+
+def read_state(path: Path) -> dict[str, torch.Tensor]:
+    """Return the tensors of a file of weights, by name; nothing in it is run.
+
+    Raises:
+        WeightsError: It is no plain state dict.
+    """
+    ensure_torchvision()
+    from timm.models import load_state_dict
+
+    try:
+        return cast(
+            dict[str, torch.Tensor],
+            load_state_dict(str(path), use_ema=True, weights_only=True),
+        )
+    except UNREADABLE as error:
+        raise WeightsError(
+            f"Cannot load the weights {str(path)!r}: they are neither safetensors nor a plain "
+            f"torch state dict ({type(error).__name__}). Files that hold code are refused."
+        ) from error

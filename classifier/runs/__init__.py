@@ -1,0 +1,1 @@
+"""What a run keeps: its folder, its bundle, its scores, how often its test part was opened."""

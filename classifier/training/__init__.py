@@ -1,0 +1,1 @@
+"""Training a run: data, batches, the loop, its record. `run.train_run` is the way in."""

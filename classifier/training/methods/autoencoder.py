@@ -1,0 +1,182 @@
+"""An anomaly score: how badly a network reconstructs crops that learned it without targets."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+
+from roi_cls.base.atomic import write_atomically
+from roi_cls.base.errors import TrainingError
+from roi_cls.classifier.config import TrainConfig
+from roi_cls.classifier.fit import FitObservers, FittedModel
+from roi_cls.classifier.models.anomaly import _LEAST_SLOPE, AnomalyNetwork
+from roi_cls.classifier.models.device import Backend
+from roi_cls.classifier.models.pixels import in_batches, pick_pixels, shuffled_rows
+from roi_cls.classifier.models.score import compute_outputs
+from roi_cls.classifier.models.timm_model import normalisation
+from roi_cls.classifier.runs.bundle import Normalisation
+from roi_cls.classifier.schedule import rate_share
+from roi_cls.classifier.train import EpochReport, TrainFiles
+from roi_cls.classifier.training_data import TrainingData
+from roi_cls.classifier.validation import measure_validation
+
+SIDE = 128
+"""Pixels at most that are reconstructed: what is finer is noise to it."""
+
+
+def fit_autoencoder(
+    config: TrainConfig,
+    data: TrainingData,
+    backend: Backend,
+    files: TrainFiles,
+    observers: FitObservers,
+) -> FittedModel:
+    """Return an autoencoder of the pictures that are not of the target, with its score scaled.
+
+    Validation pictures choose the epoch, by the error on those not of the target, and the slope
+    from error to logit. An interrupted run begins anew: it takes a minute.
+
+    Raises:
+        TrainingError: There are not two classes.
+    """
+    if len(data.labels.names) != 2:
+        raise TrainingError(
+            f"Cannot train an autoencoder for {len(data.labels.names)} classes: it tells what it "
+            "has learned from what it has not. Use --method network."
+        )
+    size_px = data.train.pixels.shape[-2]
+    network = AnomalyNetwork(
+        min(SIDE, max(16, size_px // 16 * 16)),
+        data.labels.target_index,
+        len(data.train.by_view),
+    ).to(backend.device)
+    exact = Backend(backend.device, torch.float32)
+    observers.on_start(exact, sum(p.numel() for p in network.parameters()))
+    _Fitting(config, data, network, exact).run(files, observers)
+    return FittedModel(network.eval(), Normalisation(*normalisation(network)))
+
+
+class _Fitting:
+    """The training of one autoencoder."""
+
+    def __init__(
+        self, config: TrainConfig, data: TrainingData, network: AnomalyNetwork, backend: Backend
+    ) -> None:
+        self._config, self._data, self._network = config, data, network
+        self._exact = backend
+        self._scale = Normalisation(*normalisation(network))
+        self._optimiser = torch.optim.Adam(network.parameters(), config.lr)
+        self._target = data.labels.target_index
+        self._rows = np.flatnonzero(data.train.labels != self._target)
+        self._size = 32 if config.batch_size == "auto" else config.batch_size
+
+    def run(self, files: TrainFiles, observers: FitObservers) -> None:
+        """Train, keep the best epoch, scale its score."""
+        write_atomically(files.metrics, b"")
+        best, best_epoch, kept = math.inf, 0, self._network.state_dict()
+        patience = self._config.patience or self._config.epochs
+        for epoch in range(1, self._config.epochs + 1):
+            report = self._epoch(epoch, observers)
+            if report.validation_loss < best:
+                best, best_epoch, report = report.validation_loss, epoch, replace(report, best=True)
+                kept = {k: v.clone() for k, v in self._network.state_dict().items()}
+            with files.metrics.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(asdict(report)) + "\n")
+            observers.on_epoch(report)
+            if epoch - best_epoch >= patience:
+                break
+        self._network.load_state_dict(kept)
+        if not scale_score(self._network, self._errors(), self._is_target()):
+            observers.on_note(
+                "warning: on validation the pictures of the target are reconstructed no worse "
+                "than the others; the anomaly score tells nothing here."
+            )
+
+    def _epoch(self, epoch: int, observers: FitObservers) -> EpochReport:
+        started = time.monotonic()
+        train_loss, lr = self._learn(epoch, observers)
+        learned = time.monotonic()
+        errors, is_target = self._errors(), self._is_target()
+        if not np.isfinite(np.log(errors)).all():
+            raise TrainingError(
+                f"Cannot go on: the reconstruction error is no number in epoch {epoch}. Lower --lr."
+            )
+        logits = np.zeros((len(errors), 2), np.float32)
+        logits[:, self._target] = np.log(errors)
+        scores = measure_validation(logits, self._data.validation.labels, self._target)
+        return EpochReport(
+            epoch=epoch,
+            phase="all",
+            lr=lr,
+            train_loss=train_loss,
+            **{**scores, "validation_loss": float(errors[~is_target].mean())},
+            best=False,
+            seconds=round(time.monotonic() - started, 3),
+            images_per_second=round(len(self._rows) / (learned - started), 1),
+        )
+
+    def _learn(self, epoch: int, observers: FitObservers) -> tuple[float, float]:
+        """Train for one epoch; return the mean error and the last learning rate."""
+        network = self._network.train()
+        batches = list(self._batches(epoch))
+        total, done, lr = 0.0, 0, 0.0
+        for i, rows in enumerate(batches):
+            step, steps = (epoch - 1) * len(batches) + i, self._config.epochs * len(batches)
+            lr = self._config.lr * rate_share(
+                self._config.schedule, step, steps, warmup=0, reductions=0
+            )
+            self._optimiser.param_groups[0]["lr"] = lr
+            pixels = pick_pixels(self._data.train.pixels, rows)
+            images = self._scale.apply(pixels, self._exact.device)
+            with self._exact.autocast():
+                loss = network.errors(images).mean()
+            self._optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]  # torch's stubs
+            self._optimiser.step()
+            total += float(loss.detach()) * len(rows)
+            done += len(rows)
+            observers.on_step(done, len(self._rows))
+        return total / len(self._rows), lr
+
+    def _batches(self, epoch: int) -> Iterator[NDArray[np.int64]]:
+        generator = torch.Generator().manual_seed(self._config.seed * 100_003 + epoch)
+        order = self._rows[shuffled_rows(len(self._rows), generator)]
+        return in_batches(order, self._size)
+
+    def _errors(self) -> NDArray[np.float32]:
+        network = self._network.eval()
+        pixels = self._data.validation.pixels
+        return compute_outputs(network.errors, pixels, self._scale, self._exact)
+
+    def _is_target(self) -> NDArray[np.bool_]:
+        return np.asarray(self._data.validation.labels == self._target, np.bool_)
+
+
+def scale_score(
+    network: AnomalyNetwork, errors: NDArray[np.float32], is_target: NDArray[np.bool_]
+) -> bool:
+    """Set the slope and the shift from log error to logit by logistic regression on validation.
+
+    More error is never less suspicious: where the data say otherwise, the slope is next to none,
+    and False is returned.
+    """
+    logs = np.log(errors.astype(np.float64))
+    centre, spread = logs.mean(), max(float(logs.std()), 1e-9)
+    found = LogisticRegression().fit(((logs - centre) / spread)[:, None], is_target)
+    slope = float(found.coef_[0, 0]) / spread
+    rises = slope > _LEAST_SLOPE
+    slope = slope if rises else _LEAST_SLOPE
+    # With this slope, the shift at which the mean probability is the share of targets.
+    share = float(np.clip(is_target.mean(), 1e-6, 1 - 1e-6))
+    shift = float(found.intercept_[0]) - slope * centre if rises else math.log(share / (1 - share))
+    network.slope.fill_(slope)
+    network.shift.fill_(shift)
+    return rises
