@@ -26,9 +26,9 @@ from training_sides import Side, draw_crops, our_sides, plain_steps, timm_side, 
 
 from roi_cls.base.memory import keep_all_memory
 from roi_cls.classifier.config import TrainConfig
-from roi_cls.classifier.fastest_format import fastest_format
 from roi_cls.classifier.models.device import FORMATS, Backend, choose_backend
 from roi_cls.classifier.models.timm_model import create_model
+from roi_cls.classifier.training.settle import fastest_format
 
 PEAKS = {
     "B200": 2250e12,

@@ -16,16 +16,14 @@ from portraits import draw_portrait
 from torch import Tensor
 
 from roi_cls.base.torchvision import ensure_torchvision
-from roi_cls.classifier.batch_source import Batch, BatchSource
 from roi_cls.classifier.config import TrainConfig
-from roi_cls.classifier.distributed import current_world
-from roi_cls.classifier.learner import Learner
-from roi_cls.classifier.loss import Loss
 from roi_cls.classifier.models.device import Backend
 from roi_cls.classifier.models.pixels import in_batches, pick_pixels, shuffled_rows
 from roi_cls.classifier.models.timm_model import create_model, normalisation
-from roi_cls.classifier.pixel_source import PixelSource
 from roi_cls.classifier.runs.bundle import Normalisation
+from roi_cls.classifier.training.batches import Batch, BatchSource, PixelSource
+from roi_cls.classifier.training.distributed import current_world
+from roi_cls.classifier.training.learner import Learner, Loss
 from roi_cls.data.crops import CropArray
 
 ensure_torchvision()

@@ -16,7 +16,7 @@ from roi_cls.classifier.comparison import SystemResult
 from roi_cls.classifier.metrics.threshold import choose_threshold
 from roi_cls.classifier.recipe import TrainingRecipe
 from roi_cls.classifier.runs.scores import class_indices, read_scores
-from roi_cls.classifier.train_run import Observers
+from roi_cls.classifier.training.run import Observers
 from roi_cls.classifier.trial import Bench, Trial, check_same_data
 
 InputKind = Literal["roi", "full", "both"]

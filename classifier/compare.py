@@ -15,7 +15,7 @@ from roi_cls.classifier.comparison import Comparison, SystemResult
 from roi_cls.classifier.metrics.seeds import SeedScores, measure_majority, measure_seeds
 from roi_cls.classifier.recipe import TrainingRecipe
 from roi_cls.classifier.runs.scores import class_indices
-from roi_cls.classifier.train_run import Observers
+from roi_cls.classifier.training.run import Observers
 from roi_cls.classifier.trial import Bench, Trial, check_same_data, run_trial
 from roi_cls.data.table import read_split
 

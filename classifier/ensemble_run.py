@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roi_cls.base.errors import TrainingError
-from roi_cls.classifier.distributed import join_processes
 from roi_cls.classifier.fusion import (
     calibrate_table,
     fuse,
@@ -29,8 +28,6 @@ from roi_cls.classifier.member_plan import Member, System, plan_members
 from roi_cls.classifier.metrics.decision import join_scores
 from roi_cls.classifier.models.device import Backend, choose_backend
 from roi_cls.classifier.recipe import Combine
-from roi_cls.classifier.run_record import RunRecord
-from roi_cls.classifier.run_settings import Beginning, collect_settings, is_done
 from roi_cls.classifier.runs.ensemble import join_members, save_ensemble
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.scores import (
@@ -40,16 +37,19 @@ from roi_cls.classifier.runs.scores import (
     score_table,
     write_scores,
 )
-from roi_cls.classifier.train_on import RunPlan, train_on
-from roi_cls.classifier.train_run import (
+from roi_cls.classifier.training.data import TrainingData
+from roi_cls.classifier.training.distributed import join_processes
+from roi_cls.classifier.training.record import Beginning, RunRecord, collect_settings, is_done
+from roi_cls.classifier.training.run import (
     Observers,
+    RunPlan,
     TrainJob,
     TrainOutcome,
     check_free,
     load_job_data,
+    train_on,
     write_data,
 )
-from roi_cls.classifier.training_data import TrainingData
 from roi_cls.data.split import make_folds
 from roi_cls.roi.recipe import Recipe
 

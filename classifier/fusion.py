@@ -14,10 +14,10 @@ import numpy as np
 from roi_cls.base.errors import BundleError
 from roi_cls.classifier.metrics.decision import join_scores
 from roi_cls.classifier.metrics.selection import select_greedily
-from roi_cls.classifier.operating_point import choose_operating_point
 from roi_cls.classifier.recipe import Combine
 from roi_cls.classifier.runs.bundle import ModelBundle
 from roi_cls.classifier.runs.scores import ScoreTable, class_indices
+from roi_cls.classifier.training.operating_point import choose_operating_point
 from roi_cls.data.sample import LabelSet
 
 

@@ -22,7 +22,7 @@ from roi_cls.classifier.recipe import TrainingRecipe
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.scores import ScoreTable, read_scores
 from roi_cls.classifier.scoring_speed import count_parameters, measure_ms
-from roi_cls.classifier.train_run import Observers, TrainJob, train_run
+from roi_cls.classifier.training.run import Observers, TrainJob, train_run
 from roi_cls.data.sample import LabelSet
 from roi_cls.data.split import SplitParams
 

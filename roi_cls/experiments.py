@@ -20,9 +20,9 @@ from roi_cls.classifier.join_runs import join_runs
 from roi_cls.classifier.member_plan import System, systems_of
 from roi_cls.classifier.recipe import Combine, TrainingRecipe, load_recipe, recipe_names
 from roi_cls.classifier.runs.folder import RunFolder
-from roi_cls.classifier.train import EpochReport
-from roi_cls.classifier.train_run import Observers, TrainJob, TrainOutcome
-from roi_cls.classifier.training_data import TrainingData
+from roi_cls.classifier.training.data import TrainingData
+from roi_cls.classifier.training.run import Observers, TrainJob, TrainOutcome
+from roi_cls.classifier.training.values import EpochReport
 from roi_cls.classifier.trial import Bench
 from roi_cls.console import Advance, note, progress, show
 from roi_cls.training import (

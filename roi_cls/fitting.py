@@ -17,9 +17,9 @@ from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.ensemble_run import EnsembleJob, train_ensemble
 from roi_cls.classifier.member_plan import systems_of
 from roi_cls.classifier.runs.folder import RunFolder
-from roi_cls.classifier.train import EpochReport
-from roi_cls.classifier.train_run import Observers, TrainJob, train_run
-from roi_cls.classifier.training_data import TrainingData
+from roi_cls.classifier.training.data import TrainingData
+from roi_cls.classifier.training.run import Observers, TrainJob, train_run
+from roi_cls.classifier.training.values import EpochReport
 from roi_cls.data.sample import Sample
 from roi_cls.estimator_settings import Settings
 from roi_cls.given_pictures import common_folder

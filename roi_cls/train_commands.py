@@ -69,7 +69,7 @@ def train(
     """
     from roi_cls.cache.options import BuildOptions
     from roi_cls.classifier.runs.folder import RunFolder
-    from roi_cls.classifier.train_run import TrainJob
+    from roi_cls.classifier.training.run import TrainJob
     from roi_cls.data.sample import parse_label_names
     from roi_cls.experiments import TrainOrder, train_order_and_tell
 

@@ -16,14 +16,9 @@ from roi_cls.classifier.models.network import build_network
 from roi_cls.classifier.models.svm import check_installed
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.openings import warn_of_openings
-from roi_cls.classifier.train import EpochReport
-from roi_cls.classifier.train_run import (
-    Observers,
-    TrainJob,
-    TrainOutcome,
-    train_run,
-)
-from roi_cls.classifier.training_data import TrainingData
+from roi_cls.classifier.training.data import TrainingData
+from roi_cls.classifier.training.run import Observers, TrainJob, TrainOutcome, train_run
+from roi_cls.classifier.training.values import EpochReport
 from roi_cls.console import Advance, note, progress, show
 from roi_cls.cropping import show_errors
 from roi_cls.data.split import Split

@@ -49,7 +49,7 @@ SMALL: dict[str, Any] = {
 @pytest.fixture(autouse=True)
 def _undrawn_curves(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the run's figure, which takes longer than to train."""
-    monkeypatch.setattr("roi_cls.classifier.train_on.draw_curves", lambda *arguments: None)
+    monkeypatch.setattr("roi_cls.classifier.training.run.draw_curves", lambda *arguments: None)
 
 
 def draw(count: int = 24) -> tuple[Pixels, NDArray[np.bool_]]:
@@ -76,7 +76,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def fitted() -> RoiClassifier:
     """Return a classifier of 7 (bright) and 3; used as it is."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("roi_cls.classifier.train_on.draw_curves", lambda *arguments: None)
+        patch.setattr("roi_cls.classifier.training.run.draw_curves", lambda *arguments: None)
         return RoiClassifier(**SMALL).fit(PIXELS, np.where(IS_BRIGHT, 7, 3))
 
 
@@ -277,7 +277,7 @@ def test_same_fit_into_a_finished_run_trains_nothing(
 ) -> None:
     classifier = RoiClassifier(**SMALL, run=tmp_path / "run")
     expected = classifier.fit(PIXELS, IS_BRIGHT).predict_proba(PIXELS)
-    monkeypatch.setattr("roi_cls.classifier.train_on.fit_model", None)
+    monkeypatch.setattr("roi_cls.classifier.training.run.fit_model", None)
     again = clone(classifier).fit(PIXELS, IS_BRIGHT)
     np.testing.assert_array_equal(again.predict_proba(PIXELS), expected)
     with pytest.raises(TrainingError, match="it was started with other settings"):

@@ -65,7 +65,7 @@ FAILING = {
 @pytest.fixture(autouse=True)
 def _undrawn_curves(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the run's figure, which takes longer than to train: no check looks at it."""
-    monkeypatch.setattr("roi_cls.classifier.train_on.draw_curves", lambda *arguments: None)
+    monkeypatch.setattr("roi_cls.classifier.training.run.draw_curves", lambda *arguments: None)
 
 
 @pytest.mark.slow

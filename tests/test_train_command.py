@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from roi_cls.classifier.train import EpochReport
-from roi_cls.classifier.train_run import Observers, TrainJob, TrainOutcome
+from roi_cls.classifier.training.run import Observers, TrainJob, TrainOutcome
+from roi_cls.classifier.training.values import EpochReport
 
 Command = Callable[..., CompletedProcess[str]]
 METRICS = [

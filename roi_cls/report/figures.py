@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from roi_cls.base.figure import PAGE_INCHES, figure_svg, new_figure
-from roi_cls.classifier.curves import PANELS, plot_epochs
 from roi_cls.classifier.evaluation_panels import (
     EDGES,
     plot_class_scores,
@@ -28,6 +27,7 @@ from roi_cls.classifier.metrics.interval import (
     wilson,
 )
 from roi_cls.classifier.scored_pictures import ScoredPictures
+from roi_cls.classifier.training.logs import PANELS, plot_epochs
 from roi_cls.report.parts import Drawing, Table
 
 MOST_CLASSES = 12

@@ -16,10 +16,10 @@ from roi_cls.classifier.config import Device
 from roi_cls.classifier.explain import Explainer
 from roi_cls.classifier.predict import open_predictor
 from roi_cls.classifier.prediction import PredictOptions
-from roi_cls.classifier.run_record import read_metrics
 from roi_cls.classifier.runs.bundle import ENSEMBLE, ModelBundle, load_bundle, member_folders
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.openings import read_openings
+from roi_cls.classifier.training.record import read_metrics
 from roi_cls.console import progress
 from roi_cls.recipe_text import count_text
 from roi_cls.report.choice import Choice, choose_pictures

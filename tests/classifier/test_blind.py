@@ -15,9 +15,9 @@ from PIL import Image as PillowImage
 from roi_cls.base.closing import Closing
 from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.config import TrainConfig
-from roi_cls.classifier.pixel_source import PixelSource
 from roi_cls.classifier.runs.bundle import Normalisation
-from roi_cls.classifier.training_data import Splitting, load_training_data
+from roi_cls.classifier.training.batches import PixelSource
+from roi_cls.classifier.training.data import Splitting, load_training_data
 from roi_cls.data.crops import CropArray, crop_views, load_views
 from roi_cls.data.sample import Sample, SplitName
 from roi_cls.data.split import SplitParams

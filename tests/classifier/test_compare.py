@@ -15,7 +15,7 @@ from roi_cls.classifier.comparison import Comparison, SystemResult
 from roi_cls.classifier.recipe import TrainingRecipe, parse_recipe
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.openings import read_openings
-from roi_cls.classifier.train_run import Observers
+from roi_cls.classifier.training.run import Observers
 from roi_cls.classifier.trial import Bench
 from roi_cls.data.split import SplitParams
 

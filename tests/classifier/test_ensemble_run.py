@@ -16,7 +16,7 @@ from roi_cls.classifier.member_plan import System
 from roi_cls.classifier.runs.bundle import load_bundle
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.scores import read_scores
-from roi_cls.classifier.train_run import Observers, TrainJob
+from roi_cls.classifier.training.run import Observers, TrainJob
 from roi_cls.classifier.verify import verify_run
 from roi_cls.data.table import read_split
 

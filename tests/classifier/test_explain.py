@@ -22,7 +22,7 @@ from roi_cls.classifier.prediction import PredictOptions, Source
 from roi_cls.classifier.runs.bundle import load_bundle
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.scorer import OpenedModel
-from roi_cls.classifier.train_run import Observers, train_run
+from roi_cls.classifier.training.run import Observers, train_run
 from roi_cls.roi import Box, CropParams, Detection, Face
 from roi_cls.roi.picture import Picture
 

@@ -14,7 +14,7 @@ from roi_cls.base.errors import BundleError, VerificationError
 from roi_cls.classifier.loaded import LoadedModel
 from roi_cls.classifier.runs.bundle import write_config
 from roi_cls.classifier.runs.folder import RunFolder
-from roi_cls.classifier.train_run import Observers, TrainJob, train_run
+from roi_cls.classifier.training.run import Observers, TrainJob, train_run
 from roi_cls.classifier.verify import TOLERANCE, verify_run
 from roi_cls.data.table import read_split
 from roi_cls.roi import CropParams

@@ -16,17 +16,16 @@ from sklearn.linear_model import LogisticRegression
 from roi_cls.base.atomic import write_atomically
 from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.config import TrainConfig
-from roi_cls.classifier.fit import FitObservers, FittedModel
 from roi_cls.classifier.models.anomaly import _LEAST_SLOPE, AnomalyNetwork
 from roi_cls.classifier.models.device import Backend
 from roi_cls.classifier.models.pixels import in_batches, pick_pixels, shuffled_rows
 from roi_cls.classifier.models.score import compute_outputs
 from roi_cls.classifier.models.timm_model import normalisation
 from roi_cls.classifier.runs.bundle import Normalisation
-from roi_cls.classifier.schedule import rate_share
-from roi_cls.classifier.train import EpochReport, TrainFiles
-from roi_cls.classifier.training_data import TrainingData
-from roi_cls.classifier.validation import measure_validation
+from roi_cls.classifier.training.data import TrainingData
+from roi_cls.classifier.training.loop import measure_validation
+from roi_cls.classifier.training.optimiser import rate_share
+from roi_cls.classifier.training.values import EpochReport, FitObservers, FittedModel, TrainFiles
 
 SIDE = 128
 """Pixels at most that are reconstructed: what is finer is noise to it."""

@@ -16,12 +16,11 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from roi_cls.classifier.config import TrainConfig
-from roi_cls.classifier.fit import FitObservers, FittedModel
 from roi_cls.classifier.models.device import Backend
 from roi_cls.classifier.models.svm import FOLDS, GRID, Machine, SvmNetwork, describe_views
 from roi_cls.classifier.runs.bundle import Normalisation
-from roi_cls.classifier.train import TrainFiles
-from roi_cls.classifier.training_data import TrainingData
+from roi_cls.classifier.training.data import TrainingData
+from roi_cls.classifier.training.values import FitObservers, FittedModel, TrainFiles
 
 
 def fit_svm(

@@ -11,16 +11,15 @@ import torch
 
 from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.config import TrainConfig
-from roi_cls.classifier.fit import FitObservers
 from roi_cls.classifier.models.anomaly import AnomalyNetwork
 from roi_cls.classifier.models.device import choose_backend
 from roi_cls.classifier.models.saved import load_model
 from roi_cls.classifier.models.score import compute_logits
 from roi_cls.classifier.runs.bundle import load_bundle
-from roi_cls.classifier.train import EpochReport, TrainFiles
-from roi_cls.classifier.train_run import Observers, TrainJob, train_run
+from roi_cls.classifier.training.data import TrainingData
 from roi_cls.classifier.training.methods.autoencoder import fit_autoencoder, scale_score
-from roi_cls.classifier.training_data import TrainingData
+from roi_cls.classifier.training.run import Observers, TrainJob, train_run
+from roi_cls.classifier.training.values import EpochReport, FitObservers, TrainFiles
 from roi_cls.data.crops import CropArray
 from roi_cls.data.sample import LabelSet
 from roi_cls.data.split import Split

@@ -13,7 +13,7 @@ from roi_cls.classifier.models.evidence import PLACES, EvidenceNetwork
 from roi_cls.classifier.models.network import CosineHead, FeatureNetwork, build_network
 from roi_cls.classifier.models.saved import describe, load_kind, save_weights
 from roi_cls.classifier.models.timm_model import create_model, heads, normalisation
-from roi_cls.classifier.optimiser import freeze_for
+from roi_cls.classifier.training.optimiser import freeze_for
 
 CONFIG = TrainConfig(model="test_efficientnet", weights="none", drop_rate=0)
 EVIDENCE = replace(CONFIG, head="evidence")

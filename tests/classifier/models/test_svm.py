@@ -18,8 +18,8 @@ from roi_cls.classifier.models.score import compute_logits
 from roi_cls.classifier.models.svm import SIDE, Machine, SvmNetwork, describe_pictures
 from roi_cls.classifier.models.timm_model import normalisation
 from roi_cls.classifier.runs.bundle import Normalisation, load_bundle
-from roi_cls.classifier.train_run import Observers, TrainJob, train_run
 from roi_cls.classifier.training.methods.svm import fit_machine
+from roi_cls.classifier.training.run import Observers, TrainJob, train_run
 
 MakeJob = Callable[..., TrainJob]
 DrawSet = Callable[..., Path]

@@ -1,0 +1,277 @@
+"""The training loop: two phases, the best epoch by validation, resumable after each epoch."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
+from torch import nn
+
+from roi_cls.base.atomic import write_atomically
+from roi_cls.base.errors import TrainingError
+from roi_cls.classifier.config import BATCH_SIZE, TrainConfig
+from roi_cls.classifier.metrics.decision import to_probabilities
+from roi_cls.classifier.models.device import Backend
+from roi_cls.classifier.models.pixels import balanced_rows, in_batches, shuffled_rows
+from roi_cls.classifier.models.saved import save_weights
+from roi_cls.classifier.training.batches import BatchSource
+from roi_cls.classifier.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from roi_cls.classifier.training.distributed import World, current_world, deterministic
+from roi_cls.classifier.training.learner import Learner, Loss, batch_size, class_frequencies
+from roi_cls.classifier.training.optimiser import is_plateau, phase_of, rate_share
+from roi_cls.classifier.training.settle import telling_what_fits
+from roi_cls.classifier.training.values import EpochReport, Observer, TrainFiles
+
+
+def score_source(
+    model: nn.Module, source: BatchSource, backend: Backend, world: World
+) -> NDArray[np.float32]:
+    """Return the (N, K) logits of the source's pictures, unchanged, each process doing a share."""
+    model.eval()
+    share = world.share(np.arange(len(source)))
+    logits: list[torch.Tensor] = []
+    with torch.inference_mode(), backend.autocast():
+        for start in range(0, len(share), BATCH_SIZE):
+            inputs = source.plain_inputs(share[start : start + BATCH_SIZE])
+            logits.append(model(inputs).float())
+    own = torch.cat(logits).cpu().numpy() if logits else np.empty((0, 0), np.float32)
+    return world.join_shares(own, len(source))
+
+
+def measure_validation(
+    logits: NDArray[np.float32], labels: NDArray[np.int64], target_index: int
+) -> dict[str, float]:
+    """Return what an epoch is judged by: loss, average precision and ROC-AUC of the target."""
+    probabilities = to_probabilities(logits)
+    is_target, scores = labels == target_index, probabilities[:, target_index]
+    classes = range(probabilities.shape[1])
+    return {
+        "validation_loss": float(log_loss(labels, probabilities, labels=classes)),
+        "average_precision": float(average_precision_score(is_target, scores)),
+        "roc_auc": float(roc_auc_score(is_target, scores)),
+    }
+
+
+_CHECK_STEPS = 50
+"""Between two looks at the loss within an epoch: each makes a GPU wait."""
+
+
+class Trainer:
+    """Trains one model. Use ``run``; the best weights end up in ``model``."""
+
+    def __init__(
+        self, config: TrainConfig, model: nn.Module, backend: Backend, files: TrainFiles
+    ) -> None:
+        """Take a model and settings whose batch size is a number, see ``settle``."""
+        self._config = config
+        self._backend = backend
+        self._files = files
+        self._world = current_world()
+        self._learner = Learner(config, model, backend, self._world)
+        self._progress = Progress()
+
+    @property
+    def model(self) -> nn.Module:
+        """The model; after ``run``, with the weights of the best epoch."""
+        return self._learner.judged
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps done."""
+        return self._learner.steps
+
+    def run(
+        self,
+        train: BatchSource,
+        validation: BatchSource,
+        target_index: int,
+        on_step: Observer = lambda done, total: None,
+        on_epoch: Callable[[EpochReport], None] = lambda report: None,
+    ) -> None:
+        """Train until the epochs or the patience are used up, from the checkpoint if there is one.
+
+        Raises:
+            TrainingError: The loss stopped being a number, the memory is too small, or the
+                checkpoint is damaged.
+        """
+        self._resume()
+        with deterministic(self._config.deterministic):
+            while not self._is_finished():
+                report = self._epoch(train, validation, target_index, on_step)
+                self._keep(report)
+                on_epoch(report)
+        self._load_best()
+
+    def _epoch(
+        self, train: BatchSource, validation: BatchSource, target_index: int, on_step: Observer
+    ) -> EpochReport:
+        epoch = self._progress.epoch
+        if epoch and epoch == self._config.first_phase:
+            self._learner.begin_phase(is_head=False)
+            self._progress = replace(self._progress, reductions=0)
+        # Seeded by the epoch, so that a resumed run draws what an uninterrupted one draws; each
+        # process draws its own.
+        torch.manual_seed(self._seed + self._world.rank * 1_000_003)
+        started = time.monotonic()
+        train_loss, lr = self._learn(train, target_index, on_step)
+        learned = time.monotonic()
+        scores = self._validate(validation, target_index)
+        return EpochReport(
+            epoch=epoch + 1,
+            phase="head" if epoch < self._config.first_phase else "all",
+            lr=lr,
+            train_loss=train_loss,
+            **scores,
+            best=self._is_best(scores),
+            seconds=round(time.monotonic() - started, 3),
+            images_per_second=round(len(train) / (learned - started), 1),
+        )
+
+    @property
+    def _seed(self) -> int:
+        return self._config.seed * 100_003 + self._progress.epoch
+
+    def _is_finished(self) -> bool:
+        progress, config = self._progress, self._config
+        # Patience begins anew with the second phase: a good epoch of the head must not end it.
+        stale = progress.epoch - max(progress.best_epoch + 1, config.first_phase)
+        in_second_phase = progress.epoch > config.first_phase
+        out_of_patience = bool(config.patience) and in_second_phase and stale >= config.patience
+        return progress.epoch >= config.epochs or out_of_patience
+
+    def _resume(self) -> None:
+        if not self._files.checkpoint.exists():
+            if self._world.is_first:
+                write_atomically(self._files.metrics, b"")
+            return
+        checkpoint = load_checkpoint(self._files.checkpoint)
+        self._progress = checkpoint.progress
+        is_head = self._progress.epoch - 1 < self._config.first_phase
+        self._learner.restore(checkpoint, is_head=is_head)
+        if self._world.is_first:
+            # A line may have been written without its checkpoint, whole or in part.
+            kept = self._files.metrics.read_bytes() if self._files.metrics.exists() else b""
+            lines = kept.splitlines(keepends=True)
+            write_atomically(self._files.metrics, b"".join(lines[: self._progress.epoch]))
+
+    def _learn(
+        self, train: BatchSource, target_index: int, on_step: Observer
+    ) -> tuple[float, float]:
+        """Train for one epoch; return the mean loss and the last learning rate."""
+        config = self._config
+        loss = self._loss(train.labels, target_index)
+        rows = self._draw_rows(train.labels)
+        groups = list(in_batches(rows, batch_size(config) * config.accumulate))
+        self._learner.train_mode()
+        size = batch_size(config), config.accumulate
+        total, done, lr = torch.zeros((), device=self._backend.device), 0, 0.0
+        for i, group in enumerate(groups):
+            lr = self._rate(i, len(groups))
+            self._learner.set_rate(lr)
+            with telling_what_fits(self._learner.model, train, *size, self._backend):
+                total += self._learner.step(train, group, loss)
+            done += len(group)
+            if i % _CHECK_STEPS == _CHECK_STEPS - 1:
+                self._check_finite(float(total), "loss")
+            on_step(done, len(train))
+        mean = float(self._world.sum(total)) / len(train)
+        self._check_finite(mean, "loss")
+        return mean, lr
+
+    def _rate(self, step: int, steps: int) -> float:
+        """Return the learning rate at a step of this epoch."""
+        config, epoch = self._config, self._progress.epoch
+        start, end = phase_of(config, epoch)
+        is_head = epoch < config.first_phase
+        share = rate_share(
+            config.schedule,
+            (epoch - start) * steps + step,
+            (end - start) * steps,
+            warmup=0 if is_head else round(config.warmup * steps),
+            reductions=self._progress.reductions,
+        )
+        return share * (config.head_lr if is_head else config.lr)
+
+    def _loss(self, labels: NDArray[np.int64], target_index: int) -> Loss:
+        classes = int(labels.max()) + 1  # train_run has made sure that no class is absent
+        config = self._config
+        counts = class_frequencies(labels, classes, target_index, config.self_blend)
+        return Loss(config, counts).to(self._backend.device)
+
+    def _check_finite(self, value: float, what: str) -> None:
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"Cannot go on: the {what} is {value} in epoch {self._progress.epoch + 1}. "
+                "Lower --lr or use --precision fp32."
+            )
+
+    def _validate(self, validation: BatchSource, target_index: int) -> dict[str, float]:
+        logits = score_source(self.model, validation, self._backend, self._world)
+        self._check_finite(float(np.abs(logits).max()), "largest validation logit")
+        micro_f1 = float((logits.argmax(axis=1) == validation.labels).mean())
+        return measure_validation(logits, validation.labels, target_index) | {"micro_f1": micro_f1}
+
+    def _value(self, scores: dict[str, Any]) -> float:
+        """Return what chooses the best epoch; higher is better."""
+        if self._config.metric in ("loss", "last"):
+            return -float(scores["validation_loss"])
+        return float(scores[self._config.metric])
+
+    def _is_best(self, scores: dict[str, float]) -> bool:
+        if self._config.metric == "last":
+            return True
+        # Easy data reach the highest average precision early; the loss tells who is surer.
+        best = (self._progress.best_value, -self._progress.best_loss)
+        return (self._value(scores), -scores["validation_loss"]) > best
+
+    def _keep(self, report: EpochReport) -> None:
+        """Write the epoch's line, the best weights and, last, the state to go on from."""
+        progress = replace(self._progress, epoch=report.epoch, steps=self._learner.steps)
+        if report.best:
+            value = self._value(asdict(report))
+            progress = replace(
+                progress,
+                best_epoch=report.epoch - 1,
+                best_value=value,
+                best_loss=report.validation_loss,
+            )
+        start, _ = phase_of(self._config, report.epoch - 1)
+        if is_plateau(report.epoch - 1, progress.best_epoch, start):
+            progress = replace(progress, reductions=progress.reductions + 1)
+        self._progress = progress
+        if self._world.is_first:
+            self._write(report)
+
+    def _write(self, report: EpochReport) -> None:
+        with self._files.metrics.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(asdict(report)) + "\n")
+        if report.best:
+            save_weights(self._files.best, self.model)
+        choices = {"batch_size": self._config.batch_size, "precision": self._config.precision}
+        save_checkpoint(self._files.checkpoint, self._learner.checkpoint(self._progress, choices))
+
+    def _draw_rows(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+        generator = torch.Generator().manual_seed(self._seed)
+        if self._config.imbalance == "sampling":
+            return balanced_rows(labels, generator)
+        return shuffled_rows(len(labels), generator)
+
+    def _load_best(self) -> None:
+        self._world.wait()  # until the first process has written them
+        try:
+            self.model.load_state_dict(load_file(str(self._files.best)))
+        except (OSError, RuntimeError, SafetensorError) as error:
+            raise TrainingError(
+                f"Cannot finish: the weights of the best epoch, {str(self._files.best)!r}, are "
+                "missing or damaged. Delete the run's folder and train again."
+            ) from error

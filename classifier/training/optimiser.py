@@ -1,0 +1,155 @@
+"""Which parameters learn, when, and how fast: phases, optimisers, the course of the rate."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from roi_cls.classifier.config import ScheduleName, TrainConfig
+from roi_cls.classifier.models.timm_model import heads
+
+PLATEAU_EPOCHS = 3
+"""Epochs without a better metric after which a ``plateau`` rate is halved."""
+
+
+def rate_share(
+    schedule: ScheduleName, step: int, steps: int, warmup: int = 0, reductions: int = 0
+) -> float:
+    """Return the share of the peak rate at a step: a linear rise, then the schedule's way down.
+
+    Args:
+        schedule: Its name; see ``TrainConfig``.
+        step: Counted from 0 at the beginning of the phase.
+        steps: Of the whole phase.
+        warmup: Steps of the rise.
+        reductions: How often a plateau was met so far in the phase.
+    """
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = min(1.0, (step - warmup) / max(1, steps - warmup))
+    match schedule:
+        case "cosine":
+            # Loshchilov and Hutter 2017, "SGDR", without restarts.
+            return 0.5 * (1 + math.cos(math.pi * progress))
+        case "step":
+            return 0.1 ** _passed(progress, 3)
+        case "halving":
+            return 0.5 ** _passed(progress, 5)
+        case "plateau":
+            return 0.5**reductions
+        case "constant":
+            return 1.0
+
+
+def is_plateau(epoch: int, best_epoch: int, phase_start: int) -> bool:
+    """Whether the rate is reduced after ``epoch``: again after every few epochs without a better.
+
+    All three are counted from 0; epochs of the phase before do not count.
+    """
+    stale = epoch - max(best_epoch, phase_start)
+    return stale > 0 and stale % PLATEAU_EPOCHS == 0
+
+
+def _passed(progress: float, parts: int) -> int:
+    """Return how many of equal parts are over; the last one never is."""
+    # A step that should be the first of a part may lie below it by a rounding error.
+    return min(parts - 1, int(progress * parts + 1e-9))
+
+
+_MOMENTUM = 0.9  # of SGD
+
+
+def freeze_for(model: nn.Module, blocks: int | None) -> None:
+    """Let the head and the last ``blocks`` blocks learn, the rest not.
+
+    Args:
+        model: A timm model.
+        blocks: 0: the head alone; None: everything.
+    """
+    names = _learning_names(model, blocks)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(names is None or name in names)
+
+
+def set_train_mode(model: nn.Module) -> None:
+    """Put the model into training, but frozen modules into evaluation.
+
+    A frozen batch norm that went on averaging would change what the frozen weights compute.
+    """
+    model.train()
+    for module in model.modules():
+        parameters = list(module.parameters())
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
+            module.eval()  # with all below it: also a batch norm without weights of its own
+
+
+def make_optimiser(model: nn.Module, config: TrainConfig, lr: float) -> torch.optim.Optimizer:
+    """Return the optimiser over what learns; biases and norms (one axis) are not decayed."""
+    groups = _layer_groups(model, config) if config.layer_decay < 1 else _groups(model, config)
+    match config.optimiser:
+        case "adamw":
+            return torch.optim.AdamW(groups, lr=lr)
+        case "adam":
+            return torch.optim.Adam(groups, lr=lr)
+        case "sgd":
+            return torch.optim.SGD(groups, lr=lr, momentum=_MOMENTUM, nesterov=True)
+
+
+def set_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:
+    """Set the rate of the head's group; groups below it follow by their shares."""
+    for group in optimiser.param_groups:
+        group["lr"] = lr * group.get("lr_scale", 1.0)
+
+
+def phase_of(config: TrainConfig, epoch: int) -> tuple[int, int]:
+    """Return the first epoch of the phase that ``epoch`` lies in, and the first after it."""
+    if epoch < config.first_phase:
+        return 0, config.first_phase
+    return config.first_phase, config.epochs
+
+
+def _groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
+    learning = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in learning if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def _layer_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
+    """Return groups by depth; each has ``lr_scale``, its share of the head's rate.
+
+    Clark et al. 2020, "ELECTRA"; the depth of a parameter is timm's.
+    """
+    from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]  # not re-exported
+
+    return cast(
+        list[dict[str, Any]],
+        param_groups_layer_decay(model, config.weight_decay, layer_decay=config.layer_decay),
+    )
+
+
+def _learning_names(model: nn.Module, blocks: int | None) -> set[str] | None:
+    if blocks is None:
+        return None
+    from timm.models import group_parameters
+
+    classifier = {name for name, _ in _head_parameters(model)}
+    if not blocks:
+        return classifier
+    matcher = cast(Any, model).group_matcher(coarse=False)
+    groups = cast(dict[int, list[str]], group_parameters(model, matcher))
+    ordered = [set(groups[key]) for key in sorted(groups)]
+    body = [names for names in ordered if not names & classifier]
+    # What shares the head's group, like the norm before it in a ConvNeXt, is not a block.
+    beside = [names for names in ordered if names & classifier]
+    return classifier.union(*body[-blocks:], *beside)
+
+
+def _head_parameters(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    head = {id(p) for part in heads(model) for p in part.parameters()}
+    return [(name, p) for name, p in model.named_parameters() if id(p) in head]
