@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 from roi_cls.base.memory import keep_freed_memory
 from roi_cls.base.pool import WorkerPool
 from roi_cls.classifier.config import BATCH_SIZE
-from roi_cls.classifier.loaded import load_any
+from roi_cls.classifier.inference.cropping import ViewCropper
+from roi_cls.classifier.inference.loaded import load_any
+from roi_cls.classifier.inference.opening import open_scorer
+from roi_cls.classifier.inference.prediction import PredictOptions, Source
+from roi_cls.classifier.inference.predictor import open_predictor
 from roi_cls.classifier.models.device import choose_backend
 from roi_cls.classifier.models.saved import save_bundle
 from roi_cls.classifier.models.timm_model import create_model, normalisation
-from roi_cls.classifier.predict import open_predictor
-from roi_cls.classifier.prediction import PredictOptions, Source
 from roi_cls.classifier.runs.bundle import ModelBundle, Normalisation
-from roi_cls.classifier.scorer import open_scorer
-from roi_cls.classifier.view_cropper import ViewCropper
 from roi_cls.data.sample import LabelSet
 from roi_cls.roi import CropParams
 from roi_cls.roi.image import read_image
@@ -64,7 +64,7 @@ def export(run: Path) -> Path | None:
     """Write the run's model as ONNX beside it; None: what that needs is not installed."""
     if find_spec("onnxruntime") is None or find_spec("onnxscript") is None:
         return None
-    from roi_cls.classifier.export_onnx import make_graph, write_bytes
+    from roi_cls.classifier.export.onnx import make_graph, write_bytes
 
     loaded = load_any(run, choose_backend("cpu", "fp32"))
     path = run.parent / "model.onnx"

@@ -23,7 +23,7 @@ from roi_cls.classifier.fusion import (
     settle,
     stack_tables,
 )
-from roi_cls.classifier.loaded import load_any
+from roi_cls.classifier.inference.loaded import load_any
 from roi_cls.classifier.member_plan import Member, System, plan_members
 from roi_cls.classifier.metrics.decision import join_scores
 from roi_cls.classifier.models.device import Backend, choose_backend

@@ -18,7 +18,7 @@ from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.config import Device
 from roi_cls.classifier.evaluation import Evaluation, evaluate_scores
 from roi_cls.classifier.evaluation_figures import draw_evaluation
-from roi_cls.classifier.loaded import load_any
+from roi_cls.classifier.inference.loaded import load_any
 from roi_cls.classifier.mistakes import Mistake, find_mistakes, write_mistakes
 from roi_cls.classifier.models.device import choose_backend
 from roi_cls.classifier.runs.bundle import ModelBundle, package_versions

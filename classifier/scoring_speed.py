@@ -8,8 +8,8 @@ import time
 import numpy as np
 
 from roi_cls.classifier.config import BATCH_SIZE
-from roi_cls.classifier.loaded import LoadedModel
-from roi_cls.classifier.scorer import Scorer
+from roi_cls.classifier.inference.loaded import LoadedModel
+from roi_cls.classifier.inference.scorer import Scorer
 
 ROUNDS = 3
 """Of which the median counts: other work on the machine slows one, seldom two."""

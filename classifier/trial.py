@@ -15,7 +15,7 @@ from roi_cls.classifier.config import Device
 from roi_cls.classifier.ensemble_run import EnsembleJob, train_ensemble
 from roi_cls.classifier.evaluate_run import EvaluateJob, evaluate_run
 from roi_cls.classifier.evaluation import EVALUATION_VERSION
-from roi_cls.classifier.loaded import load_any
+from roi_cls.classifier.inference.loaded import load_any
 from roi_cls.classifier.member_plan import systems_of
 from roi_cls.classifier.models.device import choose_backend
 from roi_cls.classifier.recipe import TrainingRecipe

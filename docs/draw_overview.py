@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
-from roi_cls.classifier.predict import open_predictor
-from roi_cls.classifier.prediction import Prediction, Source
+from roi_cls.classifier.inference.prediction import Prediction, Source
+from roi_cls.classifier.inference.predictor import open_predictor
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.roi.crop import make_crops
 from roi_cls.roi.image import read_bytes

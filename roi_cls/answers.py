@@ -12,7 +12,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils import check_consistent_length
 
 from roi_cls.base.errors import DataError
-from roi_cls.classifier.prediction import Prediction
+from roi_cls.classifier.inference.prediction import Prediction
 
 Errors = Literal["raise", "nan"]
 

@@ -95,7 +95,7 @@ def verify(
 
     Example: roi-cls verify first
     """
-    from roi_cls.classifier.verify import verify_run
+    from roi_cls.classifier.inference.verify import verify_run
 
     folder = choose_run(run, runs)
     result = verify_run(folder, source=source, device=device, detector_model=detector_model)

@@ -24,11 +24,11 @@ from roi_cls.arguments import RUNS
 from roi_cls.base.closing import Closing
 from roi_cls.base.location import as_path
 from roi_cls.classifier.config import Augmentation, Device, Imbalance
-from roi_cls.classifier.predict import Predictor
-from roi_cls.classifier.prediction import Prediction, PredictOptions
+from roi_cls.classifier.inference.opening import EXPORTED
+from roi_cls.classifier.inference.prediction import Prediction, PredictOptions
+from roi_cls.classifier.inference.predictor import Predictor
 from roi_cls.classifier.runs.bundle import ModelBundle
 from roi_cls.classifier.runs.folder import RunFolder, find_run
-from roi_cls.classifier.scorer import EXPORTED
 from roi_cls.estimator_settings import read_settings, settings_of
 from roi_cls.fitted_run import FittedRun
 from roi_cls.given_pictures import PictureLike, as_source, as_sources, list_pictures, store_pictures

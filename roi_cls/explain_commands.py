@@ -79,7 +79,7 @@ def explain(
 
     Example: roi-cls explain photos --label artefact -o why
     """
-    from roi_cls.classifier.prediction import PredictOptions
+    from roi_cls.classifier.inference.prediction import PredictOptions
     from roi_cls.explaining import ExplainJob, explain_and_print
 
     options = PredictOptions(max_pixels=max_pixels, face=face, detector_model=detector_model)

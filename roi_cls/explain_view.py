@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from PIL import Image as PillowImage
 from PIL import ImageDraw
 
-from roi_cls.classifier.explain import Explanation
-from roi_cls.classifier.heat import Heat
+from roi_cls.classifier.explanation.explain import Explanation
+from roi_cls.classifier.explanation.heat import Heat
 from roi_cls.frame_view import Mark, draw_frame
 from roi_cls.heat_drawing import draw_on_crop, draw_scale, paint_frame
 from roi_cls.heat_words import caption, view_title

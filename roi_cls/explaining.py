@@ -13,10 +13,10 @@ from roi_cls.base.errors import ImageReadError
 from roi_cls.base.location import as_path
 from roi_cls.base.rows import to_json
 from roi_cls.classifier.config import Device
-from roi_cls.classifier.explain import Explainer, ExplainMethod, Explanation
-from roi_cls.classifier.heat import rank_correlation
-from roi_cls.classifier.predict import Predictor, open_predictor
-from roi_cls.classifier.prediction import PredictOptions, Source
+from roi_cls.classifier.explanation.explain import Explainer, ExplainMethod, Explanation
+from roi_cls.classifier.explanation.heat import rank_correlation
+from roi_cls.classifier.inference.prediction import PredictOptions, Source
+from roi_cls.classifier.inference.predictor import Predictor, open_predictor
 from roi_cls.console import note, progress, show
 from roi_cls.explain_view import draw_explanation
 from roi_cls.heat_words import explanation_line, explanation_row

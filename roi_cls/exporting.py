@@ -8,12 +8,12 @@ from pathlib import Path
 
 import typer
 
-from roi_cls.classifier.export_onnx import OPSET
-from roi_cls.classifier.export_run import ExportJob, OnnxExport, export_onnx
-from roi_cls.classifier.export_timm import export_timm, load_exportable
-from roi_cls.classifier.parity import BATCHES, TOLERANCE, Int8Accuracy
+from roi_cls.classifier.export.onnx import OPSET
+from roi_cls.classifier.export.parity import BATCHES, TOLERANCE, Int8Accuracy
+from roi_cls.classifier.export.run import ExportJob, OnnxExport, export_onnx
+from roi_cls.classifier.export.timm import export_timm, load_exportable
+from roi_cls.classifier.inference.opening import EXPORTED
 from roi_cls.classifier.runs.folder import RunFolder
-from roi_cls.classifier.scorer import EXPORTED
 from roi_cls.console import note, progress, show
 from roi_cls.model_card import render_card
 from roi_cls.quantities import format_bytes

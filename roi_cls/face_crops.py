@@ -12,8 +12,7 @@ from roi_cls.cache import CropRecord
 from roi_cls.cache.build import build_crops, open_builder
 from roi_cls.cache.options import BuildOptions
 from roi_cls.cache.record import Status
-from roi_cls.classifier.crop_ahead import crop_ahead
-from roi_cls.classifier.source_cropper import CropSettings, SourceCropper
+from roi_cls.classifier.inference.cropping import CropSettings, SourceCropper, crop_ahead
 from roi_cls.given_pictures import PictureLike, as_sources
 from roi_cls.roi import CropParams
 from roi_cls.roi.crop import Crops

@@ -8,8 +8,8 @@ from typing import Any
 
 from roi_cls.base.closing import Closing
 from roi_cls.classifier.config import Device
-from roi_cls.classifier.predict import Predictor, open_predictor
-from roi_cls.classifier.prediction import PredictOptions
+from roi_cls.classifier.inference.prediction import PredictOptions
+from roi_cls.classifier.inference.predictor import Predictor, open_predictor
 from roi_cls.run_home import KeptRun, TemporaryRun
 
 

@@ -15,7 +15,7 @@ from PIL import Image as PillowImage
 
 from roi_cls.base.atomic import write_atomically
 from roi_cls.base.location import as_path, is_remote
-from roi_cls.classifier.prediction import Source
+from roi_cls.classifier.inference.prediction import Source
 from roi_cls.roi.image import Image
 
 PictureLike: TypeAlias = str | os.PathLike[str] | bytes | Image

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from roi_cls.classifier.heat import Heat
+from roi_cls.classifier.explanation.heat import Heat
 from roi_cls.frame_view import REGION_STYLE, STYLES
 from roi_cls.ink import INK, PAPER, SHADE, Point, draw_path
 from roi_cls.roi import Box

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from roi_cls.classifier.explain import ExplainedBy, Explanation
-from roi_cls.classifier.heat import Heat
+from roi_cls.classifier.explanation.explain import ExplainedBy, Explanation
+from roi_cls.classifier.explanation.heat import Heat
 from roi_cls.prediction_rows import looked_at_text, prediction_line, verdict_text
 from roi_cls.roi import Box
 

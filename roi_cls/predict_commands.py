@@ -135,7 +135,7 @@ def predict(
 
     Example: cat img.png | roi-cls predict - --json
     """
-    from roi_cls.classifier.prediction import PredictOptions
+    from roi_cls.classifier.inference.prediction import PredictOptions
     from roi_cls.predicting import PredictJob, predict_and_print
 
     form = _choose_form(

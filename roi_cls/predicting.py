@@ -14,9 +14,9 @@ import typer
 
 from roi_cls.base.location import as_path
 from roi_cls.classifier.config import Aggregate, Device
-from roi_cls.classifier.predict import Predictor
-from roi_cls.classifier.prediction import Prediction, PredictOptions, Source
-from roi_cls.classifier.scorer import OpenedModel, open_scorer
+from roi_cls.classifier.inference.opening import OpenedModel, open_scorer
+from roi_cls.classifier.inference.prediction import Prediction, PredictOptions, Source
+from roi_cls.classifier.inference.predictor import Predictor
 from roi_cls.console import note, progress
 from roi_cls.inputs import Named, check_not_input
 from roi_cls.prediction_output import check_output, rows_are_seen, write_predictions

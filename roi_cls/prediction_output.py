@@ -11,7 +11,7 @@ from typing import TextIO
 
 from roi_cls.base.atomic import open_atomically, telling_storage
 from roi_cls.base.errors import StorageError
-from roi_cls.classifier.prediction import Prediction
+from roi_cls.classifier.inference.prediction import Prediction
 from roi_cls.console import show
 from roi_cls.prediction_parquet import check_parquet, write_parquet
 from roi_cls.prediction_rows import Form, format_predictions

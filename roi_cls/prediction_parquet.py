@@ -9,7 +9,7 @@ from typing import Any
 
 from roi_cls.base.errors import DataError
 from roi_cls.base.rows import open_table
-from roi_cls.classifier.prediction import Prediction
+from roi_cls.classifier.inference.prediction import Prediction
 from roi_cls.prediction_rows import FIELDS
 
 

@@ -14,7 +14,7 @@ from dataclasses import fields
 from typing import Literal
 
 from roi_cls.base.rows import to_json
-from roi_cls.classifier.prediction import Prediction
+from roi_cls.classifier.inference.prediction import Prediction
 from roi_cls.recipe_text import count_text
 from roi_cls.roi import REASON_TEXT
 

@@ -18,7 +18,7 @@ import cv2
 from roi_cls.base.atomic import write_atomically
 from roi_cls.base.errors import DataError, ImageReadError
 from roi_cls.base.location import as_path, is_remote
-from roi_cls.classifier.prediction import Looked, Prediction, Source
+from roi_cls.classifier.inference.prediction import Looked, Prediction, Source
 from roi_cls.roi.image import Image, decode_image, read_bytes
 from roi_cls.web_fetch import is_url
 

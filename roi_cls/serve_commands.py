@@ -89,7 +89,7 @@ def serve(
 
     Example: roi-cls serve --run first --port 8000
     """
-    from roi_cls.classifier.prediction import PredictOptions
+    from roi_cls.classifier.inference.prediction import PredictOptions
     from roi_cls.serving import ServeJob
     from roi_cls.serving import serve as serve_until_stopped
 

@@ -17,14 +17,14 @@ import numpy as np
 
 from roi_cls.base.errors import ServerError
 from roi_cls.classifier.config import Device
-from roi_cls.classifier.prediction import PredictOptions, Source
+from roi_cls.classifier.inference.prediction import PredictOptions, Source
 from roi_cls.console import note
 from roi_cls.server.settings import ServerSettings
 
 if TYPE_CHECKING:
     import uvicorn
 
-    from roi_cls.classifier.explain import Explanation
+    from roi_cls.classifier.explanation.explain import Explanation
     from roi_cls.server.app import ServedModel
 
 BACKLOG = 2048
@@ -117,8 +117,8 @@ def open_model(job: ServeJob) -> Iterator[ServedModel]:
         RoiClsError: It cannot be used here.
     """
     from roi_cls.base.memory import keep_freed_memory
-    from roi_cls.classifier.predict import Predictor
-    from roi_cls.classifier.scorer import open_scorer
+    from roi_cls.classifier.inference.opening import open_scorer
+    from roi_cls.classifier.inference.predictor import Predictor
     from roi_cls.server.app import ServedModel
 
     keep_freed_memory()
@@ -176,8 +176,8 @@ class _LateExplainer:
         self._explain: Callable[[Source, str | None], Explanation] | None = None
 
     def __call__(self, source: Source, label: str | None) -> Explanation:
-        from roi_cls.classifier.explain import Explainer
-        from roi_cls.classifier.predict import open_predictor
+        from roi_cls.classifier.explanation.explain import Explainer
+        from roi_cls.classifier.inference.predictor import open_predictor
 
         with self._lock:
             if self._explain is None:

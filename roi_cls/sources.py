@@ -21,7 +21,7 @@ from typing import Any, cast
 from roi_cls.base.background import run_in_background
 from roi_cls.base.errors import DataError, ImageReadError
 from roi_cls.base.location import LocationError, as_path, is_remote
-from roi_cls.classifier.prediction import Source
+from roi_cls.classifier.inference.prediction import Source
 from roi_cls.inputs import Named, expand_input, is_list, read_list
 from roi_cls.roi.image import read_bytes
 from roi_cls.roi.image_header import MAX_PIXELS

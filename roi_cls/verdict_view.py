@@ -8,7 +8,7 @@ from __future__ import annotations
 from PIL import Image as PillowImage
 from PIL import ImageDraw
 
-from roi_cls.classifier.prediction import Prediction
+from roi_cls.classifier.inference.prediction import Prediction
 from roi_cls.frame_view import Mark, draw_frame
 from roi_cls.ink import (
     BLUE,

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roi_cls.classifier.config import Aggregate
-from roi_cls.classifier.predict import Predictor
-from roi_cls.classifier.prediction import Prediction
+from roi_cls.classifier.inference.prediction import Prediction
+from roi_cls.classifier.inference.predictor import Predictor
 
 
 class VideoAnswer:

@@ -25,9 +25,9 @@ from sklearn.preprocessing import FunctionTransformer
 
 from roi_cls import RoiClassifier
 from roi_cls.base.errors import BundleError, DataError, RoiClsError, StorageError, TrainingError
-from roi_cls.classifier.export_run import ExportJob, export_onnx
+from roi_cls.classifier.export.run import ExportJob, export_onnx
+from roi_cls.classifier.inference.verify import verify_run
 from roi_cls.classifier.runs.folder import RunFolder
-from roi_cls.classifier.verify import verify_run
 from roi_cls.data.table import read_split
 from roi_cls.roi import mediapipe_detector
 
@@ -420,7 +420,9 @@ def test_detectors_are_closed_at_the_end_of_the_block(
     fitted: RoiClassifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed: list[int] = []
-    monkeypatch.setattr("roi_cls.classifier.predict.Predictor.close", lambda self: closed.append(1))
+    monkeypatch.setattr(
+        "roi_cls.classifier.inference.predictor.Predictor.close", lambda self: closed.append(1)
+    )
     with copy.deepcopy(fitted) as classifier:
         classifier.predict(PIXELS)
         classifier.predict(PIXELS)

@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 from roi_cls.base.errors import ImageReadError
-from roi_cls.classifier.prediction import Prediction, PredictOptions
+from roi_cls.classifier.inference.prediction import Prediction, PredictOptions
 from roi_cls.data.demo.picture import draw_picture
 from roi_cls.roi.image import decode_image
 from roi_cls.server.app import create_app

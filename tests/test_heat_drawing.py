@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from roi_cls.classifier.heat import Heat, make_heat
+from roi_cls.classifier.explanation.heat import Heat, make_heat
 from roi_cls.heat_drawing import draw_on_crop, draw_on_frame, draw_scale, paint_frame
 from roi_cls.roi import Box, Cut, Face
 

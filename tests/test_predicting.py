@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from roi_cls.base.closing import Closing
-from roi_cls.classifier.prediction import Looked, Prediction, PredictOptions, Source
+from roi_cls.classifier.inference.prediction import Looked, Prediction, PredictOptions, Source
 from roi_cls.data.sample import LabelSet
 from roi_cls.predicting import PredictJob, predict_and_print
 

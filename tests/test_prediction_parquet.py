@@ -7,7 +7,7 @@ import pytest
 
 from roi_cls.base.errors import DataError
 from roi_cls.base.rows import ROWS
-from roi_cls.classifier.prediction import Prediction
+from roi_cls.classifier.inference.prediction import Prediction
 from roi_cls.prediction_output import check_output, write_predictions
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="the extra parquet is not installed")

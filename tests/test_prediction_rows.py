@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from roi_cls.classifier.prediction import Prediction
+from roi_cls.classifier.inference.prediction import Prediction
 from roi_cls.prediction_rows import FIELDS, Form, format_predictions, prediction_line
 
 OK = Prediction(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
 from roi_cls.base.errors import DataError
-from roi_cls.classifier.prediction import Looked, Prediction, Source
+from roi_cls.classifier.inference.prediction import Looked, Prediction, Source
 from roi_cls.roi import Box, Cut, Detection, Face
 from roi_cls.roi.crop import Crops
 from roi_cls.roi.image import Image

@@ -16,7 +16,7 @@ import pytest
 from roi_cls import sources
 from roi_cls.base.errors import DataError, ImageReadError
 from roi_cls.base.location import LocationError
-from roi_cls.classifier.prediction import Source
+from roi_cls.classifier.inference.prediction import Source
 from roi_cls.sources import FETCHED_AHEAD, Given, SourceOptions, name_inputs, open_sources
 from roi_cls.video import Every
 from roi_cls.web_fetch import WebLimits

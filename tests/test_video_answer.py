@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from roi_cls.classifier.config import Aggregate
-from roi_cls.classifier.prediction import Prediction
+from roi_cls.classifier.inference.prediction import Prediction
 from roi_cls.data.sample import LabelSet
 from roi_cls.video_answer import VideoAnswer
 

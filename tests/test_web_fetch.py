@@ -454,7 +454,7 @@ def test_interrupt_waits_for_no_server(
     def interrupt(*_: object) -> object:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("roi_cls.classifier.loaded.LoadedModel.probabilities", interrupt)
+    monkeypatch.setattr("roi_cls.classifier.inference.loaded.LoadedModel.probabilities", interrupt)
     start = time.monotonic()
     done = predict(f"{gallery}/00.png", f"{gallery}/slow.png", "--batch", 1)
     assert (done.returncode, done.stdout) == (130, "")

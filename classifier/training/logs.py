@@ -1,4 +1,4 @@
-"""The course of training for people: a picture of its curves, and epochs as TensorBoard has them."""
+"""The course of training for people: a picture of its curves, and its epochs in TensorBoard."""
 
 from __future__ import annotations
 

@@ -17,10 +17,10 @@ from PIL import Image as PillowImage
 
 from roi_cls.base.errors import DataError, RoiClsError
 from roi_cls.base.location import as_path
-from roi_cls.classifier.explain import Explainer, Explanation
-from roi_cls.classifier.heat import Heat
-from roi_cls.classifier.predict import Predictor
-from roi_cls.classifier.prediction import Looked, Prediction, Source
+from roi_cls.classifier.explanation.explain import Explainer, Explanation
+from roi_cls.classifier.explanation.heat import Heat
+from roi_cls.classifier.inference.prediction import Looked, Prediction, Source
+from roi_cls.classifier.inference.predictor import Predictor
 from roi_cls.heat_drawing import draw_on_crop, draw_on_frame
 from roi_cls.heat_words import METHOD_TEXT
 from roi_cls.report.choice import Choice, kind_of

@@ -13,9 +13,9 @@ from roi_cls.base.atomic import write_atomically
 from roi_cls.base.version import __version__
 from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.config import Device
-from roi_cls.classifier.explain import Explainer
-from roi_cls.classifier.predict import open_predictor
-from roi_cls.classifier.prediction import PredictOptions
+from roi_cls.classifier.explanation.explain import Explainer
+from roi_cls.classifier.inference.prediction import PredictOptions
+from roi_cls.classifier.inference.predictor import open_predictor
 from roi_cls.classifier.runs.bundle import ENSEMBLE, ModelBundle, load_bundle, member_folders
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.openings import read_openings

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import cv2
 
-from roi_cls.classifier.prediction import Prediction
+from roi_cls.classifier.inference.prediction import Prediction
 from roi_cls.roi.image import Image
 
 Corners = tuple[float, float, float, float]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from roi_cls.classifier.prediction import Looked, Source
+from roi_cls.classifier.inference.prediction import Looked, Source
 from roi_cls.server.settings import ServerSettings
 from roi_cls.server.uploads import busy
 

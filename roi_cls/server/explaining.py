@@ -12,7 +12,7 @@ import numpy as np
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 
 from roi_cls.base.errors import RoiClsError
-from roi_cls.classifier.prediction import Source
+from roi_cls.classifier.inference.prediction import Source
 from roi_cls.roi.image import Image
 from roi_cls.roi.picture import Picture
 from roi_cls.server.answers import Explained, HeatSeen, to_png, to_text
@@ -21,7 +21,9 @@ from roi_cls.server.settings import ServerSettings
 from roi_cls.server.uploads import Held, busy, read_uploads
 
 if TYPE_CHECKING:
-    from roi_cls.classifier.explain import Explanation  # needs torch, an exported model does not
+    from roi_cls.classifier.explanation.explain import (
+        Explanation,  # needs torch, an exported model does not
+    )
 
 MOST_PX = 1024
 """Longer side of a frame that is sent back."""

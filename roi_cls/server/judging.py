@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 
 from roi_cls.base.rows import to_json
-from roi_cls.classifier.prediction import Looked, Prediction, Source
+from roi_cls.classifier.inference.prediction import Looked, Prediction, Source
 from roi_cls.server.answers import CropSeen, Look, to_png, to_text
 from roi_cls.server.batcher import Batcher
 from roi_cls.server.keeping import keep_picture

@@ -12,12 +12,12 @@ from roi_cls.base.errors import TrainingError, WeightsError
 from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.ensemble_run import EnsembleJob, train_ensemble
 from roi_cls.classifier.evaluate_run import EvaluateJob, evaluate_run
+from roi_cls.classifier.inference.verify import verify_run
 from roi_cls.classifier.member_plan import System
 from roi_cls.classifier.runs.bundle import load_bundle
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.scores import read_scores
 from roi_cls.classifier.training.run import Observers, TrainJob
-from roi_cls.classifier.verify import verify_run
 from roi_cls.data.table import read_split
 
 MakeJob = Callable[..., TrainJob]

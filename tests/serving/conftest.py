@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from roi_cls.classifier.prediction import PredictOptions
+from roi_cls.classifier.inference.prediction import PredictOptions
 from roi_cls.server.app import ServedModel
 from roi_cls.server.settings import ServerSettings
 from roi_cls.serving import ServeJob, make_server, open_listener, open_model

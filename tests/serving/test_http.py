@@ -19,8 +19,8 @@ import pytest
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
-from roi_cls.classifier.predict import open_predictor
-from roi_cls.classifier.prediction import Prediction, Source
+from roi_cls.classifier.inference.prediction import Prediction, Source
+from roi_cls.classifier.inference.predictor import open_predictor
 
 Command = Callable[..., CompletedProcess[str]]
 NO_PICTURE = "it is not a picture (it begins with b'no picture'). Give PNG,"

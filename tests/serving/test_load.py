@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from roi_cls.classifier.explain import Explanation
-from roi_cls.classifier.prediction import Looked, Prediction, Source
+from roi_cls.classifier.explanation.explain import Explanation
+from roi_cls.classifier.inference.prediction import Looked, Prediction, Source
 from roi_cls.classifier.runs.bundle import load_bundle
 from roi_cls.server.app import ServedModel
 from roi_cls.server.settings import ServerSettings

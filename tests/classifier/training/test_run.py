@@ -13,8 +13,8 @@ from PIL import Image as PillowImage
 
 from roi_cls.base.errors import DataError, ModelNameError, TrainingError
 from roi_cls.classifier.evaluate_run import EvaluateJob, evaluate_run
-from roi_cls.classifier.predict import open_predictor
-from roi_cls.classifier.prediction import Source
+from roi_cls.classifier.inference.prediction import Source
+from roi_cls.classifier.inference.predictor import open_predictor
 from roi_cls.classifier.runs.bundle import load_bundle
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training.data import TrainingData

@@ -11,13 +11,13 @@ import pytest
 
 from roi_cls.base.errors import DataError, TrainingError
 from roi_cls.classifier.evaluate_run import EvaluateJob, evaluate_run
+from roi_cls.classifier.inference.verify import verify_run
 from roi_cls.classifier.runs.bundle import load_bundle
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.scores import read_scores
 from roi_cls.classifier.training import operating_point
 from roi_cls.classifier.training.run import Observers, TrainJob, load_job_data, train_on, train_run
 from roi_cls.classifier.training.values import FitObservers
-from roi_cls.classifier.verify import verify_run
 from roi_cls.roi import CropParams
 
 MakeJob = Callable[..., TrainJob]

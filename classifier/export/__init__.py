@@ -1,0 +1,1 @@
+"""A run handed on: an ONNX file, compared with the run, or a folder that timm loads."""

@@ -1,0 +1,82 @@
+"""Export a run to ONNX: made, compared with the run on real crops, and only then written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from roi_cls.base.atomic import write_atomically
+from roi_cls.classifier.export.onnx import OPSET, check_exportable, make_graph, write_bytes
+from roi_cls.classifier.export.parity import (
+    Int8Accuracy,
+    Parity,
+    check_parity,
+    crop_real_pictures,
+    find_pictures_to_compare,
+    measure_int8,
+)
+from roi_cls.classifier.inference.loaded import load_any
+from roi_cls.classifier.inference.onnx_model import read_onnx
+from roi_cls.classifier.models.device import choose_backend
+from roi_cls.classifier.runs.folder import RunFolder
+
+
+@dataclass(frozen=True, slots=True)
+class ExportJob:
+    """What to export, where to, and what to compare it on."""
+
+    run: RunFolder
+    output: Path
+    """The .onnx file; one in int8 is written beside it."""
+    int8: bool = False
+    """Whether to write that, too."""
+    opset: int = OPSET
+    data: Path | None = None
+    """Where the run's data lie now, or other pictures; None: where it was trained from."""
+    detector_model: Path | None = None
+
+    @property
+    def int8_output(self) -> Path:
+        """The file in int8."""
+        return self.output.with_suffix(".int8.onnx")
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxExport:
+    """What was written, and what it was found to be."""
+
+    bytes: int
+    parity: Parity
+    int8_bytes: int | None = None
+    int8: Int8Accuracy | None = None
+
+
+def export_onnx(
+    job: ExportJob, on_picture: Callable[[int, int], None] = lambda done, total: None
+) -> OnnxExport:
+    """Write the file, or both; a file that does not answer as the run is not written.
+
+    Raises:
+        ExportError: The run cannot be exported, or not be compared, or answers otherwise.
+        RoiClsError: The run or the pictures cannot be used.
+    """
+    loaded = load_any(job.run.path, choose_backend("cpu", "fp32"))
+    check_exportable(loaded, job.opset)
+    samples = find_pictures_to_compare(job.run, loaded, job.data)
+    crops = crop_real_pictures(job.run, loaded, samples, job.detector_model, on_picture)
+    graph = make_graph(loaded, job.opset)
+    data = write_bytes(graph, loaded, job.run.detector)
+    # What is compared are the bytes that are written, read as prediction reads them.
+    exported = read_onnx(data, job.output, "cpu")
+    parity = check_parity(loaded, exported, crops)
+    write_atomically(job.output, data, durable=True)
+    if not job.int8:
+        return OnnxExport(len(data), parity)
+    from roi_cls.classifier.export.quantise import quantise
+
+    small = quantise(graph, len(loaded.bundle.labels.names))
+    int8_data = write_bytes(small, loaded, job.run.detector, quantised=True)
+    int8 = measure_int8(exported, read_onnx(int8_data, job.int8_output, "cpu"), crops)
+    write_atomically(job.int8_output, int8_data, durable=True)
+    return OnnxExport(len(data), parity, len(int8_data), int8)

@@ -1,0 +1,1 @@
+"""Pictures to answers. `opening.open_scorer` opens a model, `predictor.Predictor` asks it."""

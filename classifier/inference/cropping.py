@@ -1,0 +1,221 @@
+"""Sources to crops: one picture read, decoded, looked through and cut, in whichever process.
+
+Cropping goes ahead of the model, in a thread of this process or in processes of their own. Imports
+no torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import operator
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from roi_cls.base.background import take_ahead
+from roi_cls.base.closing import Closing
+from roi_cls.base.errors import ImageReadError, NoFaceError
+from roi_cls.base.location import LocationError, as_path
+from roi_cls.base.pool import WorkerPool
+from roi_cls.cache.build import in_worker, tell_death
+from roi_cls.cache.options import WORTH_WORKERS, available_cores
+from roi_cls.classifier.inference.prediction import Source
+from roi_cls.roi import CropParams, Detection, plan_crop
+from roi_cls.roi.crop import Crops, cut_crops, detect_faces
+from roi_cls.roi.detector import FaceDetector
+from roi_cls.roi.image import read_bytes
+from roi_cls.roi.picture import Picture
+from roi_cls.roi.recipe import open_recipe
+
+
+class ViewCropper(Closing):
+    """Crops pictures by several recipes. Owns a face detector for each way to detect."""
+
+    def __init__(
+        self, views: Sequence[CropParams], given: Path | None, folders: Sequence[Path]
+    ) -> None:
+        """Open the detectors.
+
+        Args:
+            views: The recipes.
+            given: Where the detector's model files lie, if not in ``folders``.
+            folders: Where to look for them first.
+
+        Raises:
+            DetectorModelError: A model file is not to be had.
+        """
+        self.views = tuple(views)
+        self._detectors: dict[str, FaceDetector] = {}
+        for view in self.views:
+            if view.crop == "face" and view.detector_digest not in self._detectors:
+                detector = open_recipe(view, given, folders).open_detector()
+                self._detectors[view.detector_digest] = detector
+
+    def crop(self, picture: Picture) -> tuple[Crops, ...]:
+        """Return the crops of each view.
+
+        Raises:
+            ImageReadError: The picture cannot be decoded.
+            NoFaceError: It shows no face, and a recipe has no substitute.
+        """
+        seen: dict[str, Detection] = {}
+        found = []
+        for view in self.views:
+            key = view.detector_digest
+            if key not in seen:
+                seen[key] = detect_faces(picture, view, self._detectors.get(key))
+            plan = plan_crop(seen[key], view)
+            found.append(Crops(cut_crops(picture, plan.cuts, view), plan, seen[key]))
+        return tuple(found)
+
+    def close(self) -> None:
+        """Free the detectors."""
+        for detector in self._detectors.values():
+            detector.close()
+
+
+Cropped = tuple[Crops, ...] | str
+"""The crops of each view, or why there are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class CropSettings:
+    """What a ``SourceCropper`` is made from; travels to other processes."""
+
+    views: tuple[CropParams, ...]
+    """The recipes."""
+    given: Path | None
+    """Where the detector's model files lie, if not in ``folders``."""
+    folders: tuple[Path, ...]
+    """Where to look for them first."""
+    max_pixels: int
+    """Larger pictures are refused."""
+
+
+class SourceCropper(Closing):
+    """Crops what a model is asked about, one source at a time. Owns face detectors."""
+
+    def __init__(self, settings: CropSettings) -> None:
+        """Find the detectors' files; their networks are loaded when first needed.
+
+        Raises:
+            DetectorModelError: A model file is not to be had.
+        """
+        self._max_pixels = settings.max_pixels
+        self._views = ViewCropper(settings.views, settings.given, settings.folders)
+        self._lock = threading.Lock()  # a detector is not for several threads at once
+        self._is_closed = False
+
+    def crop(self, source: Source) -> Cropped:
+        """Return the crops of each view; why there are none, where the picture is in error.
+
+        Raises:
+            DetectorModelError: A network cannot be loaded.
+            ValueError: It was closed.
+        """
+        if source.error is not None:
+            return source.error
+        try:
+            picture = self._open(source)
+            with self._lock:
+                if self._is_closed:
+                    raise ValueError("a SourceCropper that was closed cannot crop")
+                return self._views.crop(picture)
+        except (ImageReadError, LocationError, NoFaceError) as error:
+            return str(error)
+
+    def close(self) -> None:
+        """Free the detectors, once the source at work is done."""
+        with self._lock:
+            self._is_closed = True
+            self._views.close()
+
+    def _open(self, source: Source) -> Picture:
+        if source.image is not None:
+            return Picture.of(source.image)
+        data = read_bytes(as_path(source.path)) if source.data is None else source.data
+        return Picture(data, source.path, max_pixels=self._max_pixels)
+
+
+@contextlib.contextmanager
+def open_cropping(settings: CropSettings) -> Iterator[Callable[[Source], Cropped]]:
+    """Give the function that crops a source, in whichever process enters this."""
+    with SourceCropper(settings) as cropper:
+        yield cropper.crop
+
+
+Crop = Callable[[Source], Cropped]
+Pool = WorkerPool[Source, Cropped]
+
+
+def crop_ahead(
+    sources: Iterable[Source], crop: Crop, settings: CropSettings, workers: int | None, ahead: int
+) -> Generator[tuple[Source, Cropped], None, None]:
+    """Yield each source, without its pixels, and its crops, in order.
+
+    Decoding and detection let other threads run: one thread of this process overlaps with the
+    model. Processes add to that where there are more cores than the model uses.
+
+    Args:
+        sources: Taken in that thread, as they are needed. Where the rest is not wanted, ``stop`` of
+            theirs is called, if they have one: a ``next`` that waits for a server returns.
+        crop: Crops in this process; used by that thread alone meanwhile.
+        settings: What other processes crop by.
+        workers: Processes; 0: none but this one; None: one per core, once there are more pictures
+            than is worth it.
+        ahead: How many are cropped, at most, beyond the one that is asked for.
+
+    Raises:
+        DetectorModelError: A network cannot be loaded.
+    """
+    let_go: Callable[[], None] = getattr(sources, "stop", _nothing)
+    if workers == 0:
+        yield from take_ahead(_crop_each(iter(sources), crop), ahead, let_go)
+        return
+    make_work = partial(in_worker, partial(open_cropping, settings))
+    pool = Pool(available_cores() if workers is None else workers, make_work, _died)
+    few = 0 if workers or operator.length_hint(sources) >= WORTH_WORKERS else WORTH_WORKERS
+
+    def stop() -> None:
+        let_go()
+        pool.stop()
+
+    with contextlib.closing(pool):
+        yield from take_ahead(_crop_many(iter(sources), crop, few, pool), ahead, stop)
+
+
+def _crop_each(sources: Iterable[Source], crop: Crop) -> Iterator[tuple[Source, Cropped]]:
+    return ((_without_pixels(source), crop(source)) for source in sources)
+
+
+def _crop_many(
+    sources: Iterator[Source], crop: Crop, few: int, pool: Pool
+) -> Iterator[tuple[Source, Cropped]]:
+    """Crop the first few here, as there may be no more, and the rest in the pool."""
+    yield from _crop_each(itertools.islice(sources, few), crop)
+    sent: deque[Source] = deque()
+
+    def send() -> Iterator[Source]:
+        for source in sources:
+            sent.append(_without_pixels(source))
+            yield source
+
+    for cropped in pool.map(send()):
+        yield sent.popleft(), cropped
+
+
+def _without_pixels(source: Source) -> Source:
+    """Return what is left to know of a source that is cropped."""
+    return replace(source, data=None, image=None)
+
+
+def _died(source: Source, exit_code: int | None) -> str:
+    return tell_death(source.path, exit_code)
+
+
+def _nothing() -> None:
+    """Stop nothing: the picture at work is soon done."""

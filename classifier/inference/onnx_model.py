@@ -1,0 +1,199 @@
+"""An exported model: probabilities of crops by onnxruntime, all else from the file. No torch."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roi_cls.base.atomic import telling_storage
+from roi_cls.base.errors import BundleError, TrainingError
+from roi_cls.cache.options import available_cores
+from roi_cls.classifier.config import BATCH_SIZE, Device
+from roi_cls.classifier.inference.onnx_file import (
+    OUTPUT,
+    OnnxProperties,
+    check_seal,
+    from_texts,
+    import_onnx_package,
+    input_names,
+)
+from roi_cls.classifier.runs.bundle import FORMAT, ModelBundle, bundle_from_facts
+from roi_cls.roi import CropParams
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession, SessionOptions
+
+
+_CPU = "CPUExecutionProvider"
+_PROVIDERS: dict[str, tuple[str, dict[str, str]]] = {
+    # TF32 keeps 10 bits of the mantissa: scores would differ from the CPU's by 1e-3.
+    "cuda": ("CUDAExecutionProvider", {"use_tf32": "0"}),
+    "mps": ("CoreMLExecutionProvider", {}),
+}
+
+
+class OnnxModel:
+    """An opened file: a ``Scorer``."""
+
+    def __init__(
+        self, session: InferenceSession, bundle: ModelBundle, properties: OnnxProperties
+    ) -> None:
+        """Take a session, the model's facts, and what else the file holds."""
+        self._session, self._bundle, self._properties = session, bundle, properties
+        self._names = input_names(len(bundle.views))
+
+    @property
+    def bundle(self) -> ModelBundle:
+        """The model's facts: labels, threshold, recipes."""
+        return self._bundle
+
+    @property
+    def views(self) -> tuple[CropParams, ...]:
+        """The crops of a picture that it wants."""
+        return self._bundle.views
+
+    @cached_property
+    def detector_folder(self) -> Path:
+        """A private folder with the face detector's model files; gone with this object."""
+        with telling_storage(Path(tempfile.gettempdir())):
+            folder = Path(tempfile.mkdtemp(prefix="roi-cls-"))
+            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+            for name, data in self._properties.detectors.items():
+                (folder / Path(name).name).write_bytes(data)  # a name must not lead elsewhere
+        return folder
+
+    def probabilities(
+        self, pixels_by_view: Sequence[NDArray[np.uint8]], batch_size: int = BATCH_SIZE
+    ) -> NDArray[np.float64]:
+        """Return (N, K) probabilities; rows sum to 1. See ``Scorer``."""
+        # In int8 one range of values is taken over the whole batch: a picture's answer would depend
+        # on the pictures beside it. One at a time is as fast.
+        size = 1 if self._properties.quantised else batch_size
+        found = [
+            self._run([pixels[start : start + size] for pixels in pixels_by_view])
+            for start in range(0, len(pixels_by_view[0]), size)
+        ]
+        rounded = np.concatenate(found).astype(np.float64)
+        return np.asarray(rounded / rounded.sum(axis=1, keepdims=True), np.float64)
+
+    def _run(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        feed = dict(zip(self._names, crops, strict=True))
+        return np.asarray(self._session.run([OUTPUT], feed)[0], np.float32)
+
+
+def open_onnx(path: Path, device: Device = "auto") -> OnnxModel:
+    """Return the model of a file that ``roi-cls export`` wrote.
+
+    Raises:
+        BundleError: It is missing, changed, of another format or another program's; or
+            onnxruntime is not installed.
+        TrainingError: onnxruntime cannot use the device.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BundleError(
+            f"Cannot use the model {str(path)!r}: {error.strerror or error}. "
+            "Write it with `roi-cls export --run NAME`."
+        ) from error
+    return read_onnx(data, path, device)
+
+
+def read_onnx(data: bytes, path: Path, device: Device = "auto") -> OnnxModel:
+    """Return the model of a file's bytes; ``path`` is what messages call it. See ``open_onnx``."""
+    _check_runtime(path)
+    try:
+        check_seal(data)
+        session = _open_session(data, device)
+        properties = from_texts(session.get_modelmeta().custom_metadata_map)
+        facts = _facts(properties)
+    except ValueError as error:
+        raise BundleError(
+            f"Cannot use the model {str(path)!r}: {error}. "
+            "Export it again with `roi-cls export --run NAME`, or copy it again."
+        ) from error
+    bundle = bundle_from_facts(path, str(properties.config.get("architecture")), facts)
+    return OnnxModel(session, bundle, properties)
+
+
+def _facts(properties: OnnxProperties) -> dict[str, Any]:
+    facts = properties.config.get("roi_cls")
+    found = facts.get("format") if isinstance(facts, dict) else None
+    if not isinstance(facts, dict) or found != FORMAT:
+        raise ValueError(f"its facts have format {found!r}, this program reads {FORMAT}")
+    return facts
+
+
+def _check_runtime(path: Path) -> None:
+    try:
+        import_onnx_package("onnxruntime")
+    except ImportError as error:
+        raise BundleError(
+            f"Cannot use the model {str(path)!r}: onnxruntime is not installed. "
+            "Install it: pip install 'roi-cls[export]'."
+        ) from error
+
+
+def _open_session(data: bytes, device: Device) -> InferenceSession:
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as native
+
+    provider, options = _choose_provider(device)
+    providers = [_CPU] if provider == _CPU else [(provider, options), _CPU]
+    # Its errors derive from Exception alone, and have no base of their own.
+    errors = (native.Fail, native.InvalidGraph, native.InvalidProtobuf, native.NotImplemented)
+    try:
+        session = onnxruntime.InferenceSession(data, _options(), providers=providers)
+    except (*errors, RuntimeError) as error:
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        raise ValueError(
+            f"onnxruntime {onnxruntime.__version__} refuses it ({reason}); a newer one may not"
+        ) from error
+    if device in _PROVIDERS and provider not in session.get_providers():
+        raise _no_device(device, f"its {provider} does not start")
+    return session
+
+
+def _choose_provider(device: Device) -> tuple[str, dict[str, str]]:
+    """Return onnxruntime's name for the device. Raises ``TrainingError`` where it has none."""
+    import onnxruntime
+
+    available = onnxruntime.get_available_providers()
+    if device in _PROVIDERS:
+        name, options = _PROVIDERS[device]
+        if name not in available:
+            raise _no_device(device, f"it was built without {name}")
+        return name, options
+    # CoreML may compute in half precision, so that it is taken only where it is asked for.
+    name, options = _PROVIDERS["cuda"]
+    return (name, options) if device == "auto" and name in available else (_CPU, {})
+
+
+def _no_device(device: Device, reason: str) -> TrainingError:
+    import onnxruntime
+
+    return TrainingError(
+        f"Cannot use the device {device!r}: onnxruntime {onnxruntime.__version__} cannot, as "
+        f"{reason}. Use --device auto, or install the onnxruntime built for it."
+    )
+
+
+def _options() -> SessionOptions:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.use_deterministic_compute = True
+    options.log_severity_level = 3  # errors alone: they come as exceptions, warnings help nobody
+    # As torch does; onnxruntime's own choice is every core of the machine, also in a container.
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    options.intra_op_num_threads = int(wanted) if wanted.isdigit() else available_cores()
+    return options
