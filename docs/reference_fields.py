@@ -14,7 +14,7 @@ from reference_words import doc, escape, field_default, table, type_words
 
 from roi_cls.cache.record import CropRecord
 from roi_cls.cache.summary import CropSummary
-from roi_cls.classifier.evaluation import Evaluation
+from roi_cls.classifier.evaluation.evaluation import Evaluation
 from roi_cls.classifier.inference.prediction import Prediction
 from roi_cls.classifier.metrics.metrics import ClassMetrics, Metrics
 from roi_cls.classifier.recipe import TrainingRecipe

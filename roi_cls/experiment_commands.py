@@ -39,7 +39,7 @@ from roi_cls.roi.image_header import MAX_PIXELS
 from roi_cls.run_choice import choose_run, run_arguments
 
 if TYPE_CHECKING:
-    from roi_cls.classifier.ablate import InputKind
+    from roi_cls.classifier.experiments.ablate import InputKind
 
 _INPUTS = ("roi", "full", "both")
 Seeds = Annotated[
@@ -103,8 +103,7 @@ def compare(
     Example: roi-cls compare photos --recipes resnet18-full,best --seeds 3 --weights weights/
     """
     from roi_cls.cache.options import BuildOptions
-    from roi_cls.classifier.budget import Budget
-    from roi_cls.classifier.trial import Bench
+    from roi_cls.classifier.experiments.trial import Bench, Budget
     from roi_cls.data.sample import parse_label_names
     from roi_cls.experiments import compare_and_tell
 
@@ -150,8 +149,7 @@ def ablate(
     Example: roi-cls ablate photos --inputs roi,full,both --seeds 3
     """
     from roi_cls.cache.options import BuildOptions
-    from roi_cls.classifier.budget import Budget
-    from roi_cls.classifier.trial import Bench
+    from roi_cls.classifier.experiments.trial import Bench, Budget
     from roi_cls.data.sample import parse_label_names
     from roi_cls.experiments import ablate_and_tell
 

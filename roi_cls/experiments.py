@@ -10,20 +10,23 @@ from typing import Any
 
 from roi_cls.base.atomic import write_atomically
 from roi_cls.base.rows import to_json
-from roi_cls.classifier.ablate import InputKind, ablate
-from roi_cls.classifier.ablation import Ablation, ablation_page
-from roi_cls.classifier.compare import MissingWeights, compare
-from roi_cls.classifier.comparison import SystemResult
-from roi_cls.classifier.comparison_table import estimate_text, to_csv, to_markdown
-from roi_cls.classifier.ensemble_run import EnsembleJob, train_ensemble
-from roi_cls.classifier.join_runs import join_runs
-from roi_cls.classifier.member_plan import System, systems_of
+from roi_cls.classifier.ensembles.join import join_runs
+from roi_cls.classifier.ensembles.members import System, systems_of
+from roi_cls.classifier.ensembles.train import EnsembleJob, train_ensemble
+from roi_cls.classifier.experiments.ablate import Ablation, InputKind, ablate, ablation_page
+from roi_cls.classifier.experiments.compare import MissingWeights, compare
+from roi_cls.classifier.experiments.comparison import (
+    SystemResult,
+    estimate_text,
+    to_csv,
+    to_markdown,
+)
+from roi_cls.classifier.experiments.trial import Bench
 from roi_cls.classifier.recipe import Combine, TrainingRecipe, load_recipe, recipe_names
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training.data import TrainingData
 from roi_cls.classifier.training.run import Observers, TrainJob, TrainOutcome
 from roi_cls.classifier.training.values import EpochReport
-from roi_cls.classifier.trial import Bench
 from roi_cls.console import Advance, note, progress, show
 from roi_cls.training import (
     cropping_progress,

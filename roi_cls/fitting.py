@@ -14,8 +14,8 @@ from typing import Any
 from roi_cls.answers import Errors, check_errors
 from roi_cls.base.errors import DataError
 from roi_cls.cache.options import BuildOptions
-from roi_cls.classifier.ensemble_run import EnsembleJob, train_ensemble
-from roi_cls.classifier.member_plan import systems_of
+from roi_cls.classifier.ensembles.members import systems_of
+from roi_cls.classifier.ensembles.train import EnsembleJob, train_ensemble
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training.data import TrainingData
 from roi_cls.classifier.training.run import Observers, TrainJob, train_run

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from roi_cls.base.rows import markdown_table, to_json
-from roi_cls.classifier.label_review import DoubtfulLabel, review_labels
+from roi_cls.classifier.evaluation.label_review import DoubtfulLabel, review_labels
 from roi_cls.classifier.runs.folder import RunFolder
 
 Form = Literal["text", "json", "csv"]

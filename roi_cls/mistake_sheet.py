@@ -10,22 +10,13 @@ from PIL import Image as PillowImage
 from PIL import ImageDraw
 
 from roi_cls.base.atomic import telling_storage
-from roi_cls.classifier.evaluation import Evaluation
-from roi_cls.classifier.mistakes import Mistake, MistakeKind
+from roi_cls.classifier.evaluation.evaluation import Evaluation
+from roi_cls.classifier.evaluation.pictures import Mistake, MistakeKind, share_places
 from roi_cls.drawn_file import write_drawing
 from roi_cls.ink import BLUE, INK, MUTED, PAPER, RUST, SLATE, Colour
 from roi_cls.recipe_text import count_text, score_text
 from roi_cls.sheet_cell import Cell
-from roi_cls.sheet_page import (
-    EDGE,
-    PAGE_WIDTH,
-    TEXT,
-    TITLE,
-    Grid,
-    Line,
-    draw_lines,
-    wrapped,
-)
+from roi_cls.sheet_page import EDGE, PAGE_WIDTH, TEXT, TITLE, Grid, Line, draw_lines, wrapped
 
 MOST_SHOWN = 60
 """Crops on a page: ten rows, large enough to see a small defect."""
@@ -84,20 +75,6 @@ def draw_mistakes(
 def choose_mistakes(mistakes: Sequence[Mistake], limit: int = MOST_SHOWN) -> list[Mistake]:
     """Return at most ``limit`` mistakes in their order, the first of each kind."""
     return [mistakes[i] for i in share_places([one.kind for one in mistakes], limit)]
-
-
-def share_places(kinds: Sequence[str], limit: int) -> list[int]:
-    """Return at most ``limit`` indices in order, the first of each kind.
-
-    Each kind gets an equal share of the places, and what others leave of theirs: with a low
-    threshold every false alarm may be surer than any miss, and would crowd out the misses.
-    """
-    seen: Counter[str] = Counter()
-    ranks = []
-    for i, kind in enumerate(kinds):
-        ranks.append((seen[kind], i))
-        seen[kind] += 1
-    return sorted(i for _, i in sorted(ranks)[:limit])
 
 
 def heading_text(kind: MistakeKind, shown: int, total: int, evaluation: Evaluation) -> str:

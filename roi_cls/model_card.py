@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 
 from roi_cls.base.rows import markdown_table
-from roi_cls.classifier.comparison_table import metric_title
-from roi_cls.classifier.evaluation import Evaluation
+from roi_cls.classifier.evaluation.evaluation import Evaluation
+from roi_cls.classifier.experiments.comparison import metric_title
 from roi_cls.classifier.metrics.interval import Estimate
 from roi_cls.classifier.runs.bundle import ModelBundle, shareable_facts
 from roi_cls.classifier.runs.folder import RunFolder

@@ -118,7 +118,7 @@ def evaluate(
     Example: roi-cls evaluate photos --run first --json
     """
     from roi_cls.cache.options import BuildOptions
-    from roi_cls.classifier.evaluate_run import EvaluateJob
+    from roi_cls.classifier.evaluation.run import EvaluateJob
     from roi_cls.data.sample import parse_label_names
     from roi_cls.training import evaluate_and_tell
 

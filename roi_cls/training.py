@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from roi_cls.cache import CropResult
-from roi_cls.classifier.evaluate_run import EvaluateJob, EvaluateOutcome, evaluate_run
-from roi_cls.classifier.evaluation_table import render_evaluation
+from roi_cls.classifier.evaluation.run import EvaluateJob, EvaluateOutcome, evaluate_run
+from roi_cls.classifier.evaluation.table import render_evaluation
 from roi_cls.classifier.models.backbone import build_backbone
 from roi_cls.classifier.models.device import Backend
 from roi_cls.classifier.models.network import build_network

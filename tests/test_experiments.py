@@ -9,7 +9,7 @@ import pytest
 from roi_cls import experiments
 from roi_cls.base.errors import TrainingError
 from roi_cls.cache.options import BuildOptions
-from roi_cls.classifier.trial import Bench
+from roi_cls.classifier.experiments.trial import Bench
 from roi_cls.data.split import Split, SplitParams
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from roi_cls import label_listing
-from roi_cls.classifier.label_review import DoubtfulLabel
+from roi_cls.classifier.evaluation.label_review import DoubtfulLabel
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.label_listing import list_doubtful_labels
 

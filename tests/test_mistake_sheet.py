@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from roi_cls.classifier.evaluation import Evaluation, evaluate_scores
-from roi_cls.classifier.mistakes import Mistake, MistakeKind
+from roi_cls.classifier.evaluation.evaluation import Evaluation, evaluate_scores
+from roi_cls.classifier.evaluation.pictures import Mistake, MistakeKind
 from roi_cls.ink import BLUE, RUST, SLATE
 from roi_cls.mistake_sheet import (
     MOST_SHOWN,

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from roi_cls.base.errors import BundleError
-from roi_cls.classifier.evaluation import evaluate_scores
+from roi_cls.classifier.evaluation.evaluation import evaluate_scores
+from roi_cls.classifier.evaluation.pictures import ScoredPictures
 from roi_cls.classifier.metrics.interval import Estimate, Floats
 from roi_cls.classifier.runs.scores import ScoreTable
-from roi_cls.classifier.scored_pictures import ScoredPictures
 from roi_cls.report.choice import MOST_MISTAKES, MOST_SAMPLED, choose_pictures
 from roi_cls.report.facts import course_table, machine_tables
 from roi_cls.report.figures import MOST_EPOCHS, draw_class_scores, draw_training

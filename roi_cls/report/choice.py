@@ -7,9 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from roi_cls.classifier.mistakes import mistake_kind
-from roi_cls.classifier.scored_pictures import ScoredPictures
-from roi_cls.mistake_sheet import share_places
+from roi_cls.classifier.evaluation.pictures import ScoredPictures, mistake_kind, share_places
 
 MOST_MISTAKES = 36
 MOST_CERTAIN = 12

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from roi_cls.base.figure import PAGE_INCHES, figure_svg, new_figure
-from roi_cls.classifier.evaluation_panels import (
+from roi_cls.classifier.evaluation.panels import (
     EDGES,
     plot_class_scores,
     plot_recall,
@@ -16,6 +16,7 @@ from roi_cls.classifier.evaluation_panels import (
     plot_risk_coverage,
     plot_roc,
 )
+from roi_cls.classifier.evaluation.pictures import ScoredPictures
 from roi_cls.classifier.metrics.calibration import calibration_curve
 from roi_cls.classifier.metrics.decision import risk_coverage
 from roi_cls.classifier.metrics.interval import (
@@ -26,7 +27,6 @@ from roi_cls.classifier.metrics.interval import (
     ranking_bands,
     wilson,
 )
-from roi_cls.classifier.scored_pictures import ScoredPictures
 from roi_cls.classifier.training.logs import PANELS, plot_epochs
 from roi_cls.report.parts import Drawing, Table
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from roi_cls.classifier.evaluation import Evaluation
+from roi_cls.classifier.evaluation.evaluation import Evaluation
 from roi_cls.recipe_text import count_text
 from roi_cls.report.choice import Choice
 from roi_cls.report.parts import Gallery, GalleryForm

@@ -11,11 +11,11 @@ from typing import Literal
 import numpy as np
 
 from roi_cls.base.errors import BundleError
-from roi_cls.classifier.evaluation import Evaluation, evaluate_scores
+from roi_cls.classifier.evaluation.evaluation import Evaluation, evaluate_scores
+from roi_cls.classifier.evaluation.pictures import ScoredPictures
 from roi_cls.classifier.runs.bundle import ModelBundle
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.scores import ScoreTable, read_scores
-from roi_cls.classifier.scored_pictures import ScoredPictures
 from roi_cls.report.parts import Missing
 
 Part = Literal["test", "out_of_fold", "validation"]

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from roi_cls.base.errors import BundleError
 from roi_cls.cache import CropRecord
+from roi_cls.classifier.evaluation.pictures import ScoredPictures
 from roi_cls.classifier.metrics.interval import Floats
 from roi_cls.classifier.metrics.measure import measure_scores
 from roi_cls.classifier.metrics.metrics import Metrics
-from roi_cls.classifier.scored_pictures import ScoredPictures
 from roi_cls.report.parts import Table
 from roi_cls.roi import REASON_TEXT
 

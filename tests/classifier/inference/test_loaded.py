@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from roi_cls.base.errors import BundleError
-from roi_cls.classifier.evaluate_run import EvaluateJob, evaluate_run
+from roi_cls.classifier.evaluation.run import EvaluateJob, evaluate_run
 from roi_cls.classifier.inference.loaded import load_any
 from roi_cls.classifier.inference.prediction import Prediction, PredictOptions, Source
 from roi_cls.classifier.inference.predictor import open_predictor

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image as PillowImage
 
 from roi_cls.base.errors import DataError, ModelNameError, TrainingError
-from roi_cls.classifier.evaluate_run import EvaluateJob, evaluate_run
+from roi_cls.classifier.evaluation.run import EvaluateJob, evaluate_run
 from roi_cls.classifier.inference.prediction import Source
 from roi_cls.classifier.inference.predictor import open_predictor
 from roi_cls.classifier.runs.bundle import load_bundle

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from roi_cls.classifier.ablation import Ablation, InputScores, ablation_page, pair_inputs
-from roi_cls.classifier.comparison import Comparison, SystemResult
+from roi_cls.classifier.experiments.ablate import Ablation, InputScores, ablation_page, pair_inputs
+from roi_cls.classifier.experiments.comparison import Comparison, SystemResult
 from roi_cls.classifier.metrics.interval import Floats
 from roi_cls.classifier.metrics.seeds import SeedScores, measure_majority, measure_seeds
 

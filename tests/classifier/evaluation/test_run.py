@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from roi_cls.base.errors import DataError
-from roi_cls.classifier.evaluate_run import EvaluateJob, EvaluateOutcome, evaluate_run
+from roi_cls.classifier.evaluation.run import EvaluateJob, EvaluateOutcome, evaluate_run
 from roi_cls.classifier.runs.bundle import load_bundle
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.openings import read_openings

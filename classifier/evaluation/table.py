@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from roi_cls.classifier.evaluation import Evaluation
+from roi_cls.classifier.evaluation.evaluation import Evaluation
 from roi_cls.classifier.metrics.interval import format_number
 from roi_cls.classifier.metrics.metrics import Metrics
 

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from roi_cls.base.figure import FIRST, finish_panel, new_figure, save_figure
-from roi_cls.classifier.evaluation import evaluate_scores
-from roi_cls.classifier.evaluation_figures import draw_evaluation
+from roi_cls.classifier.evaluation.evaluation import evaluate_scores
+from roi_cls.classifier.evaluation.panels import draw_evaluation
+from roi_cls.classifier.evaluation.pictures import ScoredPictures
 from roi_cls.classifier.metrics.interval import Floats, Labels
-from roi_cls.classifier.scored_pictures import ScoredPictures
 
 FIGURES = {"reliability.png", "risk_coverage.png", "roc_pr.png"}
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from roi_cls.classifier.budget import Budget
-from roi_cls.classifier.member_plan import systems_of
+from roi_cls.classifier.ensembles.members import systems_of
+from roi_cls.classifier.experiments.trial import Budget
 from roi_cls.classifier.recipe import load_recipe, parse_recipe
 
 

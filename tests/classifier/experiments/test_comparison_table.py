@@ -8,8 +8,7 @@ import math
 import pytest
 
 from roi_cls.base.rows import markdown_table
-from roi_cls.classifier.comparison import Comparison, SystemResult
-from roi_cls.classifier.comparison_table import to_csv, to_markdown
+from roi_cls.classifier.experiments.comparison import Comparison, SystemResult, to_csv, to_markdown
 from roi_cls.classifier.metrics.interval import Estimate
 from roi_cls.classifier.metrics.seeds import COMPARED, SystemMetrics
 

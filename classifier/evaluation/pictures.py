@@ -1,22 +1,73 @@
-"""The pictures that an evaluation found answered wrongly. Lists them; draws nothing."""
+"""Scores beside what they were found to be: what figures are drawn from, and which are mistakes."""
 
 from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from roi_cls.base.atomic import write_atomically
-from roi_cls.classifier.evaluation import Evaluation
+from roi_cls.classifier.evaluation.evaluation import Evaluation
 from roi_cls.classifier.metrics.decision import decide, is_unsure, measure_margin
+from roi_cls.classifier.metrics.interval import Floats, Labels
 from roi_cls.classifier.runs.scores import ScoreTable
 from roi_cls.data.crops import CropArray
 from roi_cls.roi.image import Image
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredPictures:
+    """Labels and scores of N pictures, and their evaluation."""
+
+    labels: Labels
+    """(N,) true class indices."""
+    probabilities: Floats
+    """(N, K)."""
+    evaluation: Evaluation
+    """Of these very scores."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The K class names."""
+        return tuple(one.label for one in self.evaluation.overall.classes)
+
+    @property
+    def target(self) -> int:
+        """Index of the class looked for."""
+        return self.names.index(self.evaluation.target)
+
+    @property
+    def is_target(self) -> NDArray[np.bool_]:
+        """(N,) whether each picture is of the target."""
+        return np.asarray(self.labels == self.target, np.bool_)
+
+    @property
+    def has_both(self) -> bool:
+        """Whether there are pictures of the target and others, so that a ranking can be judged."""
+        return bool(0 < self.is_target.sum() < len(self.labels))
+
+    @property
+    def scores(self) -> Floats:
+        """(N,) probability of the target."""
+        return self.probabilities[:, self.target]
+
+    @property
+    def answers(self) -> Labels:
+        """(N,) decided class indices."""
+        return decide(self.probabilities, self.target, self.evaluation.threshold)
+
+    @property
+    def margins(self) -> Floats:
+        """(N,) how sure each answer is."""
+        return measure_margin(self.probabilities, self.target, self.evaluation.threshold)
+
 
 MistakeKind = Literal["missed", "false_alarm", "mixed_up"]
 COLUMNS = ("path", "label", "answer", "probability", "target_probability", "source", "unsure")
@@ -98,3 +149,17 @@ def mistake_kind(label: int, answer: int, target: int) -> MistakeKind:
     if label == target:
         return "missed"
     return "false_alarm" if answer == target else "mixed_up"
+
+
+def share_places(kinds: Sequence[str], limit: int) -> list[int]:
+    """Return at most ``limit`` indices in order, the first of each kind.
+
+    Each kind gets an equal share of the places, and what others leave of theirs: with a low
+    threshold every false alarm may be surer than any miss, and would crowd out the misses.
+    """
+    seen: Counter[str] = Counter()
+    ranks = []
+    for i, kind in enumerate(kinds):
+        ranks.append((seen[kind], i))
+        seen[kind] += 1
+    return sorted(i for _, i in sorted(ranks)[:limit])

@@ -10,13 +10,12 @@ from statistics import fmean
 from typing import Literal
 
 from roi_cls.base.errors import RoiClsError, StorageError, TrainingError, WeightsError
-from roi_cls.classifier.budget import Budget
-from roi_cls.classifier.comparison import Comparison, SystemResult
+from roi_cls.classifier.experiments.comparison import Comparison, SystemResult
+from roi_cls.classifier.experiments.trial import Bench, Budget, Trial, check_same_data, run_trial
 from roi_cls.classifier.metrics.seeds import SeedScores, measure_majority, measure_seeds
 from roi_cls.classifier.recipe import TrainingRecipe
 from roi_cls.classifier.runs.scores import class_indices
 from roi_cls.classifier.training.run import Observers
-from roi_cls.classifier.trial import Bench, Trial, check_same_data, run_trial
 from roi_cls.data.table import read_split
 
 MissingWeights = Literal["skip", "random"]

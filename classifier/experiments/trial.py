@@ -1,30 +1,120 @@
-"""One system trained and tested, as a run below an experiment's folder; nothing is done twice."""
+"""One system trained and tested, as a run below an experiment's folder; nothing is done twice.
+
+What a system may spend is the experiment's, whatever its recipe says.
+"""
 
 from __future__ import annotations
 
 import json
+import statistics
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from roi_cls.base.errors import TrainingError
 from roi_cls.cache.options import BuildOptions
-from roi_cls.classifier.budget import Budget
-from roi_cls.classifier.config import Device
-from roi_cls.classifier.ensemble_run import EnsembleJob, train_ensemble
-from roi_cls.classifier.evaluate_run import EvaluateJob, evaluate_run
-from roi_cls.classifier.evaluation import EVALUATION_VERSION
-from roi_cls.classifier.inference.loaded import load_any
-from roi_cls.classifier.member_plan import systems_of
+from roi_cls.classifier.config import BATCH_SIZE, Device
+from roi_cls.classifier.ensembles.members import systems_of
+from roi_cls.classifier.ensembles.train import EnsembleJob, train_ensemble
+from roi_cls.classifier.evaluation.evaluation import EVALUATION_VERSION
+from roi_cls.classifier.evaluation.run import EvaluateJob, evaluate_run
+from roi_cls.classifier.inference.loaded import LoadedModel, load_any
+from roi_cls.classifier.inference.scorer import Scorer
 from roi_cls.classifier.models.device import choose_backend
 from roi_cls.classifier.recipe import TrainingRecipe
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.scores import ScoreTable, read_scores
-from roi_cls.classifier.scoring_speed import count_parameters, measure_ms
 from roi_cls.classifier.training.run import Observers, TrainJob, train_run
 from roi_cls.data.sample import LabelSet
 from roi_cls.data.split import SplitParams
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Limits and settings that all systems share."""
+
+    seeds: int = 1
+    """Times that each system is trained and tested, with other seeds."""
+    epochs: int | None = None
+    """Epochs at most; None: each recipe's own."""
+    folds: int | None = None
+    """As in a recipe; None: each recipe's own."""
+    weights: str | None = None
+    """In place of the recipes' own, but for those that start from nothing."""
+    size_px: int | None = None
+    """Side of all crops, but of CLIP's, which sees one size alone; None: each recipe's own."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """More settings, by the name of their field."""
+
+    def apply(self, recipe: TrainingRecipe) -> TrainingRecipe:
+        """Return the recipe within the budget; to an ensemble's members it is applied, too.
+
+        Raises:
+            ValueError: A value is refused by the settings.
+        """
+        changed = recipe.changed({**self.settings, **self._size(recipe)})
+        values: dict[str, Any] = {}
+        # What an ensemble's recipe leaves to its members must stay with them.
+        own = changed.train if changed.members else changed.config.to_dict()
+        if self.weights is not None and own.get("weights", "none") != "none":
+            values["weights"] = self.weights
+        if self.epochs is not None and own.get("epochs", 0) > self.epochs:
+            values["epochs"] = self.epochs
+            if own.get("head_epochs") is not None:  # both phases shrink alike
+                values["head_epochs"] = own["head_epochs"] * self.epochs // own["epochs"]
+        changed = changed.changed(values)
+        return changed if self.folds is None else replace(changed, folds=self.folds)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a reader of the results should know, by names that read well."""
+        return {
+            "epochs_at_most": self.epochs,
+            "folds": self.folds,
+            "seeds": self.seeds,
+            "weights": self.weights and Path(self.weights).name,
+            "size_px": self.size_px,
+            **self.settings,
+        }
+
+    def _size(self, recipe: TrainingRecipe) -> dict[str, Any]:
+        if recipe.members:  # else its own size would win over that of a member with a CLIP
+            is_free = "size_px" in recipe.crop
+        else:
+            is_free = not recipe.config.model.startswith("open_clip:")
+        return {"size_px": self.size_px} if is_free and self.size_px is not None else {}
+
+
+ROUNDS = 3
+"""Of which the median counts: other work on the machine slows one, seldom two."""
+
+
+def count_parameters(model: LoadedModel) -> int:
+    """Return how many numbers the model has learned, of all members of an ensemble together."""
+    if model.model is None:
+        return sum(count_parameters(member) for member in model.members)
+    learned = sum(parameter.numel() for parameter in model.model.parameters())
+    # A model that no gradient trained, like an SVM, holds what it learned in buffers.
+    return learned or sum(buffer.numel() for buffer in model.model.buffers())
+
+
+def measure_ms(model: Scorer) -> float:
+    """Return milliseconds per picture, in the batches that prediction uses, crops at hand."""
+    random = np.random.default_rng(0)  # what is in the picture does not change the time
+    pixels = [
+        random.integers(0, 256, (BATCH_SIZE, view.size_px, view.size_px, 3), dtype=np.uint8)
+        for view in model.views
+    ]
+    model.probabilities(pixels)  # the first call prepares what the others reuse
+    seconds = []
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        model.probabilities(pixels)
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds) / BATCH_SIZE * 1000
 
 
 @dataclass(frozen=True, slots=True)

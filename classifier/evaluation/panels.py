@@ -1,21 +1,20 @@
-"""The panels of an evaluation's figures: calibration, abstention, ranking. Knows arrays only.
-
-Each draws on the axes it is given, which ``figure`` makes; who calls puts them side by side.
-"""
+"""The figures of an evaluation: panels of calibration, abstention and ranking, and their PNG files."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from roi_cls.base.figure import FIRST, MARK, QUIET, SECOND, finish_panel
-from roi_cls.classifier.evaluation import Evaluation
+from roi_cls.base.figure import FIRST, MARK, QUIET, SECOND, finish_panel, new_figure, save_figure
+from roi_cls.classifier.evaluation.evaluation import Evaluation
+from roi_cls.classifier.evaluation.pictures import ScoredPictures
 from roi_cls.classifier.metrics.calibration import calibration_curve
 from roi_cls.classifier.metrics.decision import RiskCoverage, risk_coverage
-from roi_cls.classifier.metrics.interval import GRID, RankingBands
-from roi_cls.classifier.scored_pictures import ScoredPictures
+from roi_cls.classifier.metrics.interval import GRID, RankingBands, ranking_bands
 
 EDGES = tuple(i / 20 for i in range(21))
 """Of the bars in which pictures of similar probability are counted."""
@@ -175,3 +174,58 @@ def _mark_abstention(axes: Axes, curve: RiskCoverage, evaluation: Evaluation) ->
         at = answered - 1
         label = f"abstaining below a margin of {evaluation.abstain:g}"
         axes.plot(curve.coverage[at], curve.risk[at], "o", color=MARK, label=label)
+
+
+def draw_evaluation(folder: Path, pictures: ScoredPictures) -> None:
+    """Write ``reliability.png``, ``risk_coverage.png`` and ``roc_pr.png`` into a folder.
+
+    The last is left out, and an older one removed, where all pictures are of one side.
+
+    Raises:
+        StorageError: A file cannot be written.
+    """
+    draw_reliability(folder / "reliability.png", pictures)
+    draw_risk_coverage(folder / "risk_coverage.png", pictures)
+    ranking = folder / "roc_pr.png"
+    if pictures.has_both:
+        draw_ranking(ranking, pictures)
+    else:
+        ranking.unlink(missing_ok=True)
+
+
+def draw_reliability(path: Path, pictures: ScoredPictures) -> None:
+    """Write the reliability diagram: claimed against observed share, and how often each is claimed.
+
+    Raises:
+        StorageError: The file cannot be written.
+    """
+    figure, (diagram, counts) = new_figure(2)
+    plot_reliability(diagram, pictures)
+    plot_scores(counts, pictures)
+    save_figure(figure, path)
+
+
+def draw_risk_coverage(path: Path, pictures: ScoredPictures) -> None:
+    """Write the risk-coverage curve: what is gained by not answering the least sure pictures.
+
+    Raises:
+        StorageError: The file cannot be written.
+    """
+    figure, (axes,) = new_figure()
+    plot_risk_coverage(axes, pictures)
+    save_figure(figure, path)
+
+
+def draw_ranking(path: Path, pictures: ScoredPictures) -> None:
+    """Write the ROC and the precision-recall curve, with intervals and the threshold's place.
+
+    There must be pictures of the target and others.
+
+    Raises:
+        StorageError: The file cannot be written.
+    """
+    figure, (roc, recall) = new_figure(2)
+    bands = ranking_bands(pictures.is_target, pictures.scores)
+    plot_roc(roc, pictures, bands)
+    plot_recall(recall, pictures, bands)
+    save_figure(figure, path)

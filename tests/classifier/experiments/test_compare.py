@@ -8,15 +8,14 @@ import pytest
 
 from roi_cls.base.errors import TrainingError
 from roi_cls.cache.options import BuildOptions
-from roi_cls.classifier.ablate import ablate
-from roi_cls.classifier.budget import Budget
-from roi_cls.classifier.compare import compare
-from roi_cls.classifier.comparison import Comparison, SystemResult
+from roi_cls.classifier.experiments.ablate import ablate
+from roi_cls.classifier.experiments.compare import compare
+from roi_cls.classifier.experiments.comparison import Comparison, SystemResult
+from roi_cls.classifier.experiments.trial import Bench, Budget
 from roi_cls.classifier.recipe import TrainingRecipe, parse_recipe
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.openings import read_openings
 from roi_cls.classifier.training.run import Observers
-from roi_cls.classifier.trial import Bench
 from roi_cls.data.split import SplitParams
 
 TINY = """

@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roi_cls.base.errors import TrainingError
-from roi_cls.classifier.fusion import (
+from roi_cls.classifier.ensembles.fusion import (
     calibrate_table,
     fuse,
     mean_table,
     settle,
     stack_tables,
 )
+from roi_cls.classifier.ensembles.members import Member, System, plan_members
 from roi_cls.classifier.inference.loaded import load_any
-from roi_cls.classifier.member_plan import Member, System, plan_members
 from roi_cls.classifier.metrics.decision import join_scores
 from roi_cls.classifier.models.device import Backend, choose_backend
 from roi_cls.classifier.recipe import Combine

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from roi_cls.base.errors import BundleError
-from roi_cls.classifier.fusion import calibrate_table, fuse, mean_table, settle, stack_tables
+from roi_cls.classifier.ensembles.fusion import (
+    calibrate_table,
+    fuse,
+    mean_table,
+    settle,
+    stack_tables,
+)
 from roi_cls.classifier.metrics.decision import join_scores
 from roi_cls.classifier.runs.bundle import ModelBundle, Normalisation
 from roi_cls.classifier.runs.scores import ScoreTable, class_indices

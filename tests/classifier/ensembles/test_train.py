@@ -10,10 +10,10 @@ import pytest
 
 from roi_cls.base.errors import TrainingError, WeightsError
 from roi_cls.cache.options import BuildOptions
-from roi_cls.classifier.ensemble_run import EnsembleJob, train_ensemble
-from roi_cls.classifier.evaluate_run import EvaluateJob, evaluate_run
+from roi_cls.classifier.ensembles.members import System
+from roi_cls.classifier.ensembles.train import EnsembleJob, train_ensemble
+from roi_cls.classifier.evaluation.run import EvaluateJob, evaluate_run
 from roi_cls.classifier.inference.verify import verify_run
-from roi_cls.classifier.member_plan import System
 from roi_cls.classifier.runs.bundle import load_bundle
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.scores import read_scores

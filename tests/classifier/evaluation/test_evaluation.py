@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from roi_cls.base.errors import BundleError, DataError
-from roi_cls.classifier.evaluation import Evaluation, Source, evaluate_scores
-from roi_cls.classifier.evaluation_table import WIDTH, render_evaluation
+from roi_cls.classifier.evaluation.evaluation import Evaluation, Source, evaluate_scores
+from roi_cls.classifier.evaluation.table import WIDTH, render_evaluation
 from roi_cls.classifier.metrics.interval import Floats, Labels, format_number, wilson
 
 NAMES = ("artefact", "artefactless")

@@ -11,7 +11,7 @@ from typing import Any
 
 from roi_cls.base.atomic import telling_storage, write_atomically
 from roi_cls.base.errors import BundleError, TrainingError
-from roi_cls.classifier.fusion import Fusion, blend, calibrate_table, fuse, settle
+from roi_cls.classifier.ensembles.fusion import Fusion, blend, calibrate_table, fuse, settle
 from roi_cls.classifier.recipe import Combine
 from roi_cls.classifier.runs.bundle import ModelBundle, load_bundle
 from roi_cls.classifier.runs.ensemble import join_members, save_ensemble

@@ -16,10 +16,15 @@ from roi_cls.base.errors import DataError
 from roi_cls.cache import CropRecord, CropResult
 from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.config import Device
-from roi_cls.classifier.evaluation import Evaluation, evaluate_scores
-from roi_cls.classifier.evaluation_figures import draw_evaluation
+from roi_cls.classifier.evaluation.evaluation import Evaluation, evaluate_scores
+from roi_cls.classifier.evaluation.panels import draw_evaluation
+from roi_cls.classifier.evaluation.pictures import (
+    Mistake,
+    ScoredPictures,
+    find_mistakes,
+    write_mistakes,
+)
 from roi_cls.classifier.inference.loaded import load_any
-from roi_cls.classifier.mistakes import Mistake, find_mistakes, write_mistakes
 from roi_cls.classifier.models.device import choose_backend
 from roi_cls.classifier.runs.bundle import ModelBundle, package_versions
 from roi_cls.classifier.runs.folder import RunFolder
@@ -31,7 +36,6 @@ from roi_cls.classifier.runs.scores import (
     score_table,
     write_scores,
 )
-from roi_cls.classifier.scored_pictures import ScoredPictures
 from roi_cls.data.collect import collect_samples
 from roi_cls.data.crops import crop_views, load_pixels, load_views
 from roi_cls.data.sample import Sample, check_same_labels

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from roi_cls.cache import CropRecord
-from roi_cls.classifier.evaluation import evaluate_scores
-from roi_cls.classifier.mistakes import COLUMNS, Mistake, find_mistakes, write_mistakes
+from roi_cls.classifier.evaluation.evaluation import evaluate_scores
+from roi_cls.classifier.evaluation.pictures import COLUMNS, Mistake, find_mistakes, write_mistakes
 from roi_cls.classifier.runs.scores import score_table
 from roi_cls.data.crops import CropArray
 from roi_cls.data.sample import LabelSet

@@ -1,0 +1,1 @@
+"""Runs of several models: trained together or joined, and how their scores become one."""

@@ -1,0 +1,1 @@
+"""A run judged on the test part, once. `run.evaluate_run` is the way in."""

@@ -1,0 +1,1 @@
+"""Systems compared on the same pictures, split and budget."""
