@@ -1,4 +1,4 @@
-"""The figures of an evaluation: panels of calibration, abstention and ranking, and their PNG files."""
+"""The figures of an evaluation: calibration, abstention, ranking, and the PNG files they make."""
 
 from __future__ import annotations
 
