@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -290,3 +290,35 @@ def _correct(found: Sequence[LabelStatistic]) -> list[LabelStatistic]:
         least = max(least, min(1.0, one.p * (len(found) - i)))
         corrected.append(replace(one, p_corrected=least))
     return corrected
+
+
+SHOWN = 5
+"""Examples of each finding, and statistics beyond those that betray the label."""
+
+
+def audit_verdict(audit: Audit) -> str:
+    """Return in a sentence whether the data are sound."""
+    fails = sum(finding.level == "fail" for finding in audit.findings)
+    what = f"{audit.pictures} pictures, {len(audit.unreadable)} of them unreadable."
+    if fails:
+        return f"{what} Scores on these data would be wrong: {fails} finding(s) below fail."
+    return f"{what} Nothing leaks from one part into another, and no equal files differ in label."
+
+
+def name_examples(found: object, root: Path) -> Iterator[str]:
+    """Yield a line for each of the first things found; none for what the finding says itself."""
+    if not isinstance(found, tuple) or any(hasattr(item, "roc_auc") for item in found[:1]):
+        return
+    for item in found[:SHOWN]:
+        parts = item if isinstance(item, tuple) else (item,)
+        words = [_short(part, root) for part in parts[:SHOWN]]
+        more = f" and {len(parts) - SHOWN} more" if len(parts) > SHOWN else ""
+        yield "  ".join(words) + more
+    if len(found) > SHOWN:
+        yield f"and {len(found) - SHOWN} more (--json lists all)"
+
+
+def _short(part: object, root: Path) -> str:
+    if isinstance(part, Path) and part.is_relative_to(root):
+        return part.relative_to(root).as_posix()
+    return str(part)

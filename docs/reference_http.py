@@ -9,10 +9,10 @@ from typing import Any, cast
 from reference_words import escape, table
 
 from roi_cls.classifier.runs.bundle import ModelBundle
-from roi_cls.server.app import ServedModel, create_app
-from roi_cls.server.batcher import Judge
-from roi_cls.server.explaining import Explain
-from roi_cls.server.settings import ServerSettings
+from roi_cls.commands.serve.app import ServedModel, create_app
+from roi_cls.commands.serve.batcher import Judge
+from roi_cls.commands.serve.explaining import Explain
+from roi_cls.commands.serve.settings import ServerSettings
 
 
 def http_addresses() -> Iterator[str]:

@@ -4,35 +4,25 @@ from __future__ import annotations
 
 import io
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from roi_cls import (
-    __version__,
-    crop_commands,
-    data_commands,
-    experiment_commands,
-    explain_commands,
-    export_commands,
-    predict_commands,
-    report_commands,
-    serve_commands,
-    train_commands,
-)
-from roi_cls.arguments import (
-    RUNS,
-    DetectorModel,
-    DeviceName,
-    Json,
-    Runs,
-)
 from roi_cls.base.errors import RoiClsError
 from roi_cls.base.memory import look_for_less_garbage
-from roi_cls.console import note, show
-from roi_cls.run_choice import choose_run
+from roi_cls.base.version import __version__
+from roi_cls.commands.crops import command as crop_commands
+from roi_cls.commands.datasets import command as data_commands
+from roi_cls.commands.experiments import command as experiment_commands
+from roi_cls.commands.explain import command as explain_commands
+from roi_cls.commands.export import command as export_commands
+from roi_cls.commands.predict import command as predict_commands
+from roi_cls.commands.report import command as report_commands
+from roi_cls.commands.serve import command as serve_commands
+from roi_cls.commands.train import command as train_commands
+from roi_cls.console.arguments import Json
+from roi_cls.console.terminal import note, show
 
 
 class _Commands(TyperGroup):
@@ -59,6 +49,7 @@ app.command("report")(report_commands.report)
 app.command("serve")(serve_commands.serve)
 for _command in ("recipes", "compare", "ablate", "ensemble"):
     app.command(_command)(getattr(experiment_commands, _command))
+app.command("verify")(train_commands.verify)
 app.add_typer(crop_commands.cache_app, name="cache", help="See, check and prune the crops kept.")
 app.add_typer(data_commands.data_app, name="data", help="Make and inspect data sets.")
 
@@ -79,30 +70,6 @@ def roi_cls(
     ] = False,
 ) -> None:
     """The face first, then the frame: crop faces with MediaPipe, classify the crops with timm."""
-
-
-@app.command()
-def verify(
-    run: Annotated[str | None, typer.Argument(help="Name or folder; unset: the newest.")] = None,
-    source: Annotated[
-        Path | None, typer.Option("--data", help="Where the data set lies now, if it moved.")
-    ] = None,
-    runs: Runs = RUNS,
-    device: DeviceName = "auto",
-    detector_model: DetectorModel = None,
-) -> None:
-    """Prove that a run predicts, from the raw files, the scores it was trained to.
-
-    Example: roi-cls verify first
-    """
-    from roi_cls.classifier.inference.verify import verify_run
-
-    folder = choose_run(run, runs)
-    result = verify_run(folder, source=source, device=device, detector_model=detector_model)
-    show(
-        f"Run {folder.path.name!r} predicts as it was trained: {result.images} validation "
-        f"pictures, max |Δp| = {result.largest_difference:.1e}"
-    )
 
 
 @app.command()

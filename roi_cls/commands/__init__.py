@@ -1,0 +1,1 @@
+"""A folder per command: `command.py` has the options, `run.py` the work."""

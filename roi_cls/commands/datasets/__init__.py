@@ -1,0 +1,1 @@
+"""`roi-cls data`: draw, audit and correct data sets."""

@@ -1,0 +1,102 @@
+"""The work behind ``roi-cls data audit``: files read with progress, the report, the exit code."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from roi_cls.base.rows import to_json
+from roi_cls.cache.options import BuildOptions
+from roi_cls.console.terminal import progress, show
+from roi_cls.data.audit import SHOWN, Audit, audit_samples, audit_verdict, name_examples
+from roi_cls.data.collect import collect_samples
+from roi_cls.data.picture_facts import read_all_facts
+from roi_cls.data.sample import choose_labels
+from roi_cls.data.units import group_samples
+
+WIDTH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class AuditJob:
+    """What to audit, and how its labels and groups are read."""
+
+    source: Path
+    options: BuildOptions
+    label_names: dict[str, str] | None = None
+    target: str | None = None
+    group_regex: str | None = None
+
+
+def audit_and_tell(job: AuditJob, as_json: bool) -> int:
+    """Print the audit; return the exit code: 1 for leaks, 3 for unreadable files, else 0.
+
+    Raises:
+        DataError: The labels or the groups cannot be read.
+    """
+    samples = collect_samples(job.source, job.label_names)
+    samples = group_samples(samples, job.group_regex, _root(job.source))
+    target = choose_labels(samples, job.target).target
+    facts = []
+    with progress("Reading") as advance:
+        for fact in read_all_facts([sample.path for sample in samples], job.options):
+            facts.append(fact)
+            advance(len(facts), len(samples), "")
+    audit = audit_samples(samples, facts, target)
+    show(to_json(audit.to_dict(), indent=2) if as_json else render_audit(audit, job.source))
+    return 1 if audit.failed else 3 if audit.unreadable else 0
+
+
+def render_audit(audit: Audit, source: Path) -> str:
+    """Return the audit as text, without a final newline; paths are relative to ``source``."""
+    stream = io.StringIO()
+    console = Console(
+        file=stream, width=WIDTH, color_system=None, force_terminal=False, emoji=False, markup=False
+    )
+    console.print(audit_verdict(audit), soft_wrap=True)
+    for finding in audit.findings:
+        console.print(f"{finding.level}: {finding.text}", soft_wrap=True)
+        for example in name_examples(getattr(audit, finding.kind), _root(source)):
+            console.print(f"      {example}", soft_wrap=True)
+    console.print()
+    console.print(_parts_table(audit))
+    if audit.statistics:
+        console.print(_statistics_table(audit))
+    return "\n".join(line.rstrip() for line in stream.getvalue().rstrip().splitlines())
+
+
+def _parts_table(audit: Audit) -> Table:
+    labels = list(next(iter(audit.parts.values()), {}))
+    table = _table("pictures", [*labels, "all"])
+    for part, counts in audit.parts.items():
+        total = sum(counts.values())
+        cells = [f"{count} ({count / total:.0%})" for count in counts.values()]
+        table.add_row(part, *cells, str(total))
+    return table
+
+
+def _statistics_table(audit: Audit) -> Table:
+    betraying = sum(one.betrays for one in audit.statistics)
+    table = _table("statistic alone", ["tells", "ROC-AUC", "p", "corrected p", "difference"])
+    for one in audit.statistics[: betraying + SHOWN]:
+        numbers = (f"{one.roc_auc:.2f}", f"{one.p:.1g}", f"{one.p_corrected:.1g}")
+        table.add_row(one.name, one.label, *numbers, one.detail)
+    return table
+
+
+def _root(source: Path) -> Path:
+    return source if source.is_dir() else source.parent
+
+
+def _table(first: str, columns: Sequence[str]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(first)
+    for name in columns:
+        table.add_column(name, justify="left" if name in ("tells", "difference") else "right")
+    return table

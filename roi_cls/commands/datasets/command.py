@@ -1,0 +1,130 @@
+"""The commands of the data stage: data demo, data import, data audit, data labels."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from roi_cls.base.rows import to_json
+from roi_cls.console.arguments import (
+    CACHE,
+    RUNS,
+    Data,
+    Json,
+    Labels,
+    MaxPixels,
+    RunName,
+    Runs,
+    Target,
+    Workers,
+)
+from roi_cls.console.runs import choose_run
+from roi_cls.console.terminal import exit_with, show
+from roi_cls.data.units import compile_group_regex
+from roi_cls.roi.image_header import MAX_PIXELS
+
+data_app = typer.Typer(no_args_is_help=True)
+
+
+def _check_regex(text: str | None) -> str | None:
+    try:
+        if text is not None:
+            compile_group_regex(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error).removeprefix("group_regex ")) from error
+    return text
+
+
+@data_app.command("demo")
+def data_demo(
+    folder: Annotated[Path, typer.Argument(help="Folder to draw into.")],
+    images: Annotated[int | None, typer.Option(min=1, help="Pictures; unset: 2400.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed draws other people.")] = 0,
+) -> None:
+    """Draw the demo set: labelled pictures of drawn people, one in ten with an artefact.
+
+    Example: roi-cls data demo drawn --images 200
+    """
+    from roi_cls.commands.datasets.demo import draw_and_tell
+
+    show(draw_and_tell(folder, images, seed))
+
+
+@data_app.command("import")
+def data_import(
+    review: Annotated[Path, typer.Argument(help="What `roi-cls serve --review` wrote.")],
+    pictures: Annotated[
+        list[str], typer.Option(help="File or folder that holds its pictures; may come again.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The data set to write, a CSV.")
+    ] = Path("corrected.csv"),
+    as_json: Json = False,
+) -> None:
+    """Make a data set of verdicts that people corrected: its pictures, with the right labels.
+
+    Exit code 3: corrections whose picture was not found, each told on stderr.
+
+    Example: roi-cls data import artifacts/review.csv --pictures photos -o corrected.csv
+    """
+    from roi_cls.commands.datasets.review import import_corrections
+
+    summary = import_corrections(review, pictures, output)
+    show(to_json(asdict(summary)) if as_json else summary.text())
+    exit_with(summary.unmatched)
+
+
+@data_app.command("audit")
+def data_audit(
+    source: Data,
+    labels: Labels = None,
+    target: Target = None,
+    group_regex: Annotated[
+        str | None,
+        typer.Option(
+            callback=_check_regex, help="Finds in a path what pictures of one group share."
+        ),
+    ] = None,
+    as_json: Json = False,
+    workers: Workers = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
+) -> None:
+    """List duplicates, leaks, label conflicts, and what but the content tells the label.
+
+    Exit code 1: equal or like pictures, or one group, in two parts; equal pictures with two
+    labels. 3: files that cannot be read.
+
+    Example: roi-cls data audit photos --group-regex 'person_([0-9]+)'
+    """
+    from roi_cls.cache.options import BuildOptions
+    from roi_cls.commands.datasets.audit import AuditJob, audit_and_tell
+    from roi_cls.data.sample import parse_label_names
+
+    options = BuildOptions(CACHE, workers, max_pixels)  # it reads the files, not the cache
+    names = parse_label_names(labels) if labels else None
+    raise typer.Exit(audit_and_tell(AuditJob(source, options, names, target, group_regex), as_json))
+
+
+@data_app.command("labels")
+def data_labels(
+    run: RunName = None,
+    top: Annotated[
+        int | None, typer.Option(min=1, help="How many to list; unset: all that look wrong.")
+    ] = None,
+    as_json: Json = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print a table.")] = False,
+    runs: Runs = RUNS,
+) -> None:
+    """List labels that are likely wrong, by a run's out-of-fold scores: train it with --folds.
+
+    Example: roi-cls data labels --run folded --top 20
+    """
+    from roi_cls.commands.datasets.review import Form, list_doubtful_labels
+
+    if as_json and as_csv:
+        raise typer.BadParameter("--json and --csv exclude each other")
+    form: Form = "json" if as_json else "csv" if as_csv else "text"
+    show(list_doubtful_labels(choose_run(run, runs), top, form))

@@ -1,0 +1,149 @@
+"""The work behind ``roi-cls data import`` and ``labels``: corrected verdicts, doubtful labels."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from roi_cls.base.atomic import write_atomically
+from roi_cls.base.errors import DataError
+from roi_cls.base.rows import markdown_table, to_json
+from roi_cls.classifier.evaluation.label_review import DoubtfulLabel, review_labels
+from roi_cls.classifier.runs.folder import RunFolder
+from roi_cls.console.terminal import note, progress
+from roi_cls.data.review import Correction, read_corrections
+from roi_cls.inputs.names import check_not_input, expand_paths
+
+
+@dataclass(frozen=True, slots=True)
+class ImportSummary:
+    """What came of an import."""
+
+    output: str
+    """The data set that was written."""
+    pictures: int
+    """Corrections whose picture was found: the rows of the data set."""
+    unmatched: int
+    """Corrections without a picture, and lines that hold none."""
+
+    def text(self) -> str:
+        """Return it in words."""
+        missing = f", {self.unmatched} without a picture" if self.unmatched else ""
+        return f"{self.pictures} corrected pictures{missing}. Written to {self.output}"
+
+
+def import_corrections(review: Path, pictures: Sequence[str], output: Path) -> ImportSummary:
+    """Write ``path,label`` of each corrected picture; tell what cannot be matched, one by one.
+
+    Args:
+        review: What ``roi-cls serve --review`` wrote.
+        pictures: Files and folders in which the pictures are looked for.
+        output: The data set, a CSV; paths in it start at its folder.
+
+    Raises:
+        DataError: The review cannot be read, or none of its pictures is found.
+        StorageError: The data set cannot be written.
+    """
+    corrections, faults = read_corrections(review)
+    paths = list(expand_paths(pictures))
+    check_not_input(output, [review, *paths])
+    found = _find_by_digest(paths, {correction.sha256 for correction in corrections})
+    matched = [one for one in corrections if one.sha256 in found]
+    unmatched = [one for one in corrections if one.sha256 not in found]
+    for fault in faults:
+        note(f"{review}: {fault}")
+    for one in unmatched:
+        note(f"{review}: no picture has the content of {one.name!r} (SHA-256 {one.sha256[:12]}…)")
+    if not matched:
+        raise DataError(
+            f"Cannot make a data set of {str(review)!r}: none of its {len(corrections)} pictures "
+            "lies in the folders given. Give those that hold them with --pictures."
+        )
+    write_atomically(output, _to_table(matched, found, output.parent), durable=True)
+    return ImportSummary(str(output), len(matched), len(unmatched) + len(faults))
+
+
+def _find_by_digest(paths: Sequence[Path], wanted: set[str]) -> dict[str, Path]:
+    """Return the first picture of each wanted SHA-256; others are told and passed over."""
+    found: dict[str, Path] = {}
+    with progress("Reading") as advance:
+        for done, path in enumerate(paths, 1):
+            try:
+                with path.open("rb") as file:
+                    digest = hashlib.file_digest(file, "sha256").hexdigest()
+            except OSError as error:
+                note(f"{path}: cannot be read, so it matches nothing: {error.strerror or error}")
+            else:
+                if digest in wanted:
+                    found.setdefault(digest, path)
+            advance(done, len(paths), f"{len(found)} found")
+    return found
+
+
+def _to_table(matched: Sequence[Correction], found: dict[str, Path], root: Path) -> bytes:
+    base = Path(os.path.abspath(root))
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(("path", "label"))
+    for one in matched:
+        whole = Path(os.path.abspath(found[one.sha256]))
+        near = whole.relative_to(base) if whole.is_relative_to(base) else whole
+        writer.writerow((near.as_posix(), one.label))
+    # File names need not be UTF-8; a data set with such a name is refused when it is read.
+    return text.getvalue().encode("utf-8", "surrogateescape")
+
+
+Form = Literal["text", "json", "csv"]
+LOOKS_WRONG = 0.5
+"""Doubt from which the scores speak for other classes more than for the label."""
+
+
+def list_doubtful_labels(run: RunFolder, most: int | None, form: Form) -> str:
+    """Return the most doubtful labels of a run's training pictures, in a form.
+
+    most: how many; None: those that look wrong.
+
+    Raises:
+        RoiClsError: The run cannot be used, or has no out-of-fold scores.
+    """
+    found = review_labels(run)
+    wrong = [one for one in found if one.doubt >= LOOKS_WRONG]
+    shown = wrong if most is None else found[:most]
+    if form == "json":
+        return to_json([one.to_dict() for one in shown], indent=2)
+    if form == "csv":
+        return _csv(shown)
+    summary = (
+        f"{len(wrong)} of {len(found)} labels look wrong to models that did not learn from them. "
+        "Look at each picture: a hard one looks like this, too."
+    )
+    return f"{_table(shown)}\n\n{summary}" if shown else summary
+
+
+def _table(shown: Sequence[DoubtfulLabel]) -> str:
+    rows = [
+        [
+            one.path if one.path.isprintable() else repr(one.path),
+            one.label,
+            one.suggested,
+            f"{one.doubt:.2f}",
+            f"{one.probability:.2f}",
+        ]
+        for one in shown
+    ]
+    return markdown_table(["picture", "label", "more likely", "doubt", "p(label)"], rows, left=3)
+
+
+def _csv(shown: Sequence[DoubtfulLabel]) -> str:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["path", "label", "suggested", "doubt", "probability"])
+    for one in shown:
+        writer.writerow([one.path, one.label, one.suggested, one.doubt, one.probability])
+    return stream.getvalue().removesuffix("\n")

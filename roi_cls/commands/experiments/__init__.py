@@ -1,0 +1,1 @@
+"""`roi-cls compare`, `ablate`, `ensemble` and `recipes`."""

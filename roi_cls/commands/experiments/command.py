@@ -1,0 +1,218 @@
+"""The commands that try several systems: recipes, compare, ablate, ensemble."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from roi_cls.base.errors import TrainingError
+from roi_cls.classifier.config import TrainConfig
+from roi_cls.classifier.recipe import (
+    Combine,
+    TrainingRecipe,
+    crop_fields,
+    load_recipe,
+    recipe_names,
+)
+from roi_cls.console.arguments import (
+    CACHE,
+    RUNS,
+    Cache,
+    Data,
+    DetectorModel,
+    DeviceName,
+    Labels,
+    MaxPixels,
+    Runs,
+    Target,
+    Workers,
+)
+from roi_cls.console.options import Folds, Recipe, check_folds, settings_options
+from roi_cls.console.runs import choose_run, run_arguments
+from roi_cls.console.terminal import exit_with, note_next, show
+from roi_cls.data.split import SplitParams
+from roi_cls.roi import CropParams
+from roi_cls.roi.image_header import MAX_PIXELS
+
+if TYPE_CHECKING:
+    from roi_cls.classifier.experiments.ablate import InputKind
+
+
+_INPUTS = ("roi", "full", "both")
+Seeds = Annotated[
+    int, typer.Option("--seeds", min=1, help="Times that each is trained and tested, anew seeded.")
+]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="Folder of the runs and tables; unset: among the runs."),
+]
+
+
+def recipes() -> None:
+    """List the training recipes: whole systems by name, for train, compare and ablate.
+
+    Example: roi-cls recipes
+    """
+    from roi_cls.commands.experiments.run import list_recipes
+
+    show(list_recipes())
+
+
+@settings_options
+def compare(
+    source: Data,
+    split: SplitParams,
+    recipes: Annotated[
+        str | None, typer.Option(help="Names or .toml files, like best,classical; unset: all.")
+    ] = None,
+    seeds: Seeds = 1,
+    epochs: Annotated[int | None, typer.Option(min=1, help="At most, of every recipe.")] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(min=0, callback=check_folds, help="As in train; unset: each recipe's own."),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="As in train, for all recipes that start from some; unset: their own."),
+    ] = None,
+    missing_weights: Annotated[
+        Literal["skip", "random"],
+        typer.Option(help="Where weights cannot be had: say so in the table, or start without."),
+    ] = "skip",
+    size: Annotated[
+        int | None,
+        typer.Option(help="Side of all crops but CLIP's, in pixels; unset: each recipe's own."),
+    ] = None,
+    output: Output = None,
+    labels: Labels = None,
+    target: Target = None,
+    cache: Cache = CACHE,
+    runs: Runs = RUNS,
+    device: DeviceName = "auto",
+    detector_model: DetectorModel = None,
+    workers: Workers = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
+) -> None:
+    """Train and test any set of recipes on the same data, split and budget; print one table.
+
+    What is finished is not done again. Exit code 3: a recipe could not be run; its row says why.
+
+    Example: roi-cls compare photos --recipes resnet18-full,best --seeds 3 --weights weights/
+    """
+    from roi_cls.cache.options import BuildOptions
+    from roi_cls.classifier.experiments.trial import Bench, Budget
+    from roi_cls.commands.experiments.run import compare_and_tell
+    from roi_cls.data.sample import parse_label_names
+
+    chosen = _load_recipes(recipes)
+    bench = Bench(
+        source,
+        output or runs / f"compare-{source.stem}",
+        split,
+        BuildOptions(cache, workers, max_pixels),
+        Budget(seeds, epochs, folds, weights, size),
+        device,
+        parse_label_names(labels) if labels else None,
+        target,
+        detector_model,
+    )
+    title = f"Systems compared on {source.name}"
+    exit_with(compare_and_tell(bench, chosen, missing_weights, title))
+
+
+@settings_options
+def ablate(
+    source: Data,
+    config: TrainConfig,
+    params: CropParams,
+    split: SplitParams,
+    inputs: Annotated[
+        str, typer.Option(help="What the model is given: roi, full, both; two or more.")
+    ] = "roi,full,both",
+    repeats: Seeds = 1,
+    recipe: Recipe = None,
+    folds: Folds = 0,
+    output: Output = None,
+    labels: Labels = None,
+    target: Target = None,
+    cache: Cache = CACHE,
+    runs: Runs = RUNS,
+    detector_model: DetectorModel = None,
+    workers: Workers = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
+) -> None:
+    """Does the face crop help? The same system on face, full frame and both, compared pairwise.
+
+    Example: roi-cls ablate photos --inputs roi,full,both --seeds 3
+    """
+    from roi_cls.cache.options import BuildOptions
+    from roi_cls.classifier.experiments.trial import Bench, Budget
+    from roi_cls.commands.experiments.run import ablate_and_tell
+    from roi_cls.data.sample import parse_label_names
+
+    name = recipe.name if recipe else config.model
+    bench = Bench(
+        source,
+        output or runs / f"ablate-{source.stem}-{name}",
+        split,
+        BuildOptions(cache, workers, max_pixels),
+        Budget(repeats, settings={"model": config.model, "epochs": config.epochs}),
+        config.device,
+        parse_label_names(labels) if labels else None,
+        target,
+        detector_model,
+    )
+    system = TrainingRecipe(
+        name=name,
+        train=asdict(config),
+        crop={field: getattr(params, field) for field in crop_fields()},
+        folds=folds,
+        seeds=recipe.seeds if recipe else 1,
+        members=recipe.members if recipe else (),
+    )
+    ablate_and_tell(bench, system, _parse_inputs(inputs), f"Inputs compared on {source.name}")
+
+
+def ensemble(
+    run: Annotated[list[str], typer.Option("--run", help="A finished run; give two or more.")],
+    name: Annotated[str, typer.Option(help="Of the new run.")],
+    combine: Annotated[
+        Combine, typer.Option(help="Weigh the runs alike, or by a greedy selection on validation.")
+    ] = "mean",
+    runs: Runs = RUNS,
+) -> None:
+    """Join finished runs of the same split into one: its score is the mean of theirs.
+
+    Example: roi-cls ensemble --run first --run second --name both --combine greedy
+    """
+    from roi_cls.classifier.runs.folder import RunFolder
+    from roi_cls.commands.experiments.run import join_and_tell
+
+    new = RunFolder(runs / name)
+    join_and_tell([choose_run(one, runs) for one in run], new, combine)
+    note_next("evaluate", "DATA", *run_arguments(new.path, runs))
+
+
+def _load_recipes(names: str | None) -> list[TrainingRecipe]:
+    chosen = [name.strip() for name in names.split(",")] if names else list(recipe_names())
+    if len(set(chosen)) != len(chosen):
+        raise typer.BadParameter(f"--recipes names one twice: {names}")
+    try:
+        found = [load_recipe(name) for name in chosen]
+    except TrainingError as error:
+        raise typer.BadParameter(f"--recipes: {error}") from error
+    if len({recipe.name for recipe in found}) != len(found):  # each names a row and a folder
+        raise typer.BadParameter(f"--recipes names two files alike; rename one: {names}")
+    return found
+
+
+def _parse_inputs(text: str) -> tuple[InputKind, ...]:
+    names: list[Any] = [name.strip() for name in text.split(",")]
+    if len(names) < 2 or len(set(names)) != len(names) or not set(names) <= set(_INPUTS):
+        raise typer.BadParameter(
+            f"--inputs must be two or more of {', '.join(_INPUTS)}, got {text!r}"
+        )
+    return tuple(names)

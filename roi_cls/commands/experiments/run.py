@@ -1,0 +1,81 @@
+"""The work behind ``compare``, ``ablate``, ``ensemble`` and ``recipes``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from roi_cls.base.atomic import write_atomically
+from roi_cls.base.rows import to_json
+from roi_cls.classifier.ensembles.join import join_runs
+from roi_cls.classifier.experiments.ablate import Ablation, InputKind, ablate, ablation_page
+from roi_cls.classifier.experiments.compare import MissingWeights, compare
+from roi_cls.classifier.experiments.comparison import (
+    SystemResult,
+    estimate_text,
+    to_csv,
+    to_markdown,
+)
+from roi_cls.classifier.experiments.trial import Bench
+from roi_cls.classifier.recipe import Combine, TrainingRecipe, load_recipe, recipe_names
+from roi_cls.classifier.runs.folder import RunFolder
+from roi_cls.console.terminal import note, show
+from roi_cls.console.training import watch_runs
+
+
+def compare_and_tell(
+    bench: Bench, recipes: Sequence[TrainingRecipe], missing_weights: MissingWeights, title: str
+) -> int:
+    """Compare the recipes, save and print the tables; return how many could not be run."""
+    with watch_runs() as observers:
+        found = compare(bench, recipes, observers, missing_weights, _tell_result)
+    page = to_markdown(found, title)
+    _save(bench.folder, "results", page, to_csv(found), found.to_dict())
+    show(page.rstrip())
+    return len(found.not_run)
+
+
+def ablate_and_tell(
+    bench: Bench, recipe: TrainingRecipe, inputs: Sequence[InputKind], title: str
+) -> Ablation:
+    """Compare the inputs, save and print the tables."""
+    with watch_runs() as observers:
+        found = ablate(bench, recipe, inputs, observers, _tell_result)
+    page = ablation_page(found, title)
+    _save(bench.folder, "ablation", page, to_csv(found.comparison), found.to_dict())
+    show(page.rstrip())
+    return found
+
+
+def join_and_tell(runs: Sequence[RunFolder], new: RunFolder, combine: Combine) -> None:
+    """Make one run of several, and say how they are weighted."""
+    fusion = join_runs(runs, new, combine, note)
+    for run, weight in zip(runs, fusion.weights, strict=True):
+        note(f"{run.path.name}: weight {weight:.2f}{'' if weight else ', left out'}")
+    show(f"Run {new.path.name!r} is ready in {new.path}")
+
+
+def list_recipes() -> str:
+    """Return a line per recipe that comes with the program: its name and what it is."""
+    recipes = [load_recipe(name) for name in recipe_names()]
+    width = max(len(recipe.name) for recipe in recipes)
+    return "\n".join(f"{recipe.name:<{width}}  {recipe.description}" for recipe in recipes)
+
+
+def _tell_result(result: SystemResult) -> None:
+    if result.metrics is None:
+        note(f"{result.name}: not run: {result.reason}")
+        return
+    auc, precision = (estimate_text(result.metrics, n) for n in ("roc_auc", "average_precision"))
+    note(f"{result.name}: ROC-AUC {auc}, PR-AUC {precision} on the test part")
+
+
+def _save(folder: Path, name: str, page: str, table: str, values: dict[str, Any]) -> None:
+    for suffix, text in (
+        ("md", page),
+        ("csv", table),
+        ("json", to_json(values, indent=2) + "\n"),
+    ):
+        write_atomically(folder / f"{name}.{suffix}", text.encode("utf-8", "surrogateescape"))
+    note(f"Saved {', '.join(f'{name}.{s}' for s in ('md', 'csv', 'json'))} in {folder}")

@@ -1,0 +1,1 @@
+"""`roi-cls predict`."""

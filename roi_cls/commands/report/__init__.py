@@ -1,0 +1,1 @@
+"""`roi-cls report`: what a run is worth, in one file that opens offline."""

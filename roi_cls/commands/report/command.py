@@ -1,0 +1,67 @@
+"""The command of a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from roi_cls.console.arguments import (
+    CACHE,
+    RUNS,
+    Cache,
+    DetectorModel,
+    DeviceName,
+    MaxPixels,
+    RunName,
+    Runs,
+    Workers,
+    parse_path,
+)
+from roi_cls.console.runs import choose_run
+from roi_cls.console.terminal import show
+from roi_cls.roi.image_header import MAX_PIXELS
+
+
+def report(
+    run: RunName = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            parser=parse_path,
+            metavar="<path>",
+            help="Where the data set lies now, if it moved or another was evaluated.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The HTML file; unset: report.html in the run."),
+    ] = None,
+    pictures: Annotated[
+        bool, typer.Option(help="Show pictures; without, the report holds nobody's face.")
+    ] = True,
+    audit: Annotated[
+        bool, typer.Option(help="Read every picture of the data to say whether they are sound.")
+    ] = True,
+    cache: Cache = CACHE,
+    runs: Runs = RUNS,
+    device: DeviceName = "auto",
+    detector_model: DetectorModel = None,
+    workers: Workers = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
+) -> None:
+    """Write what a run is worth into one HTML file that opens offline.
+
+    Example: roi-cls report --run first
+    """
+    from roi_cls.cache.options import BuildOptions
+    from roi_cls.commands.report.run import ReportJob, write_report
+
+    folder = choose_run(run, runs)
+    file = output or folder.report
+    options = BuildOptions(cache, workers, max_pixels)
+    job = ReportJob(folder, file, options, source, device, detector_model, pictures, audit)
+    write_report(job)
+    show(f"Report on run {folder.path.name!r}: {file}")

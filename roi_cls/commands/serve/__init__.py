@@ -1,0 +1,1 @@
+"""`roi-cls serve`: the HTTP server, requests in, the command line's answers out."""

@@ -1,0 +1,125 @@
+"""The command that serves a model over HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from roi_cls.commands.serve.settings import ServerSettings
+from roi_cls.console.arguments import RUNS, DetectorModel, DeviceName, MaxPixels, Runs
+from roi_cls.console.runs import choose_run
+from roi_cls.console.words import parse_bytes, parse_span
+from roi_cls.roi.image_header import MAX_PIXELS
+from roi_cls.roi.params import FaceChoice
+
+_DEFAULTS = ServerSettings()
+Number = TypeVar("Number", int, float)
+
+
+def serve(
+    run: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--run", help="Name or folder of a run, several for their mean; unset: the newest."
+        ),
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="An exported .onnx file, in place of a run.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: one that is free.")] = 8000,
+    batch_size: Annotated[
+        int, typer.Option("--batch", min=1, help="Pictures scored at once.")
+    ] = _DEFAULTS.batch_size,
+    wait_ms: Annotated[
+        float, typer.Option(min=0, help="For how many ms a batch waits to be filled.")
+    ] = _DEFAULTS.wait_ms,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="That decode, detect and score; unset: one per core, up to 4."),
+    ] = None,
+    max_bytes: Annotated[
+        str, typer.Option(metavar="<size>", help="Of a request, like 32MB; larger ones: refused.")
+    ] = f"{_DEFAULTS.max_bytes // 10**6}MB",
+    max_pixels: MaxPixels = MAX_PIXELS,
+    max_pictures: Annotated[
+        int, typer.Option(min=1, help="Pictures in one request; more: refused.")
+    ] = _DEFAULTS.max_pictures,
+    queue: Annotated[
+        int, typer.Option(min=1, help="Pictures that may wait; beyond: come again (503).")
+    ] = _DEFAULTS.queue,
+    timeout: Annotated[
+        str, typer.Option(metavar="<time>", help="For a request to come, and to be answered.")
+    ] = f"{_DEFAULTS.timeout_s:g}s",
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="A name that the server is called by, beside localhost."),
+    ] = None,
+    review: Annotated[
+        Path, typer.Option(help="CSV to which corrected verdicts are added.")
+    ] = _DEFAULTS.review,
+    keep: Annotated[
+        Path | None, typer.Option(help="Folder to keep pictures in; unset: none is kept.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Of the target's probability.")
+    ] = None,
+    abstain: Annotated[
+        float | None, typer.Option(min=0, max=0.99, help="Answers this near to it are unsure.")
+    ] = None,
+    face: Annotated[
+        FaceChoice | None, typer.Option(help="Which face to look at; unset: as in training.")
+    ] = None,
+    half: Annotated[
+        bool, typer.Option("--half", help="Compute in half precision: faster, less exact.")
+    ] = False,
+    runs: Runs = RUNS,
+    device: DeviceName = "auto",
+    detector_model: DetectorModel = None,
+) -> None:
+    """Answer requests over HTTP, and show a page that judges pictures in the browser.
+
+    Example: roi-cls serve --run first --port 8000
+    """
+    from roi_cls.classifier.inference.prediction import PredictOptions
+    from roi_cls.commands.serve.run import ServeJob
+    from roi_cls.commands.serve.run import serve as serve_until_stopped
+
+    settings = ServerSettings(
+        batch_size=batch_size,
+        wait_ms=wait_ms,
+        max_bytes=_above_zero(parse_bytes(max_bytes), "--max-bytes"),
+        max_pictures=max_pictures,
+        queue=queue,
+        timeout_s=_above_zero(parse_span(timeout), "--timeout"),
+        hosts=tuple(allow_host or ()),
+        review=review,
+        keep=keep,
+    )
+    options = PredictOptions(
+        batch_size=batch_size,
+        max_pixels=max_pixels,
+        face=face,
+        threshold=threshold,
+        abstain=abstain,
+        detector_model=detector_model,
+    )
+    models = _choose_models(run, model, runs)
+    serve_until_stopped(ServeJob(models, options, settings, host, port, threads, device, half))
+
+
+def _above_zero(value: Number, option: str) -> Number:
+    if value <= 0:
+        raise typer.BadParameter(f"{option} must be above 0")
+    return value
+
+
+def _choose_models(run: list[str] | None, model: Path | None, runs: Path) -> list[Path]:
+    if run and model:
+        raise typer.BadParameter("--run and --model exclude each other")
+    if model:
+        return [model]
+    names: list[str | None] = [*run] if run else [None]
+    return [choose_run(name, runs).path for name in names]

@@ -1,0 +1,143 @@
+"""``/predict`` and ``/look``: pictures in, rows out, as ``roi-cls predict --json`` has them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Query, Request, Response
+
+from roi_cls.base.rows import to_json
+from roi_cls.classifier.inference.prediction import Looked, Prediction, Source
+from roi_cls.commands.serve.answers import CropSeen, Look, to_png, to_text
+from roi_cls.commands.serve.batcher import Batcher
+from roi_cls.commands.serve.metrics import Metrics
+from roi_cls.commands.serve.reviewing import keep_picture
+from roi_cls.commands.serve.settings import ServerSettings
+from roi_cls.commands.serve.uploads import Held, Upload, is_form, read_uploads
+
+MOST_CROPS = 16
+"""Crops of one picture that are sent back."""
+Name = Annotated[str, Query(description="What a picture in the body is called")]
+BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "image/*": {"schema": {"type": "string", "format": "binary"}},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "files": {
+                            "type": "array",
+                            "items": {"type": "string", "format": "binary"},
+                        }
+                    },
+                }
+            },
+        },
+    }
+}
+"""What OpenAPI says of the body, which is read by hand: to stop in time where it is too large."""
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: {"description": "No picture in the request, or a broken form"},
+    403: {"description": "Sent by a page of another server"},
+    408: {"description": "The request came too slowly"},
+    413: {"description": "Too many bytes or pictures"},
+    503: {"description": "Busy, or it took too long; Retry-After says when to come again"},
+}
+_JUDGED: dict[int | str, dict[str, Any]] = {
+    **REFUSALS,
+    507: {"description": "It was to be kept, and there is no room"},
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JudgingDesk:
+    """Takes requests with pictures to the judges."""
+
+    batcher: Batcher
+    settings: ServerSettings
+    metrics: Metrics
+    held: Held = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "held", Held(self.settings.most_held_bytes))
+
+    async def judge(self, request: Request) -> tuple[list[Upload], list[Looked]]:
+        """Return the pictures of a request and what is seen in each.
+
+        Raises:
+            HTTPException: The request is refused; see ``read_uploads`` and ``Batcher.judge``.
+            StorageError: Pictures are to be kept, and this one cannot be.
+        """
+        self.batcher.check_room()  # before a body is read for nothing
+        with self.held.room() as room:
+            uploads = await read_uploads(request, self.settings, room)
+            sources = [Source(upload.name, upload.data) for upload in uploads]
+            found = await self.batcher.judge(sources)
+            for upload, looked in zip(uploads, found, strict=True):
+                prediction = looked.prediction
+                self.metrics.count_picture(prediction.status, prediction.label)
+                if self.settings.keep and prediction.status != "error":
+                    await asyncio.to_thread(keep_picture, self.settings.keep, upload.data)
+            return uploads, found
+
+
+def add_predict(router: APIRouter, desk: JudgingDesk) -> None:
+    """Let the router answer ``/predict``."""
+
+    @router.post(
+        "/predict",
+        response_model=Prediction | list[Prediction],
+        responses={**_JUDGED, 422: {"description": "The one picture sent cannot be read"}},
+        openapi_extra=BODY,
+        summary="Judge pictures as `roi-cls predict --json` does",
+        description="The body is one picture, which gives an object; or a form with files, which "
+        "gives a list in their order. What cannot be read is a row with status `error`; where "
+        "nothing else was sent, the answer's status is 422.",
+    )
+    async def predict(request: Request, name: Name = "-") -> Response:
+        rows = [looked.prediction.to_dict() for looked in (await desk.judge(request))[1]]
+        is_broken = len(rows) == 1 and rows[0]["status"] == "error"
+        text = to_json(rows if is_form(request) else rows[0])
+        return Response(text, 422 if is_broken else 200, media_type="application/json")
+
+
+def add_look(router: APIRouter, desk: JudgingDesk) -> None:
+    """Let the router answer ``/look``."""
+
+    @router.post(
+        "/look",
+        responses=_JUDGED,
+        openapi_extra=BODY,
+        summary="Judge one picture, and show the crops that were looked at",
+        description="What the page asks. That a picture cannot be read is an answer, too.",
+    )
+    async def look(request: Request, name: Name = "-") -> Look:
+        uploads, found = await desk.judge(request)
+        check_one(uploads)
+        return await asyncio.to_thread(_to_look, uploads[0], found[0])
+
+
+def check_one(uploads: Sequence[Upload]) -> None:
+    """Raise a 400 unless there is one picture."""
+    if len(uploads) != 1:
+        raise HTTPException(400, f"There are {len(uploads)} pictures in the request. Send one.")
+
+
+def _to_look(upload: Upload, looked: Looked) -> Look:
+    views = looked.views or ()
+    size = views[0].detection if views else None
+    crops = [
+        CropSeen(i, to_text(to_png(pixels)), cut.region.xyxy, cut.angle, cut.face is not None)
+        for i, view in enumerate(views)
+        for cut, pixels in zip(view.plan.cuts, view.pixels, strict=True)
+    ]
+    digest = hashlib.sha256(upload.data).hexdigest()
+    shown = tuple(crops[:MOST_CROPS])
+    width, height = (size.width, size.height) if size else (None, None)
+    return Look(looked.prediction, digest, width, height, shown)

@@ -1,0 +1,154 @@
+"""The commands of a run: train, evaluate, verify."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from roi_cls.classifier.config import TrainConfig
+from roi_cls.console.arguments import (
+    CACHE,
+    RUNS,
+    Cache,
+    Data,
+    DetectorModel,
+    DeviceName,
+    Json,
+    Labels,
+    MaxPixels,
+    RunName,
+    Runs,
+    Target,
+    Workers,
+)
+from roi_cls.console.options import Folds, Recipe, given_settings, settings_options
+from roi_cls.console.runs import choose_run, run_arguments
+from roi_cls.console.terminal import exit_with, note_next, show
+from roi_cls.data.split import SplitParams
+from roi_cls.roi import CropParams
+from roi_cls.roi.image_header import MAX_PIXELS
+
+
+@settings_options
+def train(
+    ctx: typer.Context,
+    source: Data,
+    config: TrainConfig,
+    params: CropParams,
+    split: SplitParams,
+    run: Annotated[str | None, typer.Option(help="Name of the new run; unset: the time.")] = None,
+    recipe: Recipe = None,
+    folds: Folds = 0,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Models that differ by the seed, joined into one run.")
+    ] = 1,
+    labels: Labels = None,
+    target: Target = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with this run, or leave it if finished.")
+    ] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also write the epochs for TensorBoard.")
+    ] = False,
+    abstain: Annotated[
+        float,
+        typer.Option(min=0, max=0.99, help="Answers this near to the threshold are unsure."),
+    ] = 0.0,
+    cache: Cache = CACHE,
+    runs: Runs = RUNS,
+    detector_model: DetectorModel = None,
+    workers: Workers = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
+) -> None:
+    """Crop, split and train; leave a run that predicts as it was trained.
+
+    Example: roi-cls train photos --run first --target artefact
+    """
+    from roi_cls.cache.options import BuildOptions
+    from roi_cls.classifier.runs.folder import RunFolder
+    from roi_cls.classifier.training.run import TrainJob
+    from roi_cls.commands.train.run import TrainOrder, train_order_and_tell
+    from roi_cls.data.sample import parse_label_names
+
+    name = recipe.name if recipe else config.model
+    folder = RunFolder(runs / (run or f"{datetime.now():%Y%m%d-%H%M%S}-{name}"))
+    job = TrainJob(
+        source,
+        folder,
+        config,
+        params,
+        split,
+        BuildOptions(cache, workers, max_pixels),
+        label_names=parse_label_names(labels) if labels else None,
+        target=target,
+        detector_model=detector_model,
+        resume=resume,
+        tensorboard=tensorboard,
+        abstain=abstain,
+        facts={"recipe": recipe.to_dict() if recipe else None},
+    )
+    order = TrainOrder(job, recipe, given_settings(ctx), folds, seeds)
+    outcome = train_order_and_tell(order)
+    show(f"Run {folder.path.name!r} is ready in {folder.path}")
+    note_next("evaluate", str(source), *run_arguments(folder.path, runs))
+    exit_with(outcome.errors)
+
+
+def evaluate(
+    source: Data,
+    run: RunName = None,
+    labels: Labels = None,
+    abstain: Annotated[
+        float | None,
+        typer.Option(min=0, max=0.99, help="As in train; unset: the run's own."),
+    ] = None,
+    as_json: Json = False,
+    cache: Cache = CACHE,
+    runs: Runs = RUNS,
+    device: DeviceName = "auto",
+    detector_model: DetectorModel = None,
+    workers: Workers = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
+) -> None:
+    """Score the test part and print what the numbers say.
+
+    Example: roi-cls evaluate photos --run first --json
+    """
+    from roi_cls.cache.options import BuildOptions
+    from roi_cls.classifier.evaluation.run import EvaluateJob
+    from roi_cls.commands.train.run import evaluate_and_tell
+    from roi_cls.data.sample import parse_label_names
+
+    folder = choose_run(run, runs)
+    options = BuildOptions(cache, workers, max_pixels)
+    names = parse_label_names(labels) if labels else None
+    job = EvaluateJob(source, folder, options, device, detector_model, names, abstain)
+    outcome = evaluate_and_tell(job, as_json)
+    note_next("predict", str(outcome.example), *run_arguments(folder.path, runs))
+    exit_with(len(outcome.errors))
+
+
+def verify(
+    run: Annotated[str | None, typer.Argument(help="Name or folder; unset: the newest.")] = None,
+    source: Annotated[
+        Path | None, typer.Option("--data", help="Where the data set lies now, if it moved.")
+    ] = None,
+    runs: Runs = RUNS,
+    device: DeviceName = "auto",
+    detector_model: DetectorModel = None,
+) -> None:
+    """Prove that a run predicts, from the raw files, the scores it was trained to.
+
+    Example: roi-cls verify first
+    """
+    from roi_cls.classifier.inference.verify import verify_run
+
+    folder = choose_run(run, runs)
+    result = verify_run(folder, source=source, device=device, detector_model=detector_model)
+    show(
+        f"Run {folder.path.name!r} predicts as it was trained: {result.images} validation "
+        f"pictures, max |Δp| = {result.largest_difference:.1e}"
+    )

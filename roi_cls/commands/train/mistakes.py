@@ -1,0 +1,125 @@
+"""A page of the crops that a run answered wrongly, so that a person sees what it cannot tell."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image as PillowImage
+from PIL import ImageDraw
+
+from roi_cls.base.atomic import telling_storage
+from roi_cls.classifier.evaluation.evaluation import Evaluation
+from roi_cls.classifier.evaluation.pictures import Mistake, MistakeKind, share_places
+from roi_cls.console.words import count_text, score_text
+from roi_cls.drawing.file import write_drawing
+from roi_cls.drawing.ink import BLUE, INK, MUTED, PAPER, RUST, SLATE, Colour
+from roi_cls.drawing.page import (
+    EDGE,
+    PAGE_WIDTH,
+    TEXT,
+    TITLE,
+    Cell,
+    Grid,
+    Line,
+    draw_lines,
+    wrapped,
+)
+
+MOST_SHOWN = 60
+"""Crops on a page: ten rows, large enough to see a small defect."""
+_GRID = Grid(columns=6, lines=3)
+_BADGES: dict[MistakeKind, tuple[str, Colour]] = {
+    "missed": ("missed", RUST),
+    "false_alarm": ("false alarm", BLUE),
+    "mixed_up": ("mixed up", SLATE),
+}
+"""Word and colour of each kind, in the order of the page."""
+
+
+def write_mistake_sheet(
+    path: Path, mistakes: Sequence[Mistake], evaluation: Evaluation, run: str
+) -> None:
+    """Draw the mistakes and write the page, all or nothing; without any, take an old page away.
+
+    Args:
+        path: Its suffix says the format: .jpg, .jpeg or .png.
+        mistakes: The most confident first.
+        evaluation: The one that found them.
+        run: Name of the run.
+
+    Raises:
+        StorageError: The file cannot be written or taken away.
+    """
+    if mistakes:
+        write_drawing(path, draw_mistakes(mistakes, evaluation, run))
+        return
+    with telling_storage(path):
+        path.unlink(missing_ok=True)
+
+
+def draw_mistakes(
+    mistakes: Sequence[Mistake], evaluation: Evaluation, run: str
+) -> PillowImage.Image:
+    """Return the page that ``write_mistake_sheet`` writes."""
+    shown = choose_mistakes(mistakes)
+    counts = Counter(one.kind for one in mistakes)
+    header = _header(len(mistakes), len(shown), evaluation, run)
+    sections = [
+        (heading_text(kind, len(group), counts[kind], evaluation), group)
+        for kind in _BADGES
+        if (group := [one for one in shown if one.kind == kind])
+    ]
+    lines = sum(line.height for line in header)
+    cells = sum(_GRID.height(len(group)) for _, group in sections)
+    page = PillowImage.new("RGB", (PAGE_WIDTH, 2 * EDGE + EDGE // 2 + lines + cells), PAPER)
+    y = draw_lines(ImageDraw.Draw(page), header, (EDGE, EDGE)) + EDGE // 2
+    for heading, group in sections:
+        _GRID.draw_section(page, y, heading, ((mistake_cell(one), one.crop) for one in group))
+        y += _GRID.height(len(group))
+    return page
+
+
+def choose_mistakes(mistakes: Sequence[Mistake], limit: int = MOST_SHOWN) -> list[Mistake]:
+    """Return at most ``limit`` mistakes in their order, the first of each kind."""
+    return [mistakes[i] for i in share_places([one.kind for one in mistakes], limit)]
+
+
+def heading_text(kind: MistakeKind, shown: int, total: int, evaluation: Evaluation) -> str:
+    """Return what a section shows, and how many of how many."""
+    share = str(total) if shown == total else f"{shown} of {total}"
+    target = repr(evaluation.target)
+    return {
+        "missed": f"{target} missed ({share})",
+        "false_alarm": f"False alarms, taken for {target} ({share})",
+        "mixed_up": f"Other classes mixed up ({share})",
+    }[kind]
+
+
+def mistake_cell(mistake: Mistake) -> Cell:
+    """Return the words of a mistake: its label, the answer with its probability, its picture."""
+    word, colour = _BADGES[mistake.kind]
+    return Cell(
+        badge=f"{word}, unsure" if mistake.unsure else word,
+        figure=mistake.source.replace("_", " "),
+        colour=colour,
+        lines=(
+            (f"labelled {mistake.label}", INK),
+            (f"answered {mistake.answer}, {score_text(mistake.probability, 3)}", colour),
+            (mistake.path, MUTED),
+        ),
+    )
+
+
+def _header(total: int, shown: int, evaluation: Evaluation, run: str) -> list[Line]:
+    images = count_text(evaluation.overall.images, "picture")
+    texts = [f"{total} of {images} answered wrongly. The surest mistakes of each kind come first."]
+    if len(evaluation.overall.classes) == 2:
+        texts.append(
+            f"Decided for {evaluation.target!r} from probability {evaluation.threshold:.4g} on."
+        )
+    if shown < total:
+        texts.append(f"{shown} of them are shown; mistakes.csv lists all.")
+    lines = wrapped(f"Mistakes of run {run!r}", TITLE)
+    return lines + [line for text in texts for line in wrapped(text, TEXT, MUTED)]

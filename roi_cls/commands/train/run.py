@@ -1,0 +1,169 @@
+"""The work behind ``roi-cls train`` and ``evaluate``: what is shown while they go on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from roi_cls.classifier.ensembles.members import System, systems_of
+from roi_cls.classifier.ensembles.train import EnsembleJob, train_ensemble
+from roi_cls.classifier.evaluation.run import EvaluateJob, EvaluateOutcome, evaluate_run
+from roi_cls.classifier.evaluation.table import render_evaluation
+from roi_cls.classifier.models.backbone import build_backbone
+from roi_cls.classifier.models.device import Backend
+from roi_cls.classifier.models.network import build_network
+from roi_cls.classifier.models.svm import check_installed
+from roi_cls.classifier.recipe import TrainingRecipe
+from roi_cls.classifier.runs.folder import RunFolder
+from roi_cls.classifier.runs.openings import warn_of_openings
+from roi_cls.classifier.training.run import Observers, TrainJob, TrainOutcome, train_run
+from roi_cls.classifier.training.values import EpochReport
+from roi_cls.commands.train.mistakes import write_mistake_sheet
+from roi_cls.console.terminal import note, progress, show
+from roi_cls.console.training import (
+    cropping_progress,
+    epoch_line,
+    show_errors,
+    tell_data,
+    watch_runs,
+)
+from roi_cls.console.words import count_text
+
+
+def train_and_tell(job: TrainJob) -> TrainOutcome:
+    """Train as ``train_run`` does, with progress and a line per epoch on stderr."""
+    _check_model(job)
+    with cropping_progress() as on_crop, progress("Training", "crops") as advance:
+        epoch: int | None = None
+
+        def on_step(done: int, total: int) -> None:
+            nonlocal epoch
+            if epoch is None:  # a resumed run goes on after the epochs it has lines of
+                epoch = len(job.run.metrics.read_bytes().splitlines())
+            advance(epoch * total + done, job.config.epochs * total, f"epoch {epoch + 1}")
+
+        def on_epoch(report: EpochReport) -> None:
+            nonlocal epoch
+            epoch = report.epoch
+            note(epoch_line(report, job.config.epochs))
+
+        def on_start(backend: Backend, parameters: int) -> None:
+            note(_start_line(job, backend, parameters))
+
+        observers = Observers(on_start, on_step, on_epoch, note, on_crop=on_crop)
+        observers.on_data = tell_data
+        outcome = train_run(job, observers)
+    if not outcome.trained:
+        note(f"Run {job.run.path.name!r} is finished already, with these data and settings.")
+    return outcome
+
+
+def _check_model(job: TrainJob) -> None:
+    """Refuse a model or weights that cannot be had before minutes of cropping, not after.
+
+    Nothing is written yet, so that the corrected command may use the same run name.
+    """
+    config = job.config
+    if job.run.settings.exists():
+        return
+    if config.method == "network":
+        build_network(config, 2, job.crop.size_px, views=1 + config.frame)
+    elif config.method in ("embedding", "zero_shot"):
+        build_backbone(config.model, config.weights, job.crop.size_px, config.global_pool)
+    elif config.method == "svm":
+        check_installed()
+
+
+def _start_line(job: TrainJob, backend: Backend, parameters: int) -> str:
+    config = job.config
+    size = f"{parameters / 1e6:.1f} M parameters"
+    if config.method in ("network", "embedding", "zero_shot"):
+        return (
+            f"Training {config.model} ({size}, weights {config.weights}"
+            f"{'' if config.method == 'network' else f', {config.method}'}) on {backend.name}."
+        )
+    return f"Training an {config.method} ({size}) on {backend.name}."
+
+
+def evaluate_and_tell(job: EvaluateJob, as_json: bool) -> EvaluateOutcome:
+    """Evaluate and print the evaluation, with progress and warnings on stderr."""
+    with cropping_progress() as on_crop:
+        outcome = evaluate_run(job, on_crop)
+    show_errors(outcome.errors, "`roi-cls crops PATH --manifest rows.csv` lists every picture")
+    if outcome.unseen:
+        note(
+            f"warning: {outcome.unseen} pictures came after the run's split was made and are in "
+            "no part; train a new run to use them."
+        )
+    if warning := warn_of_openings(outcome.evaluation.test_openings):
+        note(f"warning: {warning}")
+    _show_mistakes(job.run, outcome)
+    if as_json:
+        show(json.dumps(outcome.evaluation.to_dict(), indent=2, allow_nan=False))
+    else:
+        show(render_evaluation(outcome.evaluation))
+    return outcome
+
+
+def _show_mistakes(run: RunFolder, outcome: EvaluateOutcome) -> None:
+    """Draw the pictures that were answered wrongly, and say where they are."""
+    mistakes, evaluation = outcome.mistakes, outcome.evaluation
+    write_mistake_sheet(run.mistake_sheet, mistakes, evaluation, run.path.name)
+    if mistakes:
+        count = f"{len(mistakes)} of {count_text(evaluation.overall.images, 'picture')}"
+        note(f"Answered wrongly: {count}, see {run.mistake_sheet} and {run.mistakes.name}.")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOrder:
+    """What ``train`` was asked for: one model, or several that make one run."""
+
+    job: TrainJob
+    recipe: TrainingRecipe | None
+    given: Mapping[str, Any]
+    """Settings that the command line itself gives."""
+    folds: int
+    seeds: int
+
+
+def train_order_and_tell(order: TrainOrder) -> TrainOutcome:
+    """Train as ordered, with progress and a line per epoch on stderr."""
+    job, recipe = order.job, order.recipe
+    if recipe and recipe.members:
+        systems = systems_of(recipe, order.given)
+    elif order.folds or order.seeds > 1:
+        name = recipe.name if recipe else job.config.model
+        systems = (System(name, job.config, job.crop),)
+    else:
+        return train_and_tell(job)
+    combine = recipe.combine if recipe else "mean"
+    return train_ensemble_and_tell(EnsembleJob(job, systems, order.folds, order.seeds, combine))
+
+
+def train_ensemble_and_tell(ensemble: EnsembleJob) -> TrainOutcome:
+    """Train as ``train_ensemble`` does, with a line per member and epoch on stderr."""
+    epochs = max(system.config.epochs for system in ensemble.systems)
+
+    def on_epoch(report: EpochReport) -> None:
+        note(epoch_line(report, epochs))
+
+    with watch_runs() as observers:
+        observers.on_data = tell_data
+        observers.on_epoch = _both(observers.on_epoch, on_epoch)
+        outcome = train_ensemble(ensemble, observers)
+    if not outcome.trained:
+        name = ensemble.job.run.path.name
+        note(f"Run {name!r} is finished already, with these data and settings.")
+    return outcome
+
+
+def _both(
+    first: Callable[[EpochReport], None], second: Callable[[EpochReport], None]
+) -> Callable[[EpochReport], None]:
+    def call(report: EpochReport) -> None:
+        first(report)
+        second(report)
+
+    return call

@@ -1,0 +1,156 @@
+"""What is told while pictures are cropped and models train: progress, faults, epochs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from roi_cls.cache import CropRecord, CropResult
+from roi_cls.classifier.training.data import TrainingData
+from roi_cls.classifier.training.run import Observers
+from roi_cls.classifier.training.values import EpochReport
+from roi_cls.console.terminal import Advance, note, progress
+from roi_cls.console.words import count_text
+from roi_cls.data.split import Split
+
+SHOWN_ERRORS = 5
+
+
+def show_errors(errors: Sequence[CropRecord], rest: str, total: int | None = None) -> None:
+    """Name the first pictures that could not be cropped, on stderr, and count the rest.
+
+    Args:
+        errors: Rows in error; the first ``SHOWN_ERRORS`` at least.
+        rest: Where the others can be seen, as a sentence without its full stop.
+        total: How many there are; None: no more than ``errors``.
+    """
+    for record in errors[:SHOWN_ERRORS]:
+        note(f"error: {record.error}")
+    more = (len(errors) if total is None else total) - SHOWN_ERRORS
+    if more > 0:
+        note(f"… and {more} more; {rest}.")
+
+
+@contextmanager
+def cropping_progress() -> Iterator[OnCrop]:
+    """Give an observer of crops that shows progress."""
+    with ExitStack() as bars:
+        yield OnCrop(bars)
+
+
+class OnCrop:
+    """Counts the crops that come; each pass over the pictures has a progress bar of its own."""
+
+    def __init__(self, bars: ExitStack) -> None:
+        self._bars = bars
+        self._advance: Advance = lambda done, total, note: None
+        self._done = 0
+
+    def __call__(self, result: CropResult, total: int) -> None:
+        """Count one more of so many."""
+        if self._done == 0:
+            self._advance = self._bars.enter_context(progress("Cropping"))
+        self._done += 1
+        self._advance(self._done, total, "")
+        if self._done == total:
+            self._bars.close()
+            self._done = 0
+
+
+def tell_data(data: TrainingData) -> None:
+    """Note what the data are, and what is wrong with them."""
+    show_errors(data.errors, "crops.jsonl in the run's folder lists every picture")
+    if skipped := sum(record.status == "skipped" for record in data.records):
+        note(f"Left out: {count_text(skipped, 'picture')} without a face (--fallback skip).")
+    split = data.split
+    counts = Counter(
+        (sample.split, sample.label)
+        for sample, record in zip(split.samples, data.records, strict=True)
+        if record.status == "ok"
+    )
+    for part in ("train", "validation", "test"):
+        shares = ", ".join(f"{counts[part, name]} {name}" for name in data.labels.names)
+        note(f"{part:>10}: {shares}")
+    note(f"Looking for {data.labels.target!r} ({data.labels.target_reason}).")
+    faces = sum(r.source == "face" for c in (data.train, data.validation) for r in c.records)
+    note(
+        f"Crops: {faces} of {len(data.train) + len(data.validation)} show a face, the others the "
+        "full frame."
+    )
+    warn_of_faults(data.split)
+
+
+def warn_of_faults(split: Split) -> None:
+    """Note what the data's own parts and labels get wrong."""
+    for what, pairs, remedy in (
+        (
+            "the same bytes stand in two parts",
+            split.leaks,
+            "The one in the earlier part is left out.",
+        ),
+        ("the same bytes have two labels", split.conflicts, "Take one of each pair out."),
+        (
+            "pictures that look alike stand in two parts",
+            split.near_leaks,
+            "Those in the earlier part are left out; `roi-cls data audit` lists them all.",
+        ),
+    ):
+        if pairs:
+            first, second = pairs[0]
+            note(
+                f"warning: {what}: {str(first)!r} and {str(second)!r}"
+                f"{f', and {len(pairs) - 1} more pairs' if len(pairs) > 1 else ''}. "
+                f"{remedy}"
+            )
+    if split.shared_groups:
+        note(
+            f"warning: {len(split.shared_groups)} groups stand in two parts, like "
+            f"{split.shared_groups[0]!r}; scores will flatter the model."
+        )
+
+
+def epoch_line(report: EpochReport, epochs: int) -> str:
+    """Return an epoch in one line."""
+    return (
+        f"epoch {report.epoch:>3}/{epochs} {report.phase:<4} "
+        f"loss {report.train_loss:.4f}  validation: loss {report.validation_loss:.4f}  "
+        f"AP {report.average_precision:.3f}  ROC-AUC {report.roc_auc:.3f}  "
+        f"{report.images_per_second:.0f} crops/s{'  best' if report.best else ''}"
+    )
+
+
+@contextmanager
+def watch_runs() -> Iterator[Observers]:
+    """Give observers that show progress, whichever run is at work, and print its notes."""
+    told: set[str] = set()
+
+    def on_data(data: TrainingData) -> None:
+        if data.digest not in told:  # every run of an experiment loads them
+            told.add(data.digest)
+            warn_of_faults(data.split)
+
+    with cropping_progress() as on_crop, ExitStack() as bars:
+        steps = _Steps(bars)
+        observers = Observers(on_step=steps.on_step, on_epoch=steps.on_epoch, on_note=note)
+        observers.on_crop, observers.on_data = on_crop, on_data
+        yield observers
+
+
+class _Steps:
+    """Shows how far an epoch is; each has a bar of its own, as other work comes between them."""
+
+    def __init__(self, bars: ExitStack) -> None:
+        self._bars = bars
+        self._advance: Advance | None = None
+
+    def on_step(self, done: int, total: int) -> None:
+        """Show how far the epoch is."""
+        if self._advance is None:
+            self._advance = self._bars.enter_context(progress("Training", "crops"))
+        self._advance(done, total, "")
+
+    def on_epoch(self, report: EpochReport) -> None:
+        """End the epoch's bar."""
+        self._bars.close()
+        self._advance = None

@@ -1,0 +1,1 @@
+"""Pictures made for people: frames with faces, heat, pages of crops."""

@@ -1,0 +1,1 @@
+"""What people name, as pictures: files, folders, tables, web pictures, videos, standard input."""

@@ -1,0 +1,1 @@
+"""roi-cls for Python code: face crops, and a scikit-learn classifier."""

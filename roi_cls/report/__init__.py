@@ -1,1 +1,0 @@
-"""The page of `roi-cls report`: what a run is worth, in one file that opens offline."""
