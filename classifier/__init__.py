@@ -1,1 +1,4 @@
-"""Train, evaluate, predict."""
+"""Train, evaluate, predict.
+
+For other packages: `config`, `recipe`.
+"""

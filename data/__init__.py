@@ -1,1 +1,5 @@
-"""Samples, labels, splits, tensors: the first stage that sees a label."""
+"""Samples, labels, splits, tensors: the first stage that sees a label.
+
+For other packages: `audit`, `collect`, `crops`, `fingerprint`, `near`, `picture_facts`, `review`,
+`sample`, `split`, `table`, `units`.
+"""

@@ -1,1 +1,1 @@
-"""Training recipes: one TOML file each. `classifier/training_recipe.py` reads them."""
+"""Training recipes: one TOML file each. `classifier/recipe.py` reads them."""

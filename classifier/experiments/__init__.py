@@ -1,1 +1,4 @@
-"""Systems compared on the same pictures, split and budget."""
+"""Systems compared on the same pictures, split and budget.
+
+For other packages: `ablate`, `compare`, `comparison`, `trial`.
+"""

@@ -1,1 +1,4 @@
-"""Why a model answers as it does. `explain.Explainer` is the way in."""
+"""Why a model answers as it does. `explain.Explainer` is the way in.
+
+For other packages: `explain`, `heat`.
+"""

@@ -1,1 +1,5 @@
-"""Networks and other models, their weights, and the device they compute on."""
+"""Networks and other models, their weights, and the device they compute on.
+
+For other packages: `anomaly`, `backbone`, `device`, `evidence`, `network`, `pixels`, `saved`,
+`score`, `svm`, `timm_model`, `weights`.
+"""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 _CHANNELS = (32, 64, 128, 32)  # of each halving; the last is the bottleneck: 1/24 of the values
-_LEAST_SLOPE = 1e-3
+LEAST_SLOPE = 1e-3
 
 
 class AnomalyNetwork(nn.Module):

@@ -156,8 +156,9 @@ Tensors = dict[str, torch.Tensor]
 
 def save_weights(path: Path, model: nn.Module) -> None:
     """Write the model's state dict, atomically."""
-    write_atomically(path, save(_plain(model.state_dict()), {"format": "pt"}))
+    write_atomically(path, save(to_plain(model.state_dict()), {"format": "pt"}))
 
 
-def _plain(tensors: Mapping[str, torch.Tensor]) -> Tensors:
+def to_plain(tensors: Mapping[str, torch.Tensor]) -> Tensors:
+    """Return the tensors as safetensors takes them: on the host, contiguous, without gradients."""
     return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}

@@ -16,7 +16,7 @@ from torch import nn
 
 from roi_cls.base.atomic import write_atomically
 from roi_cls.base.errors import TrainingError
-from roi_cls.classifier.models.saved import Tensors, _plain
+from roi_cls.classifier.models.saved import Tensors, to_plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "scaler": dict(checkpoint.scaler),
         "choices": dict(checkpoint.choices),
     }
-    write_atomically(path, save(_plain(tensors), {"facts": json.dumps(facts)}))
+    write_atomically(path, save(to_plain(tensors), {"facts": json.dumps(facts)}))
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -1,1 +1,4 @@
-"""What all commands share: options, words, progress, which run is meant."""
+"""What all commands share: options, words, progress, which run is meant.
+
+For other packages: `arguments`, `options`, `runs`, `terminal`, `training`, `verdict`, `words`.
+"""

@@ -1,1 +1,4 @@
-"""Pictures made for people: frames with faces, heat, pages of crops."""
+"""Pictures made for people: frames with faces, heat, pages of crops.
+
+For other packages: `explanation`, `file`, `frame`, `heat`, `ink`, `page`.
+"""

@@ -7,7 +7,7 @@ from typing import Any
 
 from roi_cls.classifier.explanation.explain import ExplainedBy, Explanation
 from roi_cls.classifier.explanation.heat import Heat
-from roi_cls.console.words import looked_at_text, prediction_line, verdict_text
+from roi_cls.console.verdict import looked_at_text, prediction_line, verdict_text
 from roi_cls.roi import Box
 
 METHOD_TEXT: dict[ExplainedBy, str] = {

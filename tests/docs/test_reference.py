@@ -14,7 +14,7 @@ import pytest
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.roi import CropParams
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 
 

@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from roi_cls.base.atomic import write_atomically
 from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.config import TrainConfig
-from roi_cls.classifier.models.anomaly import _LEAST_SLOPE, AnomalyNetwork
+from roi_cls.classifier.models.anomaly import LEAST_SLOPE, AnomalyNetwork
 from roi_cls.classifier.models.device import Backend
 from roi_cls.classifier.models.pixels import in_batches, pick_pixels, shuffled_rows
 from roi_cls.classifier.models.score import compute_outputs
@@ -171,8 +171,8 @@ def scale_score(
     centre, spread = logs.mean(), max(float(logs.std()), 1e-9)
     found = LogisticRegression().fit(((logs - centre) / spread)[:, None], is_target)
     slope = float(found.coef_[0, 0]) / spread
-    rises = slope > _LEAST_SLOPE
-    slope = slope if rises else _LEAST_SLOPE
+    rises = slope > LEAST_SLOPE
+    slope = slope if rises else LEAST_SLOPE
     # With this slope, the shift at which the mean probability is the share of targets.
     share = float(np.clip(is_target.mean(), 1e-6, 1 - 1e-6))
     shift = float(found.intercept_[0]) - slope * centre if rises else math.log(share / (1 - share))

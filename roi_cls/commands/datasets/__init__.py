@@ -1,1 +1,4 @@
-"""`roi-cls data`: draw, audit and correct data sets."""
+"""`roi-cls data`: draw, audit and correct data sets.
+
+For other packages: `command`.
+"""

@@ -1,1 +1,4 @@
-"""`roi-cls compare`, `ablate`, `ensemble` and `recipes`."""
+"""`roi-cls compare`, `ablate`, `ensemble` and `recipes`.
+
+For other packages: `command`.
+"""

@@ -1,1 +1,4 @@
-"""`roi-cls explain`."""
+"""`roi-cls explain`.
+
+For other packages: `command`.
+"""

@@ -1,1 +1,4 @@
-"""`roi-cls export`."""
+"""`roi-cls export`.
+
+For other packages: `command`.
+"""

@@ -1,1 +1,4 @@
-"""`roi-cls predict`."""
+"""`roi-cls predict`.
+
+For other packages: `command`.
+"""

@@ -9,7 +9,7 @@ from PIL import Image as PillowImage
 from PIL import ImageDraw
 
 from roi_cls.classifier.inference.prediction import Prediction
-from roi_cls.console.words import looked_at_text
+from roi_cls.console.verdict import looked_at_text
 from roi_cls.drawing.frame import Mark, draw_frame
 from roi_cls.drawing.ink import (
     BLUE,

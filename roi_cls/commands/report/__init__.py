@@ -1,1 +1,4 @@
-"""`roi-cls report`: what a run is worth, in one file that opens offline."""
+"""`roi-cls report`: what a run is worth, in one file that opens offline.
+
+For other packages: `command`.
+"""

@@ -1,1 +1,4 @@
-"""`roi-cls serve`: the HTTP server, requests in, the command line's answers out."""
+"""`roi-cls serve`: the HTTP server, requests in, the command line's answers out.
+
+For other packages: `command`.
+"""

@@ -1,1 +1,4 @@
-"""`roi-cls train`, `evaluate` and `verify`."""
+"""`roi-cls train`, `evaluate` and `verify`.
+
+For other packages: `command`.
+"""

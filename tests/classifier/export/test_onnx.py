@@ -160,7 +160,7 @@ def test_file_says_nothing_of_this_machine(loaded: LoadedModel, graph: onnx.Mode
     data = write_bytes(graph, loaded, Path("no detector"))
     assert b"/home/someone" not in data
     assert b"photos" in data  # the data's name, without its place
-    assert str(Path(__file__).parents[2]).encode() not in data
+    assert str(Path(__file__).parents[3]).encode() not in data
     assert sys.prefix.encode() not in data
     onnx.checker.check_model(data)
     (crops,) = graph.graph.input

@@ -11,7 +11,7 @@ import pytest
 
 from roi_cls.classifier.inference.prediction import Prediction
 from roi_cls.commands.predict.output import FIELDS, Form, format_predictions
-from roi_cls.console.words import prediction_line
+from roi_cls.console.verdict import prediction_line
 
 OK = Prediction(
     path="a.png",

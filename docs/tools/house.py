@@ -1,0 +1,192 @@
+"""The house in figures: which package may import which, and what the real imports are.
+
+`tests/test_architecture.py` holds the rules; `floor_plan.py` draws them. Reads files, imports none.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TOP = "roi_cls"
+STAGES = ("roi", "cache", "data", "classifier", "recipes")
+"""Folders of the top level that install inside ``roi_cls``."""
+
+FLOORS: tuple[tuple[str, ...], ...] = (
+    ("base",),
+    ("roi",),
+    ("cache",),
+    ("data",),
+    ("data.demo", "classifier.config"),
+    ("classifier.metrics", "classifier.recipe"),
+    ("classifier.runs",),
+    ("classifier.models", "classifier.augmentation"),
+    ("classifier.inference", "classifier.training"),
+    (
+        "classifier.evaluation",
+        "classifier.explanation",
+        "classifier.export",
+        "classifier.ensembles",
+    ),
+    ("classifier.experiments",),
+    ("console",),
+    ("inputs",),
+    ("drawing",),
+    (
+        "commands.crops",
+        "commands.datasets",
+        "commands.train",
+        "commands.predict",
+        "commands.explain",
+        "commands.experiments",
+        "commands.export",
+        "commands.report",
+        "commands.serve",
+        "python",
+        "doctor",
+    ),
+    ("cli",),
+)
+"""From the ground up: a package imports itself and what stands on a floor below, nothing else."""
+
+KEPT_APART = {("data.demo", "cache")}
+"""Further imports that are not made, though their direction is right: from, to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A module of the product."""
+
+    name: str
+    """Without ``roi_cls.``: ``classifier.training.loop``."""
+    path: Path
+    tree: ast.Module
+    lines: int
+
+    @property
+    def place(self) -> str:
+        """As people name it: its path from the repository's root."""
+        return self.path.relative_to(ROOT).as_posix()
+
+
+@functools.cache
+def read_modules() -> Mapping[str, Module]:
+    """Return every module of the product, by name."""
+    found = {}
+    for folder in (TOP, *STAGES):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            text = path.read_text(encoding="utf-8")
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            inside = parts[1:] if parts[0] == TOP else parts
+            name = ".".join(inside).removesuffix("__init__").rstrip(".")
+            found[name] = Module(name, path, ast.parse(text), text.count("\n"))
+    return found
+
+
+def imports_of(module: Module, *, at_once: bool = False) -> Iterator[str]:
+    """Yield the full name of all that a module imports, with what follows ``from``.
+
+    Args:
+        module: It. Imports that only type checkers see are left out.
+        at_once: Only what is imported with the module itself, not later by a function.
+    """
+    for node in _statements(module.tree, at_once):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _statements(node: ast.AST, at_once: bool) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        if at_once and isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        yield child
+        yield from _statements(child, at_once)
+
+
+@functools.cache
+def read_graph(*, at_once: bool = False) -> Mapping[str, frozenset[str]]:
+    """Return the modules of the product that each imports; those within functions count, too."""
+    modules = read_modules()
+    return {
+        name: frozenset(_own(imports_of(module, at_once=at_once), modules)) - {name}
+        for name, module in modules.items()
+    }
+
+
+def _own(names: Iterable[str], modules: Mapping[str, Module]) -> Iterator[str]:
+    for full in names:
+        if full != TOP and not full.startswith(f"{TOP}."):
+            continue
+        name = full.removeprefix(TOP).removeprefix(".")
+        while name not in modules:
+            name = name.rpartition(".")[0]
+        yield name
+
+
+def package_of(name: str) -> str:
+    """Return the package of ``FLOORS`` that a module belongs to, or an empty text."""
+    packages = [package for floor in FLOORS for package in floor]
+    fitting = (p for p in packages if name == p or name.startswith(f"{p}."))
+    return max(fitting, key=len, default="")
+
+
+def floor_of(package: str) -> int:
+    """Return on which floor a package of ``FLOORS`` stands, from 0."""
+    return next(i for i, floor in enumerate(FLOORS) if package in floor)
+
+
+def package_edges() -> dict[tuple[str, str], int]:
+    """Return how many imports of modules lead from one package to another."""
+    edges: dict[tuple[str, str], int] = {}
+    for name, imported in read_graph().items():
+        for other in imported:
+            pair = package_of(name), package_of(other)
+            if pair[0] != pair[1] and all(pair):
+                edges[pair] = edges.get(pair, 0) + 1
+    return edges
+
+
+def find_cycles(graph: Mapping[str, Iterable[str]]) -> list[list[str]]:
+    """Return the groups of nodes that reach each other (Tarjan's strongly connected components)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(node: str) -> None:
+        index[node] = low[node] = len(index)
+        stack.append(node)
+        for other in graph.get(node, ()):
+            if other not in index:
+                visit(other)
+                low[node] = min(low[node], low[other])
+            elif other in stack:
+                low[node] = min(low[node], index[other])
+        if low[node] == index[node]:
+            start = stack.index(node)
+            if len(stack) - start > 1:
+                found.append(sorted(stack[start:]))
+            del stack[start:]
+
+    for node in graph:
+        if node not in index:
+            visit(node)
+    return found
+
+
+def count_floors(graph: Mapping[str, Iterable[str]]) -> int:
+    """Return how many nodes the longest chain of imports has; the graph has no cycle."""
+
+    @functools.cache
+    def depth(node: str) -> int:
+        return 1 + max(map(depth, graph.get(node, ())), default=0)
+
+    return max(map(depth, graph))
