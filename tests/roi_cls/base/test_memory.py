@@ -12,7 +12,7 @@ from roi_cls.base import memory
 _COUNT = """
 import resource, sys
 import numpy as np
-from roi_cls import memory
+from roi_cls.base import memory
 
 getattr(memory, sys.argv[1])() if len(sys.argv) > 1 else None
 size = 48 * 2**20  # above what glibc takes from its heap by itself

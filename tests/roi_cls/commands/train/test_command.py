@@ -178,9 +178,9 @@ def test_progress_of_a_resumed_run_goes_on_where_it_was(
 
 
 def test_evaluation_as_json_has_the_fields_of_the_contract(
-    command: Command, tiny_set: Path, tiny_runs: Path, tmp_path: Path
+    command: Command, tiny_set: Path, copied_runs: Path, tmp_path: Path
 ) -> None:
-    places = ["--runs", tiny_runs, "--run", "tiny", "--cache", tmp_path / "cache"]
+    places = ["--runs", copied_runs, "--run", "tiny", "--cache", tmp_path / "cache"]
     done = command("evaluate", tiny_set, *places, "--json")
     report = json.loads(done.stdout)
     assert done.returncode == 0
@@ -189,13 +189,13 @@ def test_evaluation_as_json_has_the_fields_of_the_contract(
         for name in METRICS:
             assert {"value", "low", "high"} <= set(metrics[name]), name
     assert np.sum(report["confusion_matrix"]["counts"]) == 8
-    assert json.loads((tiny_runs / "tiny" / "evaluation.json").read_text()) == report
+    assert json.loads((copied_runs / "tiny" / "evaluation.json").read_text()) == report
 
 
 def test_evaluation_for_people_names_the_next_command(
-    command: Command, tiny_set: Path, tiny_runs: Path, tmp_path: Path
+    command: Command, tiny_set: Path, copied_runs: Path, tmp_path: Path
 ) -> None:
-    run = tiny_runs / "tiny"
+    run = copied_runs / "tiny"
     places = ["--run", run, "--runs", "elsewhere", "--cache", tmp_path / "cache"]
     done = command("evaluate", tiny_set, *places)
     assert done.returncode == 0
