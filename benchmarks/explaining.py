@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from roi_cls.classifier.explanation.explain import Explainer, ExplainMethod, Explanation
 from roi_cls.classifier.inference.prediction import Source
 from roi_cls.classifier.inference.predictor import Predictor, open_predictor
-from roi_cls.data.demo.draw import DemoParams, DemoPicture, draw_picture, plan_demo
+from roi_cls.data.demo.draw import DemoParams, DemoPicture, plan_demo
+from roi_cls.data.demo.picture import draw_picture
 from roi_cls.roi.crop import cut_crops
 from roi_cls.roi.picture import Picture
 

@@ -89,7 +89,7 @@ Work = AbstractContextManager[Callable[[Path], CropResult]]
 """What a worker enters once; gives the function that crops one picture."""
 
 
-class Engine(Protocol):
+class CropEngine(Protocol):
     """Crops pictures somewhere."""
 
     block: int
@@ -135,7 +135,7 @@ class LocalEngine:
 @contextlib.contextmanager
 def open_engine(
     params: CropParams, open_detector: DetectorOpener, options: BuildOptions
-) -> Iterator[Engine]:
+) -> Iterator[CropEngine]:
     """Give the engine that the options name; its processes end with the block."""
     make_work = partial(open_work, params, open_detector, options)
     if options.engine == "ray":

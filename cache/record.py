@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 from roi_cls.base.location import is_remote, reaching
 from roi_cls.roi import Box, CropParams, CropPlan, Cut, Detection, Face
 
-Status = Literal["ok", "skipped", "error"]
+CropStatus = Literal["ok", "skipped", "error"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class CropRecord:
     """
 
     path: Path
-    status: Status
+    status: CropStatus
     """``skipped``: no face, and the recipe has no substitute for it."""
     error: str | None = None
     """Why there is no crop; None where there is one."""

@@ -64,7 +64,7 @@ def list_parts(cache: Path) -> list[Part]:
     Raises:
         CacheError: There is no cache in this folder, or it cannot be read.
     """
-    root = find_root(cache)
+    root = find_cache_root(cache)
     crops = [_read_part("crops", folder) for folder in _folders(crops_folder(root), _PART)]
     used: dict[str, float] = {}
     for part in crops:
@@ -78,7 +78,7 @@ def list_parts(cache: Path) -> list[Part]:
     return [*crops, *detections, *(_read_part("old", folder) for folder in _old_folders(cache))]
 
 
-def find_root(cache: Path) -> Path:
+def find_cache_root(cache: Path) -> Path:
     """Return the folder of this version's cache, which may not be there beside an older one.
 
     Raises:
@@ -119,7 +119,7 @@ def find_damaged(cache: Path, observe: Callable[[int], None] = lambda done: None
     Raises:
         CacheError: There is no cache, or an entry cannot be read or removed.
     """
-    root = find_root(cache)
+    root = find_cache_root(cache)
     done = 0
     for parent in (crops_folder(root), detections_folder(root)):
         for part in _folders(parent, _PART):
@@ -268,7 +268,7 @@ def prune(
         CacheError: There is no cache in this folder, no part of a given name in it, or a part
             cannot be removed.
     """
-    root = find_root(cache)
+    root = find_cache_root(cache)
     parts = list_parts(cache)
     in_use = {part.name for part in parts if not _is_free(part, root)}
     done: list[Pruned] = []

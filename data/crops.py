@@ -15,7 +15,7 @@ from roi_cls.cache.builder import DetectorOpener
 from roi_cls.cache.options import BuildOptions
 from roi_cls.data.sample import LabelSet, Sample
 from roi_cls.roi import CropParams
-from roi_cls.roi.recipe import Recipe
+from roi_cls.roi.recipe import OpenedRecipe
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +65,7 @@ def crop_samples(
 
 def crop_views(
     samples: Sequence[Sample],
-    views: Sequence[Recipe],
+    views: Sequence[OpenedRecipe],
     options: BuildOptions,
     observe: Callable[[CropResult], None] = lambda result: None,
 ) -> tuple[tuple[CropRecord, ...], ...]:
@@ -95,7 +95,7 @@ def load_views(
     samples: Sequence[Sample],
     records: Sequence[Sequence[CropRecord]],
     labels: LabelSet,
-    views: Sequence[Recipe],
+    views: Sequence[OpenedRecipe],
     options: BuildOptions,
 ) -> CropArray:
     """Return the crops of the samples that have one; rows in error are left to the caller to tell.
@@ -123,7 +123,7 @@ def load_views(
 
 
 def load_pixels(
-    records: Sequence[CropRecord], view: Recipe, options: BuildOptions
+    records: Sequence[CropRecord], view: OpenedRecipe, options: BuildOptions
 ) -> NDArray[np.uint8]:
     """Return the crops of ok rows of one view, (N, size_px, size_px, 3) RGB.
 

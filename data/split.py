@@ -24,6 +24,9 @@ from roi_cls.data.units import (
     path_order,
 )
 
+_ATTEMPTS = 50
+"""Random orders that are tried: one is enough unless units mix three classes or more."""
+
 
 @dataclass(frozen=True, slots=True)
 class SplitParams:
@@ -77,9 +80,9 @@ def split_samples(
     """Return every sample with its part.
 
     Given parts are kept, with their faults listed. A sample with no part joins the one that
-    holds its twin or group, else the training part. From that are drawn the test part, if the
-    data have none, and then the validation part, likewise: stratified by label, equal bytes,
-    groups and near-duplicates together, each class in each part.
+    holds its twin or group, else the training part. From that are taken the test part, if the
+    data have none, and then the validation part, likewise: at random, stratified by label, equal
+    bytes, groups and near-duplicates together, each class in each part.
 
     digests: one SHA-256 (hex) of each sample's bytes; empty where there are none to read.
     near: groups of places whose pictures look alike, see ``find_near_duplicates``.
@@ -116,10 +119,10 @@ def _parts_to_make(samples: Iterable[Sample], params: SplitParams) -> list[tuple
 def _make_parts(
     made: Sequence[tuple[SplitName, float]], seed: int, free: list[Unit], parts: list[SplitName]
 ) -> None:
-    """Write the parts drawn from the free units into ``parts``."""
+    """Write the parts that are made of free units into ``parts``."""
     for place, (name, share) in enumerate(made):
         kept = len(made) - place  # parts that still need a unit of each class afterwards
-        held = draw_units(free, share, kept, random.Random(f"{seed} {name}"))
+        held = sample_units(free, share, kept, random.Random(f"{seed} {name}"))
         if held is None:
             raise DataError(
                 f"Cannot split: no choice of whole groups leaves every class in the {name} part "
@@ -135,7 +138,7 @@ def _make_parts(
 def _follow_given(
     samples: Sequence[Sample], units: Iterable[Unit]
 ) -> tuple[list[SplitName], list[Unit]]:
-    """Return the part of each sample, training if undecided, and the units free to be drawn."""
+    """Return the part of each sample, training if undecided, and the units that are free."""
     parts: list[SplitName] = [sample.split or "train" for sample in samples]
     free = []
     for unit in units:
@@ -183,23 +186,23 @@ def _check_enough(
         )
 
 
-def draw_units(
+def sample_units(
     units: Sequence[Unit], share: float, kept: int, rng: random.Random
 ) -> list[Unit] | None:
-    """Return units that hold about ``share`` of each class, or None if no draw leaves enough.
+    """Return units that hold about ``share`` of each class, or None if no attempt leaves enough.
 
     kept: units of each class that must stay behind.
     """
-    for _ in range(50):  # one is enough unless units mix three classes or more
+    for _ in range(_ATTEMPTS):
         shuffled = sorted(units, key=lambda _: rng.random())
-        held = _Draw(shuffled, share, kept).fill()
+        held = _UnitSampling(shuffled, share, kept).fill()
         if held is not None:
             return held
     return None
 
 
-class _Draw:
-    """A greedy draw of whole units, nearest to the share of every class."""
+class _UnitSampling:
+    """Whole units, taken greedily in a given order: nearest to the share of every class."""
 
     def __init__(self, units: Sequence[Unit], share: float, kept: int) -> None:
         self.units = units
@@ -218,7 +221,7 @@ class _Draw:
         self.taken: set[int] = set()
 
     def fill(self) -> list[Unit] | None:
-        """Return the units drawn, at least one of each class; None if this order has no way."""
+        """Return the units taken, at least one of each class; None if this order has no way."""
         for name in sorted(self.behind, key=lambda name: (self.behind[name], name)):
             if self.counts[name]:
                 continue
@@ -256,9 +259,6 @@ class _Draw:
         self.behind.subtract(self.units[i].counts.keys())
 
 
-_DRAWS = 50  # one is enough unless units mix classes
-
-
 def make_folds(
     samples: Sequence[Sample],
     folds: int,
@@ -274,13 +274,13 @@ def make_folds(
     Args:
         samples: With their parts, as ``split_samples`` gives them.
         folds: At least 2.
-        seed: Of the draw.
+        seed: Of the random choice.
         digests: SHA-256 (hex) of each one's bytes; empty where there are none to read.
         near: Groups of places whose pictures look alike.
 
     Raises:
         ValueError: Fewer than 2 folds.
-        DataError: A class has fewer units than folds, or no draw puts it into every fold.
+        DataError: A class has fewer units than folds, or no attempt puts it into every fold.
     """
     if folds < 2:
         raise ValueError(f"folds must be at least 2, got {folds}")
@@ -292,8 +292,8 @@ def make_folds(
         [[inside[i] for i in group if i in inside] for group in near],
     )
     _check_folds(units, folds)
-    for draw in range(_DRAWS):
-        numbers = _deal(units, folds, random.Random(f"{seed} folds {draw}"))
+    for attempt in range(_ATTEMPTS):
+        numbers = _deal(units, folds, random.Random(f"{seed} folds {attempt}"))
         if numbers is not None:
             chosen = {part[i]: n for u, n in zip(units, numbers, strict=True) for i in u.members}
             return tuple(chosen.get(i) for i in range(len(samples)))

@@ -9,7 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from roi_cls.data.demo.draw import DemoParams, DemoPicture, draw_picture, plan_demo
+from roi_cls.data.demo.draw import DemoParams, DemoPicture, plan_demo
+from roi_cls.data.demo.picture import draw_picture
 
 LABELS = ("artefact", "artefactless")
 """The classes of the demo set."""

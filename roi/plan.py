@@ -10,7 +10,7 @@ from roi_cls.base.errors import NoFaceError
 from roi_cls.roi.face import Box, Detection, Face
 from roi_cls.roi.params import CropParams
 
-Source = Literal["face", "full_frame"]
+CropSource = Literal["face", "full_frame"]
 Reason = Literal["no_face", "low_score", "too_small"]
 REASON_TEXT: dict[Reason, str] = {
     "no_face": "no face was found",
@@ -35,7 +35,7 @@ class Cut:
 class CropPlan:
     """Which regions of the upright picture become crops, and why."""
 
-    source: Source | None
+    source: CropSource | None
     """Whether a face or the picture as a whole is cut; None: nothing is."""
     reason: Reason | None
     """Why no face is cut; None: one is, or none was looked for."""

@@ -14,7 +14,7 @@ from roi_cls.roi.params import CropParams
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class OpenedRecipe:
     """What cropping needs, in whichever process it happens."""
 
     params: CropParams
@@ -27,7 +27,7 @@ class Recipe:
 
 def open_recipe(
     params: CropParams, given: Path | None = None, extra_dirs: Sequence[Path] = ()
-) -> Recipe:
+) -> OpenedRecipe:
     """Return the recipe with its detector's files: those that it names, else the known ones.
 
     Args:
@@ -45,4 +45,4 @@ def open_recipe(
             params.detector, given=given, expected_sha256=expected, extra_dirs=extra_dirs
         )
         params = replace(params, detector_sha256=expected or tuple(m.sha256 for m in found))
-    return Recipe(params, found, partial(mediapipe_detector.MediapipeDetector, found, params))
+    return OpenedRecipe(params, found, partial(mediapipe_detector.MediapipeDetector, found, params))

@@ -51,7 +51,7 @@ from roi_cls.classifier.training.run import (
     write_data,
 )
 from roi_cls.data.split import make_folds
-from roi_cls.roi.recipe import Recipe
+from roi_cls.roi.recipe import OpenedRecipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class _Members:
     def __init__(self, ensemble: EnsembleJob, observers: Observers) -> None:
         self.ensemble = ensemble
         self.plan = plan_members(ensemble.systems, ensemble.folds, ensemble.seeds)
-        self.recipes: tuple[Recipe, ...] = ()
+        self.recipes: tuple[OpenedRecipe, ...] = ()
         self.scores: list[NDArray[np.float64]] = []
         """Of each member in the order of the plan, for the pictures of the validation part."""
         self._observers = observers
@@ -162,7 +162,7 @@ class _Members:
 
 
 def _write_member(
-    begin: Callable[[], None], job: TrainJob, data: TrainingData, recipes: Sequence[Recipe]
+    begin: Callable[[], None], job: TrainJob, data: TrainingData, recipes: Sequence[OpenedRecipe]
 ) -> None:
     """Write what a member's run is made from, too, so that it can be used by itself."""
     begin()

@@ -41,7 +41,7 @@ from roi_cls.data.crops import crop_views, load_pixels, load_views
 from roi_cls.data.sample import Sample, check_same_labels
 from roi_cls.data.table import first_five, read_split
 from roi_cls.roi.models import hash_file
-from roi_cls.roi.recipe import Recipe, open_recipe
+from roi_cls.roi.recipe import OpenedRecipe, open_recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ def _record(run: RunFolder, table: ScoreTable, evaluation: Evaluation, now: date
 
 
 def _load_more(
-    rows: Sequence[Sequence[CropRecord]], views: Sequence[Recipe], options: BuildOptions
+    rows: Sequence[Sequence[CropRecord]], views: Sequence[OpenedRecipe], options: BuildOptions
 ) -> list[NDArray[np.uint8]]:
     """Return the crops of all views but the first; they may be of different sizes."""
     usable = [i for i, record in enumerate(rows[0]) if record.status == "ok"]

@@ -20,7 +20,7 @@ from roi_cls.data.split import Split, SplitParams, split_samples
 from roi_cls.data.table import split_digest
 from roi_cls.data.units import equal_bytes, group_samples
 from roi_cls.roi import CropParams
-from roi_cls.roi.recipe import Recipe
+from roi_cls.roi.recipe import OpenedRecipe
 
 _RANK = {"train": 0, "validation": 1, "test": 2}
 
@@ -81,7 +81,7 @@ def load_training_data(
     source: Path,
     samples: Sequence[Sample],
     splitting: Splitting,
-    views: Sequence[Recipe],
+    views: Sequence[OpenedRecipe],
     options: BuildOptions,
     on_crop: Callable[[CropResult, int], None] = lambda result, total: None,
 ) -> TrainingData:

@@ -40,7 +40,7 @@ from roi_cls.data.sample import Sample
 from roi_cls.data.split import SplitParams
 from roi_cls.data.table import write_split
 from roi_cls.roi import CropParams
-from roi_cls.roi.recipe import Recipe, open_recipe
+from roi_cls.roi.recipe import OpenedRecipe, open_recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ def check_free(job: TrainJob) -> None:
 
 def load_job_data(
     job: TrainJob, observers: Observers | None = None
-) -> tuple[TrainingData, tuple[Recipe, ...]]:
+) -> tuple[TrainingData, tuple[OpenedRecipe, ...]]:
     """Return the job's data, cropped and split, and the recipes that they were cropped by.
 
     Of several processes the first one crops; the others then find the crops.
@@ -176,7 +176,7 @@ def check_views(config: TrainConfig, crop: CropParams) -> None:
         )
 
 
-def write_data(job: TrainJob, data: TrainingData, views: Sequence[Recipe]) -> None:
+def write_data(job: TrainJob, data: TrainingData, views: Sequence[OpenedRecipe]) -> None:
     """Write what the run is made from: manifest, split, and the detector's files."""
     run, digests = job.run, [record.sha256 or "" for record in data.records]
     with open_manifest(run.crops) as add_row:

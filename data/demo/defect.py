@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from roi_cls.data.demo.appearance import SKIN_TONES
 from roi_cls.data.demo.canvas import Mask, Points, curve, ellipse, mix, tint
 from roi_cls.data.demo.face import head_outline
 from roi_cls.data.demo.features import draw_eye, draw_mouth, draw_nose
-from roi_cls.data.demo.look import SKIN_TONES
 from roi_cls.data.demo.pen import Pen
 
 DefectKind = Literal["displaced_eye", "melted_mouth", "duplicate", "smear", "patch"]

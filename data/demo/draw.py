@@ -20,8 +20,6 @@ from roi_cls.data.demo.defect import DEFECT_KINDS, DefectKind
 from roi_cls.data.demo.picture import count_faces, draw_picture
 from roi_cls.data.sample import SplitName
 
-__all__ = ["DemoParams", "DemoPicture", "DemoSummary", "draw_demo", "draw_picture", "plan_demo"]
-
 DEMO_VERSION = 1
 """Raised whenever the code draws other pictures from the same parameters."""
 FEWEST_IMAGES = 20

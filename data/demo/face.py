@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from roi_cls.data.demo.appearance import Appearance
 from roi_cls.data.demo.canvas import Mask, Points, curve, ellipse, mix, tint
 from roi_cls.data.demo.features import (
     draw_brow,
@@ -13,11 +14,10 @@ from roi_cls.data.demo.features import (
     line_of,
     shadow_of,
 )
-from roi_cls.data.demo.look import Look
 from roi_cls.data.demo.pen import Pen
 
 
-def head_outline(look: Look) -> Points:
+def head_outline(look: Appearance) -> Points:
     """Return the outline of the bare head in face coordinates, turned as the head is."""
     jaw, chin = look.parts.jaw, look.parts.chin_y
     cheek = 1.0 if look.age == "child" else 0.94

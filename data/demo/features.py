@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from roi_cls.data.demo.appearance import Appearance
 from roi_cls.data.demo.canvas import Colour, Mask, Points, curve, ellipse, mix, rotate, shift, tint
-from roi_cls.data.demo.look import Look
 from roi_cls.data.demo.pen import Pen
 
 _UPPER_LID = ((-1, 0.1), (-0.6, -0.34), (0, -0.56), (0.55, -0.44), (1, -0.08))
@@ -16,12 +16,12 @@ _SCLERA = (244.0, 241.0, 236.0)
 _OPEN = 0.5  # height of a laughing mouth's gap, as the lips' heights are given
 
 
-def shadow_of(look: Look) -> Colour:
+def shadow_of(look: Appearance) -> Colour:
     """Return the colour of the person's skin in shadow: darker and warmer."""
     return tint(look.skin, 0.70, 0.58, 0.53)
 
 
-def line_of(look: Look) -> Colour:
+def line_of(look: Appearance) -> Colour:
     """Return the colour of fine lines in the person's skin."""
     return tint(look.skin, 0.50, 0.38, 0.34)
 

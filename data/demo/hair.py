@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from roi_cls.data.demo.appearance import HairStyle
 from roi_cls.data.demo.canvas import Colour, Mask, Points, curve, ellipse, shift, tint
-from roi_cls.data.demo.look import HairStyle
 from roi_cls.data.demo.pen import Pen
 
 _Line = tuple[tuple[float, float], ...]

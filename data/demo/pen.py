@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from roi_cls.data.demo.appearance import Appearance
 from roi_cls.data.demo.canvas import Canvas, Colour, Mask, Points, rotate, shift
-from roi_cls.data.demo.look import Look
 
 _NECK_Y = 1.45  # the head tilts about this point of the neck
 
@@ -17,7 +17,7 @@ class Pen:
     """Paints shapes given in half face widths from the face's centre, y downwards."""
 
     canvas: Canvas
-    look: Look
+    look: Appearance
     x: float
     """Column of the face's centre in the canvas, when the head is not tilted."""
     y: float

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from roi_cls.data.demo.appearance import Appearance, sample_appearance
 from roi_cls.data.demo.body import draw_person
 from roi_cls.data.demo.canvas import Canvas, Planes
 from roi_cls.data.demo.defect import DefectKind
 from roi_cls.data.demo.face import head_outline
-from roi_cls.data.demo.look import Look, sample_look
 from roi_cls.data.demo.pen import Pen
 from roi_cls.data.demo.scene import draw_scene
 from roi_cls.roi.face import Box
@@ -40,7 +40,7 @@ _LOOKS, _SCENE, _NOISE, _DEFECT = range(4)  # names of an index's random streams
 class PlacedPerson:
     """A person and its place in the frame."""
 
-    look: Look
+    look: Appearance
     x: float
     """Of the face's centre, in pixels of the frame."""
     y: float
@@ -71,7 +71,7 @@ def place_persons(seed: int, index: int) -> tuple[PlacedPerson, ...]:
     if count == 1:
         width = float(rng.uniform(*_FACE_WIDTH)) * FRAME_WIDTH
         x = float(rng.uniform(0.72 * width, FRAME_WIDTH - 0.72 * width))
-        return (PlacedPerson(sample_look(rng), x, _sample_y(rng, width), width),)
+        return (PlacedPerson(sample_appearance(rng), x, _sample_y(rng, width), width),)
     return _place_two(rng)
 
 
@@ -96,8 +96,8 @@ def _stream(seed: int, index: int, purpose: int) -> np.random.Generator:
 
 
 def _count(rng: np.random.Generator) -> int:
-    draw = float(rng.random())
-    return 0 if draw < _NO_FACE else 2 if draw < _NO_FACE + _TWO_FACES else 1
+    chance = float(rng.random())
+    return 0 if chance < _NO_FACE else 2 if chance < _NO_FACE + _TWO_FACES else 1
 
 
 def _sample_y(rng: np.random.Generator, width: float, lowest: float = FRAME_HEIGHT) -> float:
@@ -120,8 +120,8 @@ def _place_two(rng: np.random.Generator) -> tuple[PlacedPerson, ...]:
     # Not much lower than the large face: the shoulders beside that one would hide it.
     y_small = _sample_y(rng, small, y_large + 0.2 * large)
     return (
-        PlacedPerson(sample_look(rng), x_large, y_large, large),
-        PlacedPerson(sample_look(rng), x_small, y_small, small),
+        PlacedPerson(sample_appearance(rng), x_large, y_large, large),
+        PlacedPerson(sample_appearance(rng), x_small, y_small, small),
     )
 
 

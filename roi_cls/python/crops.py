@@ -11,7 +11,7 @@ from roi_cls.base.location import as_path
 from roi_cls.cache import CropRecord
 from roi_cls.cache.build import build_crops, open_builder
 from roi_cls.cache.options import BuildOptions
-from roi_cls.cache.record import Status
+from roi_cls.cache.record import CropStatus
 from roi_cls.classifier.inference.cropping import CropSettings, SourceCropper, crop_ahead
 from roi_cls.python.pictures import PictureLike, as_sources
 from roi_cls.roi import CropParams
@@ -30,7 +30,7 @@ class FaceCrop:
 
     path: str
     """As the picture was given; ``X[3]`` for an array or bytes."""
-    status: Status
+    status: CropStatus
     """``ok``, ``error``, or ``skipped``: no face, and the recipe has no substitute."""
     error: str | None = None
     """Why there is no crop."""

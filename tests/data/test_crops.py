@@ -17,7 +17,7 @@ from roi_cls.data.sample import LabelSet, Sample
 from roi_cls.roi import CropParams, Detection
 from roi_cls.roi.detector import FaceDetector
 from roi_cls.roi.picture import Picture
-from roi_cls.roi.recipe import Recipe
+from roi_cls.roi.recipe import OpenedRecipe
 
 PARAMS = CropParams(crop="full", size_px=16)
 LABELS = LabelSet(("low", "high"), "high")
@@ -27,7 +27,7 @@ def _no_detector() -> FaceDetector:
     raise AssertionError("full frames need no detector")
 
 
-VIEWS = (Recipe(PARAMS, (), _no_detector),)
+VIEWS = (OpenedRecipe(PARAMS, (), _no_detector),)
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_no_sample_at_all_is_told() -> None:
 
 
 def test_views_of_a_picture_stay_together(samples: list[Sample], tmp_path: Path) -> None:
-    squashed = Recipe(replace(PARAMS, full_frame="squash"), (), _no_detector)
+    squashed = OpenedRecipe(replace(PARAMS, full_frame="squash"), (), _no_detector)
     views = (VIEWS[0], squashed)
     Image.fromarray(np.full((8, 16, 3), 120, np.uint8)).save(samples[2].path)  # wide: bars above
     options = BuildOptions(tmp_path / "cache", workers=0)
@@ -135,7 +135,7 @@ def test_picture_without_one_of_its_views_has_none(samples: list[Sample], tmp_pa
             pass
 
     faces = CropParams(size_px=16, fallback="skip")
-    views = (VIEWS[0], Recipe(faces, (), NoFace))
+    views = (VIEWS[0], OpenedRecipe(faces, (), NoFace))
     options = BuildOptions(tmp_path / "cache", workers=0)
     rows = crop_views(samples, views, options)
     assert [record.status for record in rows[0]] == ["skipped", "error", "skipped", "skipped"]

@@ -19,7 +19,7 @@ from roi_cls.console.training import SHOWN_ERRORS, show_errors
 from roi_cls.console.words import count_text, describe_recipe
 from roi_cls.inputs.names import check_not_input, expand_paths
 from roi_cls.roi import REASON_TEXT, CropParams
-from roi_cls.roi.recipe import Recipe, open_recipe
+from roi_cls.roi.recipe import OpenedRecipe, open_recipe
 
 _STEP_NAMES = {"short": "short range", "full": "full range", "tiles": "tiles"}
 
@@ -128,7 +128,7 @@ def _check_outputs(job: CropJob) -> None:
 def _draw_sheet(
     path: Path,
     records: Sequence[CropRecord],
-    recipe: Recipe,
+    recipe: OpenedRecipe,
     options: BuildOptions,
 ) -> None:
     from roi_cls.commands.crops.sheet import write_contact_sheet

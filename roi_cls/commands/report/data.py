@@ -31,7 +31,7 @@ from roi_cls.data.sample import Sample
 from roi_cls.data.table import read_split
 from roi_cls.roi import REASON_TEXT
 from roi_cls.roi.models import hash_file
-from roi_cls.roi.recipe import Recipe
+from roi_cls.roi.recipe import OpenedRecipe
 
 MOST_GROUPS = 4
 """Groups of equally many pictures into which sizes and scores are cut."""
@@ -222,7 +222,7 @@ def _holds_any(root: Path, table: ScoreTable) -> bool:
 
 def find_seen(
     run: RunFolder,
-    view: Recipe,
+    view: OpenedRecipe,
     table: ScoreTable,
     root: Path | Missing,
     options: BuildOptions,

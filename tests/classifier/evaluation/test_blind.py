@@ -23,7 +23,7 @@ from roi_cls.data.sample import Sample, SplitName
 from roi_cls.data.split import SplitParams
 from roi_cls.roi import Box, CropParams, Detection, Face
 from roi_cls.roi.picture import Picture
-from roi_cls.roi.recipe import Recipe
+from roi_cls.roi.recipe import OpenedRecipe
 
 PARTS: tuple[SplitName, ...] = ("train", "validation", "test")
 NORMALISATION = Normalisation((0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
@@ -46,8 +46,8 @@ class Portraits(Closing):
 
 
 VIEWS = [
-    Recipe(CropParams(size_px=32), (), Portraits),
-    Recipe(CropParams(crop="full", size_px=32), (), Portraits),
+    OpenedRecipe(CropParams(size_px=32), (), Portraits),
+    OpenedRecipe(CropParams(crop="full", size_px=32), (), Portraits),
 ]
 
 
@@ -72,7 +72,7 @@ def label(paths: list[Path], seed: int) -> list[Sample]:
     return [Sample(*values) for values in zip(paths, labels, parts, strict=True)]
 
 
-def prepare(samples: list[Sample], cache: Path, views: list[Recipe]) -> dict[str, CropArray]:
+def prepare(samples: list[Sample], cache: Path, views: list[OpenedRecipe]) -> dict[str, CropArray]:
     """Return the crops of validation and test, made with nothing that an earlier call left."""
     options = BuildOptions(cache, workers=0)
     splitting = Splitting(samples[0].path.parent, SplitParams(), "rare")
@@ -94,7 +94,7 @@ def inputs(crops: CropArray, config: TrainConfig, train: CropArray) -> NDArray[n
 
 @pytest.mark.parametrize("views", [VIEWS[:1], VIEWS], ids=["face", "face-and-frame"])
 def test_permuted_labels_change_no_validation_or_test_tensor(
-    tmp_path: Path, paths: list[Path], views: list[Recipe]
+    tmp_path: Path, paths: list[Path], views: list[OpenedRecipe]
 ) -> None:
     config = CONFIG if len(views) == 1 else replace(CONFIG, self_blend=0.0)
     first = prepare(label(paths, 0), tmp_path / "0", views)

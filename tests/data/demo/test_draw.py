@@ -14,8 +14,8 @@ import pytest
 import roi_cls.data.demo.draw as demo
 from roi_cls.base.errors import DataError
 from roi_cls.data.demo.defect import DEFECT_KINDS
-from roi_cls.data.demo.draw import DemoParams, DemoSummary, draw_demo, draw_picture, plan_demo
-from roi_cls.data.demo.picture import count_faces
+from roi_cls.data.demo.draw import DemoParams, DemoSummary, draw_demo, plan_demo
+from roi_cls.data.demo.picture import count_faces, draw_picture
 
 _FEW = DemoParams(images=20, seed=3)
 

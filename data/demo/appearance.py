@@ -72,7 +72,7 @@ class Proportions:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Appearance:
     """Everything that decides how one person is drawn, but the place in the frame."""
 
     age: Age
@@ -116,7 +116,7 @@ class Look:
     """Seed of the hair's strands, the curls and the wrinkles."""
 
 
-def sample_look(rng: np.random.Generator) -> Look:
+def sample_appearance(rng: np.random.Generator) -> Appearance:
     """Return a random person: any age, skin tone, hair, clothing and pose."""
     age: Age = _pick(rng, ("child", "adult", "elder"), (0.2, 0.57, 0.23))
     soft = bool(rng.random() < 0.5)  # softer features, longer hair, no beard
@@ -126,7 +126,7 @@ def sample_look(rng: np.random.Generator) -> Look:
     cloth = _CLOTH[rng.integers(len(_CLOTH))]
     smile = float(rng.uniform(-0.2, 1.0))
     rosy = rng.uniform(0.9, 1.0) if soft and age == "adult" else 0.84
-    return Look(
+    return Appearance(
         age=age,
         tone=tone,
         skin=skin,
