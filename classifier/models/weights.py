@@ -6,14 +6,15 @@ import http.client
 import os
 import pickle
 import re
-import threading
 import urllib.request
+from functools import partial
 from pathlib import Path
 from typing import cast
 
 import torch
 from safetensors import SafetensorError
 
+from roi_cls.base.background import run_in_background
 from roi_cls.base.errors import WeightsError
 from roi_cls.base.torchvision import ensure_torchvision
 
@@ -42,26 +43,26 @@ def hub_failure(path: str = "", timeout: float = 6.0) -> str | None:
     """
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
         return "HF_HUB_OFFLINE is set"
-    failure: list[str | None] = [f"no answer from {hub_endpoint()} within {timeout:g} s"]
     address = f"{hub_endpoint().rstrip('/')}/{path}"
+    asking = run_in_background(partial(_ask_hub, address, timeout))
+    try:
+        return asking.result(timeout)
+    except TimeoutError:
+        return f"no answer from {hub_endpoint()} within {timeout:g} s"
 
-    def ask() -> None:
-        try:
-            request = urllib.request.Request(address, method="HEAD")
-            with urllib.request.urlopen(request, timeout=timeout):
-                failure[0] = None
-        except urllib.error.HTTPError as error:
-            # Mostly it answers, whatever it says of this page. 403 and 407 come from proxies that
-            # forbid it, and at 5xx its client would retry for 46 s.
-            refuses = error.code in (403, 407) or error.code >= 500
-            failure[0] = f"{hub_endpoint()} answers {error.code}" if refuses else None
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            failure[0] = f"{hub_endpoint()}: {getattr(error, 'reason', error)}"
 
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(timeout)
-    return failure[0]
+def _ask_hub(address: str, timeout: float) -> str | None:
+    try:
+        request = urllib.request.Request(address, method="HEAD")
+        with urllib.request.urlopen(request, timeout=timeout):
+            return None
+    except urllib.error.HTTPError as error:
+        # Mostly it answers, whatever it says of this page. 403 and 407 come from proxies that
+        # forbid it, and at 5xx its client would retry for 46 s.
+        refuses = error.code in (403, 407) or error.code >= 500
+        return f"{hub_endpoint()} answers {error.code}" if refuses else None
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return f"{hub_endpoint()}: {getattr(error, 'reason', error)}"
 
 
 def hub_error(name: str, failure: str) -> WeightsError:

@@ -1,46 +1,29 @@
-"""Work in a thread of its own: waited for by nobody at the exit, or done ahead of its use."""
+"""Work in a thread of its own: waited for by nobody at the exit, or done ahead of its use.
+
+Threads of ours and not an executor's: for those Python waits at its exit, so that Ctrl-C would
+take as long as the slowest server.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
 from queue import Full, Queue
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 Result = TypeVar("Result")
-
-
-def run_in_background(function: Callable[[], Result]) -> Future[Result]:
-    """Start the function in a thread; the future gives its result or raises what it raised.
-
-    Not by an executor: Python waits at its exit for an executor's threads, so that Ctrl-C would
-    take as long as the slowest server.
-    """
-    future: Future[Result] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(function())
-        except BaseException as error:  # noqa: BLE001  (handed over: the future raises it)
-            future.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    return future
-
-
 Item = TypeVar("Item")
+
 POLL_S = 0.1
-"""How soon the thread sees that the rest is not wanted."""
+"""How soon a thread sees that the rest of what it makes ahead is not wanted."""
 PATIENCE_S = 2.0
 """How long it is waited for then; it may itself wait for a server, and ends with the process."""
 
 
-@dataclass(frozen=True, slots=True)
-class _End:
-    error: BaseException | None = None
-    """What ended it early."""
+def run_in_background(function: Callable[[], Result]) -> Future[Result]:
+    """Start the function in a thread; the future gives its result or raises what it raised."""
+    return _start(function, "roi-cls-background")[0]
 
 
 def take_ahead(items: Iterable[Item], most: int, stop: Callable[[], None]) -> Iterator[Item]:
@@ -53,44 +36,49 @@ def take_ahead(items: Iterable[Item], most: int, stop: Callable[[], None]) -> It
         most: How many are made ahead, at least 1.
         stop: Called, in the caller's thread, once no more are wanted; lets ``items`` end soon.
     """
-    ahead = _Ahead(items, most)
-    ahead.start()
-    try:
-        while not isinstance(item := ahead.queue.get(), _End):
-            yield item
-        if item.error is not None:
-            raise item.error
-    finally:
-        ahead.is_stopped = True
-        stop()
-        ahead.join(PATIENCE_S)
+    ahead: Queue[Item | _End] = Queue(most)
+    is_over = threading.Event()
 
-
-class _Ahead(threading.Thread, Generic[Item]):
-    # A daemon, and not an executor's: for those Python waits at its exit.
-
-    def __init__(self, items: Iterable[Item], most: int) -> None:
-        super().__init__(name="roi-cls-ahead", daemon=True)
-        self.queue: Queue[Item | _End] = Queue(most)
-        self.is_stopped = False
-        self._items = items
-
-    def run(self) -> None:
-        """Put the items into the queue, then the end."""
-        try:
-            for item in self._items:
-                if not self._put(item):
-                    return
-            self._put(_End())
-        except BaseException as error:  # noqa: BLE001  (handed over: the caller's thread raises it)
-            self._put(_End(error))
-
-    def _put(self, item: Item | _End) -> bool:
+    def put(item: Item | _End) -> bool:
         """Return whether the item was wanted."""
-        while not self.is_stopped:
+        while not is_over.is_set():
             try:
-                self.queue.put(item, timeout=POLL_S)
+                ahead.put(item, timeout=POLL_S)
             except Full:
                 continue
             return True
         return False
+
+    def make() -> None:
+        try:
+            all(map(put, items))
+        finally:
+            put(_End())
+
+    making, thread = _start(make, "roi-cls-ahead")
+    try:
+        while not isinstance(item := ahead.get(), _End):
+            yield item
+        making.result()
+    finally:
+        is_over.set()
+        stop()
+        thread.join(PATIENCE_S)
+
+
+class _End:
+    """Stands behind the last item."""
+
+
+def _start(function: Callable[[], Result], name: str) -> tuple[Future[Result], threading.Thread]:
+    future: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(function())
+        except BaseException as error:  # noqa: BLE001  (handed over: the future raises it)
+            future.set_exception(error)
+
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    thread.start()
+    return future, thread
