@@ -15,7 +15,8 @@ from typing import Protocol
 from roi_cls.base.memory import keep_freed_memory
 from roi_cls.base.pool import Item, Result, WorkerPool
 from roi_cls.cache.builder import CropBuilder, DetectorOpener
-from roi_cls.cache.index import AT_ONCE, CropIndex, find_index
+from roi_cls.cache.database import AT_ONCE
+from roi_cls.cache.index import CropIndex, find_index
 from roi_cls.cache.lease import share
 from roi_cls.cache.options import BuildOptions
 from roi_cls.cache.record import CropRecord, CropResult, read_stamp

@@ -5,29 +5,35 @@ Only a memory, made from the entries: losing it costs time, never a crop. Knows 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import sqlite3
-import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from roi_cls.base.closing import Closing
 from roi_cls.base.errors import CacheError
 from roi_cls.base.location import is_remote, user_cache_dir
+from roi_cls.cache.database import (
+    ForgivingDatabase,
+    Schema,
+    check_database,
+    shrink_database,
+)
 from roi_cls.cache.options import Shard
 from roi_cls.cache.record import CropRecord, CropResult, FileStamp
 from roi_cls.cache.store import FORMAT
 from roi_cls.roi import CropParams
 
-AT_ONCE = 256
-"""Paths looked up by one query; SQLite takes 999 parameters at least."""
 _BATCH = 512
-_SCHEMA = """
+_FIND = """
+SELECT path, size, mtime_ns, ctime_ns, contents.sha256, contents.crc, row, rows.crc
+FROM contents JOIN rows ON rows.recipe = {} AND rows.sha256 = contents.sha256 WHERE path IN ({})
+"""
+_SCHEMA = Schema(
+    """
 CREATE TABLE IF NOT EXISTS contents (
     path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER,
     sha256 BLOB, crc INTEGER
@@ -35,15 +41,9 @@ CREATE TABLE IF NOT EXISTS contents (
 CREATE TABLE IF NOT EXISTS rows (
     recipe BLOB, sha256 BLOB, row BLOB, crc INTEGER, PRIMARY KEY (recipe, sha256)
 ) WITHOUT ROWID;
-"""
-_FIND = """
-SELECT path, size, mtime_ns, ctime_ns, contents.sha256, contents.crc, row, rows.crc
-FROM contents JOIN rows ON rows.recipe = ? AND rows.sha256 = contents.sha256 WHERE path IN ({})
-"""
-# UnicodeDecodeError: SQLite's message quotes a damaged schema.
-_ERRORS = (sqlite3.DatabaseError, UnicodeDecodeError)
-PATIENCE_S = 30
-"""For other processes that write the index."""
+""",
+    _FIND.format("x''", "x''"),
+)
 _Stored = tuple[bytes, bytes, int]
 """Digest of the picture, row and the row's checksum."""
 
@@ -72,13 +72,11 @@ def find_index(cache: Path, shard: Shard | None = None) -> Path:
 class CropIndex(Closing):
     """SQLite file with two tables: (path, stamp) to SHA-256, and (recipe, SHA-256) to row.
 
-    One process writes it, the one that drives a run, and several such are safe. A damaged index is
-    thrown away and started anew, a damaged line is unknown; an index that cannot be written is
-    only read.
+    One process writes it, the one that drives a run, and several such are safe. A damaged line is
+    unknown.
     """
 
     def __init__(self, path: Path, params: CropParams) -> None:
-        self._path = path
         self._recipe = bytes.fromhex(params.digest[:16])
         # What every row of the recipe has in common is not stored with each.
         self._common = {
@@ -90,13 +88,13 @@ class CropIndex(Closing):
         }
         self._contents: list[tuple[Any, ...]] = []
         self._rows: list[tuple[Any, ...]] = []
-        self._connection = self._open()
+        self._database = ForgivingDatabase(path, _SCHEMA)
 
     def find(self, paths: Sequence[Path], stamps: Sequence[FileStamp]) -> list[CropRecord | None]:
         """Return the row of each file as its stamp describes it, None where it is not known.
 
         Args:
-            paths: Pictures, at most ``AT_ONCE``.
+            paths: Pictures, at most ``database.AT_ONCE``.
             stamps: What each file looks like now.
         """
         names = [_name(path) for path in paths]
@@ -122,35 +120,31 @@ class CropIndex(Closing):
         """Write what was remembered since the last flush."""
         contents, self._contents = self._contents, []
         rows, self._rows = self._rows, []
-        for _ in range(2):  # the second time into a new file, where the old one was damaged
-            connection = self._connection
-            with self._forgiving(), connection:
-                connection.executemany("REPLACE INTO contents VALUES (?,?,?,?,?,?)", contents)
-                connection.executemany("REPLACE INTO rows VALUES (?,?,?,?)", rows)
-            if connection is self._connection:
-                return
+        self._database.write(
+            ("REPLACE INTO contents VALUES (?,?,?,?,?,?)", contents),
+            ("REPLACE INTO rows VALUES (?,?,?,?)", rows),
+        )
 
     def close(self) -> None:
         """Flush and close."""
         self.flush()
-        self._connection.close()
+        self._database.close()
 
     def _read(self, names: Sequence[bytes], stamps: Sequence[FileStamp]) -> dict[bytes, _Stored]:
         expected = dict(zip(names, stamps, strict=True))
-        places = ",".join("?" * len(expected))
+        query = _FIND.format("?", ",".join("?" * len(expected)))
         found: dict[bytes, _Stored] = {}
-        with self._forgiving():
-            for name, *numbers, sha256, crc, row, row_crc in self._connection.execute(
-                _FIND.format(places), (self._recipe, *expected)
+        for name, *numbers, sha256, crc, row, row_crc in self._database.find(
+            query, (self._recipe, *expected)
+        ):
+            stamp = expected.get(name)
+            if (
+                stamp
+                and isinstance(sha256, bytes)  # damaged, a column is of any type
+                and _numbers(stamp) == tuple(numbers)
+                and crc == _check(name, stamp, sha256)
             ):
-                stamp = expected.get(name)
-                if (
-                    stamp
-                    and isinstance(sha256, bytes)  # damaged, a column is of any type
-                    and _numbers(stamp) == tuple(numbers)
-                    and crc == _check(name, stamp, sha256)
-                ):
-                    found[name] = (sha256, row, row_crc)
+                found[name] = (sha256, row, row_crc)
         return found
 
     def _encode(self, record: CropRecord) -> bytes:
@@ -171,37 +165,6 @@ class CropIndex(Closing):
         except (KeyError, TypeError, ValueError):  # a value of another type
             return None
 
-    def _open(self) -> sqlite3.Connection:
-        with contextlib.suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            return _connect(self._path)
-        except _ERRORS as error:
-            if _is_damage(error):
-                return self._start_anew()
-            # Never read-only while others write: so read, SQLite takes the file to stand still.
-            is_busy = _code(error) == sqlite3.SQLITE_BUSY
-            return _connect(":memory:") if is_busy else _connect_read_only(self._path)
-
-    def _start_anew(self) -> sqlite3.Connection:
-        for name in ("", "-wal", "-shm"):
-            with contextlib.suppress(OSError):
-                os.unlink(f"{self._path}{name}")
-        try:
-            return _connect(self._path)
-        except _ERRORS:
-            return _connect(":memory:")
-
-    @contextlib.contextmanager
-    def _forgiving(self) -> Iterator[None]:
-        try:
-            yield
-        except _ERRORS as error:
-            if _is_damage(error):
-                self._connection.close()
-                self._connection = self._start_anew()
-            # Else locked for 30 s, disk full, read only: slower next time, nothing lost.
-
 
 def index_files(root: Path) -> list[Path]:
     """Return the indexes of a cache: one, and one for each shard."""
@@ -209,73 +172,14 @@ def index_files(root: Path) -> list[Path]:
 
 
 def check_index(path: Path) -> bool:
-    """Whether an index is sound, as far as SQLite can tell: one that is locked may be."""
-    try:
-        with contextlib.closing(_connect(path)) as database:
-            return bool(database.execute("PRAGMA integrity_check").fetchone() == ("ok",))
-    except _ERRORS as error:
-        return not _is_damage(error)
+    """Whether an index is sound, as far as SQLite can tell."""
+    return check_database(path, _SCHEMA)
 
 
 def forget_recipe(path: Path, digest: str) -> None:
     """Forget every row of a recipe, named by the first 16 digits of its digest."""
-    with contextlib.suppress(*_ERRORS), contextlib.closing(_connect(path)) as database:
-        with database:
-            database.execute("DELETE FROM rows WHERE recipe = ?", (bytes.fromhex(digest),))
-        database.execute("VACUUM")
-
-
-def _connect(path: Path | str) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=PATIENCE_S)
-    try:
-        _use_wal(connection)
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.executescript(_SCHEMA)
-        connection.commit()
-        connection.execute(_FIND.format("?"), (b"", b""))  # a damaged name of a column shows here
-    except _ERRORS:
-        connection.close()
-        raise
-    return connection
-
-
-def _use_wal(connection: sqlite3.Connection) -> None:
-    give_up = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            # Of several processes that make one index, SQLite turns some away without waiting.
-            if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
-                raise
-            time.sleep(0.01)
-        else:
-            return
-
-
-def _connect_read_only(path: Path) -> sqlite3.Connection:
-    # immutable: without it SQLite wants to make its -shm file, which it cannot here.
-    uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
-    try:
-        connection = sqlite3.connect(uri, uri=True)
-    except _ERRORS:
-        return _connect(":memory:")
-    try:
-        connection.execute(_FIND.format("?"), (b"", b""))
-    except _ERRORS:
-        connection.close()
-        return _connect(":memory:")
-    return connection
-
-
-def _is_damage(error: Exception) -> bool:
-    """Whether the file itself is the cause; else its surroundings are: locks, rights, space."""
-    return not isinstance(error, sqlite3.OperationalError) or _code(error) == sqlite3.SQLITE_ERROR
-
-
-def _code(error: Exception) -> int:
-    # The lower byte; the rest is detail. Errors of Python's own module have none.
-    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    delete = "DELETE FROM rows WHERE recipe = ?"
+    shrink_database(path, _SCHEMA, delete, (bytes.fromhex(digest),))
 
 
 def _name(path: Path) -> bytes:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from roi_cls.base.errors import BundleError, CacheError
 from roi_cls.base.location import is_remote
+from roi_cls.cache.database import database_files
 from roi_cls.cache.index import check_index, forget_recipe, index_files
 from roi_cls.cache.lease import claim
 from roi_cls.cache.store import FORMAT, RECIPE_FILE, crops_folder, detections_folder, read_entry
@@ -103,9 +104,9 @@ def measure_index(cache: Path) -> int:
     """Return the bytes of what only speeds runs up: it is in no part, and not pruned."""
     sizes = []
     for path in index_files(cache / FORMAT):
-        for name in _index_names(path):
+        for file in database_files(path):
             with contextlib.suppress(FileNotFoundError):
-                sizes.append(os.stat(name).st_size)
+                sizes.append(file.stat().st_size)
     return sum(sizes)
 
 
@@ -134,8 +135,8 @@ def find_damaged(cache: Path, observe: Callable[[int], None] = lambda done: None
     # An index in a folder that cannot be written is only read, and then not even opened here.
     for path in index_files(root) if os.access(root, os.W_OK) else ():
         if not check_index(path):
-            for name in _index_names(path):
-                _remove(Path(name))
+            for file in database_files(path):
+                _remove(file)
             yield path
 
 
@@ -207,10 +208,6 @@ def _is_torn(path: Path) -> bool:
     except (ValueError, AttributeError):
         return True
     return version == RECIPE_VERSION and _read_recipe(path) is None
-
-
-def _index_names(path: Path) -> tuple[str, ...]:
-    return tuple(f"{path}{end}" for end in ("", "-wal", "-shm"))  # SQLite's own
 
 
 def _remove(path: Path) -> bool:

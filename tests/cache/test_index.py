@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from roi_cls.cache import index as index_module
-from roi_cls.cache.index import AT_ONCE, CropIndex, check_index, find_index, forget_recipe
+from roi_cls.cache.database import AT_ONCE
+from roi_cls.cache.index import CropIndex, check_index, find_index, forget_recipe
 from roi_cls.cache.options import Shard
 from roi_cls.cache.record import CropRecord, CropResult, FileStamp, ok_record, read_stamp
 from roi_cls.roi import Box, CropParams, Detection, Face, plan_crop

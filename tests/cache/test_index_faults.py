@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from roi_cls.cache import index as index_module
+from roi_cls.cache import database as database_module
 from roi_cls.cache.build import find_rows
 from roi_cls.cache.index import CropIndex, check_index, find_index
 from roi_cls.cache.record import CropRecord, CropResult, FileStamp, ok_record
@@ -58,7 +58,7 @@ def test_index_that_cannot_be_opened_is_kept_in_memory(tmp_path: Path) -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index_module, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(database_module, "PATIENCE_S", 0.05)
 
 
 @pytest.mark.usefixtures("impatient")
