@@ -23,7 +23,7 @@ from machine import describe_machine
 from portraits import write_portraits
 from predicting_sides import export, make_run, stage_sides
 
-from roi_cls.cache.options import available_cores
+from roi_cls.base.machine import available_cores
 
 
 def in_turns(sides: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:

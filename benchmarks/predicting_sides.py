@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from roi_cls.base.memory import keep_freed_memory
+from roi_cls.base.machine import keep_freed_memory
 from roi_cls.base.pool import WorkerPool
 from roi_cls.classifier.config import BATCH_SIZE
 from roi_cls.classifier.inference.cropping import ViewCropper

@@ -27,7 +27,7 @@ import numpy as np
 from machine import describe_machine
 from portraits import write_portraits
 
-from roi_cls.base.memory import keep_freed_memory
+from roi_cls.base.machine import keep_freed_memory
 from roi_cls.base.pool import WorkerPool
 from roi_cls.cache.build import build_crops
 from roi_cls.cache.options import BuildOptions

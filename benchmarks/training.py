@@ -24,7 +24,7 @@ from machine import describe_machine
 from torch.utils.flop_counter import FlopCounterMode
 from training_sides import Side, draw_crops, our_sides, plain_steps, timm_side, write_pictures
 
-from roi_cls.base.memory import keep_all_memory
+from roi_cls.base.machine import keep_all_memory
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.models.device import FORMATS, Backend, choose_backend
 from roi_cls.classifier.models.timm_model import create_model

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from roi_cls.base.memory import keep_freed_memory
-from roi_cls.base.pool import Item, Result, WorkerPool
-from roi_cls.cache.builder import CropBuilder, DetectorOpener
+from roi_cls.base.closing import Closing
+from roi_cls.base.pool import WorkerPool, in_worker
+from roi_cls.cache.builder import CropWork, DetectorOpener, open_work
 from roi_cls.cache.database import AT_ONCE
 from roi_cls.cache.index import CropIndex, find_index
 from roi_cls.cache.lease import share
@@ -86,53 +85,6 @@ def _is_kept(row: CropRecord, store: CropStore, max_pixels: int) -> bool:
     return row.status == "skipped" or (row.sha256 is not None and store.has_crop(row.sha256))
 
 
-Work = AbstractContextManager[Callable[[Path], CropResult]]
-"""What a worker enters once; gives the function that crops one picture."""
-
-
-class CropEngine(Protocol):
-    """Crops pictures somewhere."""
-
-    block: int
-    """Pictures to be given at once, at most."""
-
-    def map(self, paths: Sequence[Path]) -> Iterator[CropResult]:
-        """Yield the result of each picture, in order."""
-
-
-class LocalEngine:
-    """This process, or worker processes that are started when first needed and then kept."""
-
-    block = 8192
-
-    def __init__(self, make_work: Callable[[], Work], recipe: str, options: BuildOptions) -> None:
-        self._make_work = make_work
-        self._recipe = recipe
-        self._options = options
-        self._stack = contextlib.ExitStack()
-        self._pool: WorkerPool[Path, CropResult] | None = None
-        self._work: Callable[[Path], CropResult] | None = None
-
-    def __enter__(self) -> LocalEngine:
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        self._stack.close()
-
-    def map(self, paths: Sequence[Path]) -> Iterator[CropResult]:
-        """Yield the result of each picture, in order."""
-        workers = self._options.worker_count(len(paths))
-        if self._pool is None and workers:
-            make_work = partial(in_worker, self._make_work)
-            self._pool = WorkerPool(workers, make_work, partial(died, self._recipe))
-            self._stack.callback(self._pool.close)
-        if self._pool is not None:
-            return self._pool.map(paths)
-        if self._work is None:
-            self._work = self._stack.enter_context(self._make_work())
-        return map(self._work, paths)
-
-
 @contextlib.contextmanager
 def open_engine(
     params: CropParams, open_detector: DetectorOpener, options: BuildOptions
@@ -155,39 +107,47 @@ def open_engine(
         yield local
 
 
-@contextlib.contextmanager
-def open_work(
-    params: CropParams, open_detector: DetectorOpener, options: BuildOptions
-) -> Iterator[Callable[[Path], CropResult]]:
-    """Give the function that crops a picture, in whichever process enters this."""
-    with open_builder(params, open_detector, options) as builder:
-        yield builder.build
+class CropEngine(Protocol):
+    """Crops pictures somewhere."""
+
+    block: int
+    """Pictures to be given at once, at most."""
+
+    def map(self, paths: Sequence[Path]) -> Iterator[CropResult]:
+        """Yield the result of each picture, in order."""
 
 
-@contextlib.contextmanager
-def in_worker(
-    make_work: Callable[[], AbstractContextManager[Callable[[Item], Result]]],
-) -> Iterator[Callable[[Item], Result]]:
-    """Give the work to a process of its own, which shares the machine with others of its kind."""
-    import cv2
+class LocalEngine(Closing):
+    """This process, or worker processes that are started when first needed and then kept."""
 
-    keep_freed_memory()
-    cv2.setNumThreads(1)
-    with make_work() as work:
-        yield work
+    block = 8192
 
+    def __init__(
+        self, make_work: Callable[[], CropWork], recipe: str, options: BuildOptions
+    ) -> None:
+        self._make_work = make_work
+        self._recipe = recipe
+        self._options = options
+        self._stack = contextlib.ExitStack()
+        self._pool: WorkerPool[Path, CropResult] | None = None
+        self._work: Callable[[Path], CropResult] | None = None
 
-@contextlib.contextmanager
-def open_builder(
-    params: CropParams, open_detector: DetectorOpener, options: BuildOptions
-) -> Iterator[CropBuilder]:
-    """Give a builder on the cache of ``options``, which is kept from being pruned meanwhile."""
-    store = CropStore(options.cache, params)
-    with (
-        share(options.cache / FORMAT, (params.digest, params.detector_digest)),
-        CropBuilder(store, params, open_detector, options.max_pixels) as builder,
-    ):
-        yield builder
+    def map(self, paths: Sequence[Path]) -> Iterator[CropResult]:
+        """Yield the result of each picture, in order."""
+        workers = self._options.worker_count(len(paths))
+        if self._pool is None and workers:
+            make_work = partial(in_worker, self._make_work)
+            self._pool = WorkerPool(workers, make_work, partial(died, self._recipe))
+            self._stack.callback(self._pool.close)
+        if self._pool is not None:
+            return self._pool.map(paths)
+        if self._work is None:
+            self._work = self._stack.enter_context(self._make_work())
+        return map(self._work, paths)
+
+    def close(self) -> None:
+        """End the processes."""
+        self._stack.close()
 
 
 def died(recipe: str, path: Path, exit_code: int | None) -> CropResult:

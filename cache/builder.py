@@ -1,17 +1,21 @@
-"""Crop one picture through the cache: look up, else detect, cut and keep."""
+"""Crop one picture through the cache: look up, else detect, cut and keep; or cut again by a row."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from roi_cls.base.closing import Closing
 from roi_cls.base.errors import CacheError, ImageReadError, NoFaceError
 from roi_cls.base.location import is_remote
+from roi_cls.base.pool import State
+from roi_cls.cache.lease import share
+from roi_cls.cache.options import BuildOptions
 from roi_cls.cache.record import CropRecord, CropResult, FileStamp, ok_record, read_stamp, stamp_of
-from roi_cls.cache.store import CropStore
+from roi_cls.cache.store import FORMAT, CropStore
 from roi_cls.roi import CropParams, Cut, Detection, plan_crop
 from roi_cls.roi.crop import cut_crops, detect_faces
 from roi_cls.roi.detector import FaceDetector
@@ -20,6 +24,31 @@ from roi_cls.roi.image_header import MAX_PIXELS
 from roi_cls.roi.picture import Picture
 
 DetectorOpener = Callable[[], FaceDetector]
+"""Makes a detector in whichever process needs one; picklable."""
+CropWork = State[Path, CropResult]
+"""What a worker enters once; gives the function that crops one picture."""
+
+
+@contextlib.contextmanager
+def open_builder(
+    params: CropParams, open_detector: DetectorOpener, options: BuildOptions
+) -> Iterator[CropBuilder]:
+    """Give a builder on the cache of ``options``, which is kept from being pruned meanwhile."""
+    store = CropStore(options.cache, params)
+    with (
+        share(options.cache / FORMAT, (params.digest, params.detector_digest)),
+        CropBuilder(store, params, open_detector, options.max_pixels) as builder,
+    ):
+        yield builder
+
+
+@contextlib.contextmanager
+def open_work(
+    params: CropParams, open_detector: DetectorOpener, options: BuildOptions
+) -> Iterator[Callable[[Path], CropResult]]:
+    """Give the function that crops a picture, in whichever process enters this."""
+    with open_builder(params, open_detector, options) as builder:
+        yield builder.build
 
 
 class CropBuilder(Closing):
@@ -118,33 +147,6 @@ class CropBuilder(Closing):
         return CropRecord(path, "error", message, sha256, recipe=self._params.digest)
 
 
-def _read_settled(path: Path) -> tuple[bytes, FileStamp | None]:
-    """Return a file's bytes and the stamp that belongs to them.
-
-    Raises:
-        ImageReadError: It cannot be read, or something writes to it all the time.
-    """
-    if is_remote(path):  # a store gives an object as it was put, whole
-        before_reading, data = read_stamp(path), read_bytes(path)
-        return data, before_reading if before_reading == read_stamp(path) else None
-    for _ in range(3):
-        try:
-            before = os.stat(path)
-            data = read_bytes(path)
-            after = os.stat(path)
-        except (OSError, ValueError):
-            read_bytes(path)  # raises what is wrong, in our words
-            continue
-        if _identity(before) == _identity(after) and len(data) == after.st_size:
-            return data, stamp_of(after)
-    raise ImageReadError(path, "it changes while it is read", "Wait until it is written.")
-
-
-def _identity(status: os.stat_result) -> tuple[int, ...]:
-    # Another file may take the place of one of its size and age: archives keep both.
-    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
 def recut(record: CropRecord, *, max_pixels: int = MAX_PIXELS) -> Image:
     """Return the crops of an ok row, (N, size_px, size_px, 3) RGB uint8, as they were cut.
 
@@ -173,3 +175,30 @@ def recut(record: CropRecord, *, max_pixels: int = MAX_PIXELS) -> Image:
         }
     )
     return cut_crops(Picture(data, record.path, max_pixels=max_pixels), record.cuts, style)
+
+
+def _read_settled(path: Path) -> tuple[bytes, FileStamp | None]:
+    """Return a file's bytes and the stamp that belongs to them.
+
+    Raises:
+        ImageReadError: It cannot be read, or something writes to it all the time.
+    """
+    if is_remote(path):  # a store gives an object as it was put, whole
+        before_reading, data = read_stamp(path), read_bytes(path)
+        return data, before_reading if before_reading == read_stamp(path) else None
+    for _ in range(3):
+        try:
+            before = os.stat(path)
+            data = read_bytes(path)
+            after = os.stat(path)
+        except (OSError, ValueError):
+            read_bytes(path)  # raises what is wrong, in our words
+            continue
+        if _identity(before) == _identity(after) and len(data) == after.st_size:
+            return data, stamp_of(after)
+    raise ImageReadError(path, "it changes while it is read", "Wait until it is written.")
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    # Another file may take the place of one of its size and age: archives keep both.
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
+from roi_cls.base.machine import available_cores
 from roi_cls.roi.image_header import MAX_PIXELS
 
 WORTH_WORKERS = 64
@@ -43,13 +44,6 @@ class BuildOptions:
         if self.workers is not None:
             return self.workers
         return available_cores() if pictures >= WORTH_WORKERS else 0
-
-
-def available_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)

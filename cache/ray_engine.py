@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING, Any
 from roi_cls.base.atomic import write_atomically
 from roi_cls.base.closing import Closing
 from roi_cls.base.errors import RoiClsError
-from roi_cls.base.pool import State, WorkerPool
+from roi_cls.base.pool import WorkerPool
+from roi_cls.cache.builder import CropWork
 from roi_cls.cache.record import CropResult
 from roi_cls.cache.store import FORMAT
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Work = State[Path, CropResult]
 OnDeath = Callable[[Path, int | None], CropResult]
 _Answers = list[CropResult | BaseException]
 
@@ -50,7 +50,7 @@ class RayEngine(Closing):
     """A Ray cluster that this process is connected to."""
 
     def __init__(
-        self, make_work: Callable[[], Work], on_death: OnDeath, marker: Path, workers: int
+        self, make_work: Callable[[], CropWork], on_death: OnDeath, marker: Path, workers: int
     ) -> None:
         self._workers = workers
         self._arguments = (make_work, on_death, marker, os.getcwd())
@@ -121,7 +121,7 @@ class RayEngine(Closing):
 
 @contextlib.contextmanager
 def open_ray(
-    make_work: Callable[[], Work],
+    make_work: Callable[[], CropWork],
     on_death: OnDeath,
     cache: Path,
     *,
@@ -157,7 +157,7 @@ class _Cropper:
     """
 
     def __init__(
-        self, make_work: Callable[[], Work], on_death: OnDeath, marker: Path, folder: str
+        self, make_work: Callable[[], CropWork], on_death: OnDeath, marker: Path, folder: str
     ) -> None:
         with contextlib.suppress(OSError):  # relative paths mean what they mean to the caller
             os.chdir(folder)

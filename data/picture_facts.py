@@ -17,8 +17,7 @@ from PIL import Image as PillowImage
 from PIL.JpegImagePlugin import JpegImageFile
 
 from roi_cls.base.errors import ImageReadError
-from roi_cls.base.memory import keep_freed_memory
-from roi_cls.base.pool import WorkerPool
+from roi_cls.base.pool import WorkerPool, in_worker
 from roi_cls.cache.options import BuildOptions
 from roi_cls.data.fingerprint import Fingerprint, take_fingerprint
 from roi_cls.roi.image import read_bytes
@@ -49,7 +48,7 @@ def read_all_facts(paths: Sequence[Path], options: BuildOptions) -> Iterator[Pic
         with make_work() as read:
             yield from map(read, paths)
         return
-    pool = WorkerPool[Path, PictureFacts](workers, partial(_in_worker, make_work), _died)
+    pool = WorkerPool[Path, PictureFacts](workers, partial(in_worker, make_work), _died)
     with contextlib.closing(pool):
         yield from pool.map(paths)
 
@@ -60,7 +59,7 @@ def read_facts(path: Path, max_pixels: int) -> PictureFacts:
         data = read_bytes(path)
         picture = Picture(data, path, max_pixels=max_pixels)
         fingerprint = take_fingerprint(picture)
-        look = _look(picture)
+        light = _measure_light(picture)
     except ImageReadError as error:
         return PictureFacts(path, str(error))
     categories, quantities = _read_header(data)
@@ -77,7 +76,7 @@ def read_facts(path: Path, max_pixels: int) -> PictureFacts:
             ("file_bytes", len(data)),
             ("bits_per_pixel", 8 * len(data) / (picture.width * picture.height)),
             *quantities,
-            *look,
+            *light,
         ),
     )
 
@@ -111,7 +110,7 @@ def _name_tables(tables: dict[int, list[int]]) -> str:
     return digest.hexdigest()[:8]
 
 
-def _look(picture: Picture) -> tuple[tuple[str, float], ...]:
+def _measure_light(picture: Picture) -> tuple[tuple[str, float], ...]:
     shorter = min(picture.height, picture.width)
     small = picture.reduced(max(f for f in FACTORS if f == 1 or shorter >= f * _LIGHT_PX))
     grey = cv2.cvtColor(picture.pixels(), cv2.COLOR_RGB2GRAY)
@@ -129,16 +128,6 @@ def _open_reader(max_pixels: int) -> Iterator[Callable[[Path], PictureFacts]]:
     with warnings.catch_warnings():  # Pillow's, about damaged metadata around good pixels
         warnings.simplefilter("ignore")
         yield partial(read_facts, max_pixels=max_pixels)
-
-
-@contextlib.contextmanager
-def _in_worker(
-    make_work: Callable[[], contextlib.AbstractContextManager[Callable[[Path], PictureFacts]]],
-) -> Iterator[Callable[[Path], PictureFacts]]:
-    keep_freed_memory()
-    cv2.setNumThreads(1)
-    with make_work() as read:
-        yield read
 
 
 def _died(path: Path, exit_code: int | None) -> PictureFacts:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import math
 import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -16,7 +18,6 @@ import numpy as np
 
 from roi_cls.base.closing import Closing
 from roi_cls.base.errors import DetectorModelError
-from roi_cls.base.quiet import stand_ins
 from roi_cls.roi.cascade import RANGES, SCORE_FLOOR, best_first, find_faces, look_whole
 from roi_cls.roi.face import Box, Detection, Face
 from roi_cls.roi.image import Image
@@ -26,6 +27,7 @@ from roi_cls.roi.picture import Picture
 
 if TYPE_CHECKING:
     from mediapipe.tasks.python import vision
+
 
 LONGEST_SIDE_PX = 16_384
 """Longer pictures are shrunk by a whole factor: from 32,767 px on MediaPipe aborts the process."""
@@ -109,6 +111,41 @@ def import_mediapipe() -> Any:
     with stand_ins("matplotlib", "matplotlib.pyplot", "sounddevice"):
         import mediapipe
     return mediapipe
+
+
+@contextlib.contextmanager
+def stand_ins(*names: str) -> Iterator[None]:
+    """Let whoever imports these modules meanwhile get them when they are first used.
+
+    Args:
+        names: Full names, parents before their children. Those already imported stay as they are.
+    """
+    if any(name in sys.modules for name in names):
+        names = ()
+    for name in names:
+        sys.modules[name] = stand_in = _StandIn(name)
+        parent, _, child = name.rpartition(".")
+        if parent:
+            setattr(sys.modules[parent], child, stand_in)
+    try:
+        yield
+    finally:
+        _give_way()
+
+
+class _StandIn(ModuleType):
+    """Is in the place of a module that nobody has used yet; once used, it passes all on to it."""
+
+    def __getattr__(self, name: str) -> Any:
+        _give_way()  # else the module would be looked for here
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+def _give_way() -> None:
+    """Let the next import of each module be the true one."""
+    for name, module in list(sys.modules.items()):
+        if isinstance(module, _StandIn):
+            sys.modules.pop(name, None)
 
 
 def _bounded(image: Image) -> Image:

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from roi_cls.base.errors import RoiClsError
-from roi_cls.base.memory import look_for_less_garbage
+from roi_cls.base.machine import look_for_less_garbage
 from roi_cls.base.version import __version__
 from roi_cls.commands.crops import command as crop_commands
 from roi_cls.commands.datasets import command as data_commands

@@ -20,9 +20,10 @@ from roi_cls.base.background import take_ahead
 from roi_cls.base.closing import Closing
 from roi_cls.base.errors import ImageReadError, NoFaceError
 from roi_cls.base.location import LocationError, as_path
-from roi_cls.base.pool import WorkerPool
-from roi_cls.cache.build import in_worker, tell_death
-from roi_cls.cache.options import WORTH_WORKERS, available_cores
+from roi_cls.base.machine import available_cores
+from roi_cls.base.pool import WorkerPool, in_worker
+from roi_cls.cache.build import tell_death
+from roi_cls.cache.options import WORTH_WORKERS
 from roi_cls.classifier.inference.prediction import Source
 from roi_cls.roi import CropParams, Detection, plan_crop
 from roi_cls.roi.crop import Crops, cut_crops, detect_faces

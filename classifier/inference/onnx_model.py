@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from roi_cls.base.atomic import telling_storage
 from roi_cls.base.errors import BundleError, TrainingError
-from roi_cls.cache.options import available_cores
+from roi_cls.base.machine import available_cores
 from roi_cls.classifier.config import BATCH_SIZE, Device
 from roi_cls.classifier.inference.onnx_file import (
     OUTPUT,

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from roi_cls.base.errors import TrainingError
-from roi_cls.base.memory import available_bytes
+from roi_cls.base.machine import available_bytes
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.models.device import FORMATS, Backend, choose_backend
 from roi_cls.classifier.training.batches import BatchSource

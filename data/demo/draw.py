@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from roi_cls.base.errors import DataError
+from roi_cls.base.machine import available_cores
 from roi_cls.data.collect import PICTURE_SUFFIXES
 from roi_cls.data.demo.defect import DEFECT_KINDS, DefectKind
 from roi_cls.data.demo.picture import count_faces, draw_picture
@@ -141,7 +142,7 @@ def draw_demo(
     try:
         missing = [picture for picture in plan if not _is_drawn(folder / picture.name)]
         _begin(folder, params)
-        _draw_all(folder, params.seed, missing, workers or _processors(), progress)
+        _draw_all(folder, params.seed, missing, workers or available_cores(), progress)
         if not (folder / _RECORD).exists():
             os.replace(folder / _UNFINISHED, folder / _RECORD)
     except OSError as error:
@@ -174,12 +175,6 @@ def _choose_kinds(seed: int, indices: Sequence[int]) -> dict[int, DefectKind]:
     with_face = (index for index in indices if count_faces(seed, index) > 0)
     chosen = [index for index, _ in zip(with_face, range(count), strict=False)]
     return {index: DEFECT_KINDS[i % len(DEFECT_KINDS)] for i, index in enumerate(chosen)}
-
-
-def _processors() -> int:
-    if hasattr(os, "sched_getaffinity"):  # a container may own fewer processors than there are
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _is_drawn(path: Path) -> bool:

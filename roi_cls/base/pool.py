@@ -1,7 +1,7 @@
 """Worker processes that survive each other: results in order of input, a dead worker is replaced.
 
-Knows nothing of pictures; the work is a picklable function that makes a worker's state and one
-that is called with it.
+The work is a picklable function that makes a worker's state, and the one that this gives. What it
+does is not known here, but that most of it decodes pictures.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from multiprocessing import connection, get_context, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
+
+from roi_cls.base.machine import keep_freed_memory
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -159,6 +161,19 @@ class WorkerPool(Generic[Item, Result]):
 
 
 @contextlib.contextmanager
+def in_worker(
+    make_state: Callable[[], State[Item, Result]],
+) -> Iterator[Callable[[Item], Result]]:
+    """Give a state that decodes pictures to one of several workers: one core, freed memory kept."""
+    import cv2
+
+    keep_freed_memory()
+    cv2.setNumThreads(1)
+    with make_state() as work:
+        yield work
+
+
+@contextlib.contextmanager
 def _interrupts_held() -> Iterator[None]:
     """Start processes deaf to Ctrl-C: until they could ignore it, they would print a traceback."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
@@ -185,9 +200,7 @@ def _serve(pipe: Connection, make_state: Callable[[], State[Item, Result]]) -> N
                         return
     except RoiClsError as error:
         _answer(pipe, error)
-    except (
-        Exception
-    ) as error:  # of any kind, since nothing else tells the parent of a fault of ours
+    except Exception as error:  # of any kind: nothing else tells the parent of a fault of ours
         # Raised there and here, never passed over. As text: an exception may not survive pickling,
         # and the traceback would not.
         _answer(pipe, RuntimeError(f"A worker process failed.\n{traceback.format_exc()}"))

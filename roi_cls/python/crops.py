@@ -9,7 +9,8 @@ from pathlib import Path
 
 from roi_cls.base.location import as_path
 from roi_cls.cache import CropRecord
-from roi_cls.cache.build import build_crops, open_builder
+from roi_cls.cache.build import build_crops
+from roi_cls.cache.builder import open_builder
 from roi_cls.cache.options import BuildOptions
 from roi_cls.cache.record import CropStatus
 from roi_cls.classifier.inference.cropping import CropSettings, SourceCropper, crop_ahead

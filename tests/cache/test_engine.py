@@ -8,8 +8,10 @@ from types import SimpleNamespace
 import cv2
 import pytest
 
+from roi_cls.base.pool import in_worker
 from roi_cls.cache import build as engine_module
-from roi_cls.cache.build import LocalEngine, Work, died, in_worker, open_builder
+from roi_cls.cache.build import LocalEngine, died
+from roi_cls.cache.builder import CropWork, open_builder
 from roi_cls.cache.lease import claim
 from roi_cls.cache.options import BuildOptions
 from roi_cls.cache.record import CropRecord, CropResult
@@ -59,7 +61,7 @@ class _FakePool:
         self.closed += 1
 
 
-def _no_work() -> Work:
+def _no_work() -> CropWork:
     raise AssertionError("the workers do it")
 
 

@@ -21,7 +21,8 @@ import ray
 
 from roi_cls.base.errors import StorageError
 from roi_cls.cache import ray_engine
-from roi_cls.cache.build import LocalEngine, died, open_work
+from roi_cls.cache.build import LocalEngine, died
+from roi_cls.cache.builder import open_work
 from roi_cls.cache.options import BuildOptions
 from roi_cls.cache.ray_engine import ClusterError, RayEngine, open_ray
 from roi_cls.cache.record import CropRecord, CropResult

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 
 from roi_cls.base.errors import TrainingError
-from roi_cls.base.memory import keep_all_memory
+from roi_cls.base.machine import keep_all_memory
 from roi_cls.classifier.config import Method, TrainConfig
 from roi_cls.classifier.models.device import Backend
 from roi_cls.classifier.models.timm_model import check_model_name

@@ -10,7 +10,8 @@ from typing import Any
 
 from roi_cls.base.location import as_path
 from roi_cls.cache import CropRecord
-from roi_cls.cache.build import build_crops, open_builder
+from roi_cls.cache.build import build_crops
+from roi_cls.cache.builder import open_builder
 from roi_cls.cache.manifest import check_manifest_path, open_manifest
 from roi_cls.cache.options import BuildOptions
 from roi_cls.cache.summary import CropSummary

@@ -117,7 +117,7 @@ def open_model(job: ServeJob) -> Iterator[ServedModel]:
     Raises:
         RoiClsError: It cannot be used here.
     """
-    from roi_cls.base.memory import keep_freed_memory
+    from roi_cls.base.machine import keep_freed_memory
     from roi_cls.classifier.inference.opening import open_scorer
     from roi_cls.classifier.inference.predictor import Predictor
     from roi_cls.commands.serve.app import ServedModel

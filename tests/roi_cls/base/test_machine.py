@@ -7,14 +7,14 @@ import sys
 
 import pytest
 
-from roi_cls.base import memory
+from roi_cls.base import machine as memory
 
 _COUNT = """
 import resource, sys
 import numpy as np
-from roi_cls.base import memory
+from roi_cls.base import machine
 
-getattr(memory, sys.argv[1])() if len(sys.argv) > 1 else None
+getattr(machine, sys.argv[1])() if len(sys.argv) > 1 else None
 size = 48 * 2**20  # above what glibc takes from its heap by itself
 
 def faults():
@@ -44,7 +44,7 @@ def test_large_arrays_come_without_page_faults_once_all_memory_is_kept() -> None
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="an allocator of its own")
 def test_settings_of_the_allocator_do_not_exclude_each_other() -> None:
-    both = "import roi_cls.base.memory as m; m.keep_freed_memory(); m.keep_all_memory()"
+    both = "import roi_cls.base.machine as m; m.keep_freed_memory(); m.keep_all_memory()"
     subprocess.run([sys.executable, "-c", both], check=True)
 
 
@@ -72,7 +72,7 @@ def test_unknown_memory_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_garbage_is_looked_for_less_often_and_not_at_the_exit() -> None:
     code = """
 import atexit, gc
-from roi_cls.base.memory import look_for_less_garbage
+from roi_cls.base.machine import look_for_less_garbage
 atexit.register(lambda: print(gc.get_freeze_count() > 1000))  # the last registered runs first
 look_for_less_garbage()
 print(gc.isenabled(), gc.get_threshold()[0])

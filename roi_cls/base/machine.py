@@ -1,4 +1,4 @@
-"""How this process takes memory from the system. Every stage may use it."""
+"""How this process shares the machine: memory taken from the system, cores it may use."""
 
 from __future__ import annotations
 
@@ -82,3 +82,10 @@ def _container_available() -> int | None:
         limit = int((folder / "memory.max").read_text())
         return max(0, limit - int((folder / "memory.current").read_text()))
     return None
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from roi_cls.base.quiet import stand_ins
+from roi_cls.roi.mediapipe_detector import stand_ins
 
 LIBRARY = "import heavy_parent.child as child\nimport heavy_other\n"
 
