@@ -24,7 +24,7 @@ from roi_cls.cache.index import find_index
 from roi_cls.cache.options import BuildOptions
 from roi_cls.roi.image import read_bytes
 from roi_cls.roi.image_header import MAX_PIXELS
-from roi_cls.roi.picture import FACTORS, Picture
+from roi_cls.roi.picture import Picture, fitting_factor
 
 VERSION = 1
 """Raised whenever the same picture gets another fingerprint; kept ones are then taken anew."""
@@ -88,8 +88,7 @@ def take_fingerprint(picture: Picture) -> Fingerprint:
     Raises:
         ImageReadError: Its pixels are damaged.
     """
-    shorter = min(picture.height, picture.width)
-    factor = max(f for f in FACTORS if f == 1 or shorter >= f * _SOURCE_PX)
+    factor = fitting_factor(min(picture.height, picture.width), _SOURCE_PX)
     grey = cv2.cvtColor(picture.reduced(factor), cv2.COLOR_RGB2GRAY)
     square = _shrink(grey, _SOURCE_PX)
     hashes = [_hash(_zoom(square, zoom)) for zoom in ZOOMS]

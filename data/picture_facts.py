@@ -21,7 +21,7 @@ from roi_cls.base.pool import WorkerPool, in_worker
 from roi_cls.cache.options import BuildOptions
 from roi_cls.data.fingerprint import Fingerprint, take_fingerprint
 from roi_cls.roi.image import read_bytes
-from roi_cls.roi.picture import FACTORS, Picture
+from roi_cls.roi.picture import Picture, fitting_factor
 
 _LIGHT_PX = 128  # light is measured at this scale or the next larger one, like the fingerprint
 
@@ -111,8 +111,7 @@ def _name_tables(tables: dict[int, list[int]]) -> str:
 
 
 def _measure_light(picture: Picture) -> tuple[tuple[str, float], ...]:
-    shorter = min(picture.height, picture.width)
-    small = picture.reduced(max(f for f in FACTORS if f == 1 or shorter >= f * _LIGHT_PX))
+    small = picture.reduced(fitting_factor(min(picture.height, picture.width), _LIGHT_PX))
     grey = cv2.cvtColor(picture.pixels(), cv2.COLOR_RGB2GRAY)
     return (
         ("brightness", float(small.mean())),

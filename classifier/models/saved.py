@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from roi_cls.base.atomic import write_atomically
+from roi_cls.base.digest import hash_file
 from roi_cls.base.errors import BundleError, StorageError, WeightsError
 from roi_cls.classifier.runs.bundle import (
     CONFIG_NAME,
@@ -24,7 +25,6 @@ from roi_cls.classifier.runs.bundle import (
     to_facts,
     write_config,
 )
-from roi_cls.roi.models import hash_file
 
 NAMELESS = ("autoencoder", "svm")
 """Kinds that are built without a named architecture: they go by the kind's own name."""

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from roi_cls.base.atomic import write_atomically
+from roi_cls.base.digest import hash_file
 from roi_cls.base.errors import BundleError, TrainingError
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.models.device import Backend
@@ -30,7 +31,6 @@ from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training.data import TrainingData
 from roi_cls.classifier.training.distributed import current_world
 from roi_cls.data.crops import CropArray
-from roi_cls.roi.models import hash_file
 
 _MOVES = ("source", "errors")  # data may move, and unreadable pictures are in no part
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import os
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from roi_cls.base.atomic import write_atomically
+from roi_cls.base.digest import hash_file
 from roi_cls.base.errors import DataError
 from roi_cls.base.rows import markdown_table, to_json
 from roi_cls.classifier.evaluation.label_review import DoubtfulLabel, review_labels
@@ -75,8 +75,7 @@ def _find_by_digest(paths: Sequence[Path], wanted: set[str]) -> dict[str, Path]:
     with progress("Reading") as advance:
         for done, path in enumerate(paths, 1):
             try:
-                with path.open("rb") as file:
-                    digest = hashlib.file_digest(file, "sha256").hexdigest()
+                digest = hash_file(path)
             except OSError as error:
                 note(f"{path}: cannot be read, so it matches nothing: {error.strerror or error}")
             else:

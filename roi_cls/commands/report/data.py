@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from roi_cls.base.digest import hash_file
 from roi_cls.base.errors import BundleError
 from roi_cls.base.location import as_path
 from roi_cls.cache import CropRecord
@@ -30,7 +31,6 @@ from roi_cls.data.picture_facts import read_all_facts
 from roi_cls.data.sample import Sample
 from roi_cls.data.table import read_split
 from roi_cls.roi import REASON_TEXT
-from roi_cls.roi.models import hash_file
 from roi_cls.roi.recipe import OpenedRecipe
 
 MOST_GROUPS = 4
