@@ -76,7 +76,7 @@ def _open_csv(file: io.BufferedWriter, path: Path) -> Iterator[AddRow]:
 
 
 @contextmanager
-def open_parquet(file: io.BufferedWriter, path: Path) -> Iterator[Callable[[CropRecord], None]]:
+def _open_parquet(file: io.BufferedWriter, path: Path) -> Iterator[AddRow]:
     """Give a function that adds a row to the table in ``file``, which is to become ``path``.
 
     Raises:
@@ -94,7 +94,7 @@ def open_parquet(file: io.BufferedWriter, path: Path) -> Iterator[Callable[[Crop
         yield lambda record: add(record.to_dict())
 
 
-_FORMS = {".jsonl": _open_jsonl, ".csv": _open_csv, ".parquet": open_parquet}
+_FORMS = {".jsonl": _open_jsonl, ".csv": _open_csv, ".parquet": _open_parquet}
 
 
 def _write(file: io.BufferedWriter, text: str, path: Path) -> None:

@@ -1,4 +1,7 @@
-"""One truthful row per picture: what was cut out of it, or why nothing was."""
+"""One truthful row per picture: what was cut out of it, or why nothing was.
+
+And the stamp by which a picture's file is known again without being read.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from typing import Any, Literal, cast
 from roi_cls.base.location import is_remote, reaching
 from roi_cls.roi import Box, CropParams, CropPlan, Cut, Detection, Face
 
+SETTLED_NS = 2_000_000_000
+"""A file changed less than 2 s ago may change again within the same time stamp: not trusted."""
 CropStatus = Literal["ok", "skipped", "error"]
 
 
@@ -30,7 +35,7 @@ class FaceCut:
 class CropRecord:
     """What happened to one picture. Coordinates are pixels of the upright picture.
 
-    An ok row says all that is needed to cut its crop again, bit for bit: see ``recut``.
+    An ok row says all that is needed to cut its crop again, bit for bit: see ``builder.recut``.
     """
 
     path: Path
@@ -191,10 +196,6 @@ class CropResult:
     """A crop was cut and written."""
     stamp: FileStamp | None = None
     """Of the file as it was read; None: not read, or it cannot be trusted to stay known."""
-
-
-SETTLED_NS = 2_000_000_000
-"""A file changed less than 2 s ago may change again within the same time stamp: not trusted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,21 @@ import numpy as np
 
 from roi_cls.base.atomic import remove_stale, write_atomically
 from roi_cls.base.errors import CacheError, StorageError
-from roi_cls.base.location import is_remote, reaching
+from roi_cls.base.location import CACHE_TAG, is_remote, reaching
 from roi_cls.roi import CropParams, Detection
 from roi_cls.roi.image import Image
 
 FORMAT = "v2"
 """Raised whenever entries are written in another form; older ones are then left alone."""
+CROP_SUFFIX = ".bmp"
+RECIPE_FILE = "recipe.json"
+_TAG_TEXT = (
+    b"Signature: 8a477f597d28d172789f06886806bc55\n"
+    b"# The crops of roi-cls. Back-ups may leave this folder out (https://bford.info/cachedir/).\n"
+)
+"""The usual mark of a cache; what lies below it is not taken for pictures to crop."""
+_CHECKSUM_MARK = b"\nsha256:"
+_TRAILER_LENGTH = len(_CHECKSUM_MARK) + 64 + 1  # 73: mark, hex digest, newline
 
 
 class CropStore:
@@ -57,7 +66,7 @@ class CropStore:
 
     def has_crop(self, sha256: str) -> bool:
         """Whether a crop was written; it is not read, so it may turn out to be damaged."""
-        path = _entry_path(self._crops, sha256, SUFFIX)
+        path = _entry_path(self._crops, sha256, CROP_SUFFIX)
         try:
             with reaching(path):
                 return path.exists()
@@ -69,7 +78,7 @@ class CropStore:
 
     def read_crop(self, sha256: str) -> Image | None:
         """Return the crops, (N, size_px, size_px, 3) RGB uint8, bit for bit as cut; or None."""
-        payload = read_entry(_entry_path(self._crops, sha256, SUFFIX))
+        payload = read_entry(_entry_path(self._crops, sha256, CROP_SUFFIX))
         return None if payload is None else decode_crops(payload)
 
     def write_crop(self, sha256: str, pixels: Image) -> None:
@@ -81,7 +90,9 @@ class CropStore:
         """
         if not self._is_described:
             self._describe_recipe()
-        write_entry(_entry_path(self._crops, sha256, SUFFIX), encode_crops(pixels), self._drafts)
+        write_entry(
+            _entry_path(self._crops, sha256, CROP_SUFFIX), encode_crops(pixels), self._drafts
+        )
 
     def mark_used(self) -> None:
         """Note the time at which a run uses the crops; pruning goes by it. Best effort."""
@@ -93,23 +104,14 @@ class CropStore:
                 os.utime(self._crops / RECIPE_FILE)
 
     def _describe_recipe(self) -> None:
-        tag = self._root / TAG_FILE
+        tag = self._root / CACHE_TAG
         if not tag.exists():
-            write_atomically(tag, TAG_TEXT, drafts=self._drafts)
+            write_atomically(tag, _TAG_TEXT, drafts=self._drafts)
         path = self._crops / RECIPE_FILE
         if not path.exists():
             text = json.dumps(self._params.to_dict(), indent=2, sort_keys=True) + "\n"
             write_atomically(path, text.encode(), drafts=self._drafts)
         self._is_described = True
-
-
-RECIPE_FILE = "recipe.json"
-TAG_FILE = "CACHEDIR.TAG"
-TAG_TEXT = (
-    b"Signature: 8a477f597d28d172789f06886806bc55\n"
-    b"# The crops of roi-cls. Back-ups may leave this folder out (https://bford.info/cachedir/).\n"
-)
-"""The usual mark of a cache; what lies below it is not taken for pictures to crop."""
 
 
 def detections_folder(root: Path) -> Path:
@@ -124,10 +126,6 @@ def crops_folder(root: Path) -> Path:
 
 def _entry_path(folder: Path, sha256: str, suffix: str) -> Path:
     return folder / sha256[:2] / f"{sha256}{suffix}"
-
-
-_MARK = b"\nsha256:"
-_TRAILER_LENGTH = len(_MARK) + 64 + 1  # 73: mark, hex digest, newline
 
 
 def write_entry(path: Path, payload: bytes, drafts: Path | None = None) -> None:
@@ -163,10 +161,7 @@ def read_entry(path: Path) -> bytes | None:
 
 
 def _trailer(payload: bytes) -> bytes:
-    return _MARK + hashlib.sha256(payload).hexdigest().encode() + b"\n"
-
-
-SUFFIX = ".bmp"
+    return _CHECKSUM_MARK + hashlib.sha256(payload).hexdigest().encode() + b"\n"
 
 
 def encode_crops(pixels: Image) -> bytes:
@@ -176,7 +171,7 @@ def encode_crops(pixels: Image) -> bytes:
         pixels: (N, size_px, size_px, 3) RGB uint8, N >= 1.
     """
     column = pixels.reshape(-1, pixels.shape[2], 3)  # (N * size_px, size_px, 3)
-    return cv2.imencode(SUFFIX, cv2.cvtColor(column, cv2.COLOR_RGB2BGR))[1].tobytes()
+    return cv2.imencode(CROP_SUFFIX, cv2.cvtColor(column, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
 def decode_crops(data: bytes) -> Image:

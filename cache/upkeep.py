@@ -65,7 +65,7 @@ def list_parts(cache: Path) -> list[Part]:
     Raises:
         CacheError: There is no cache in this folder, or it cannot be read.
     """
-    root = find_cache_root(cache)
+    root = _find_root(cache)
     crops = [_read_part("crops", folder) for folder in _folders(crops_folder(root), _PART)]
     used: dict[str, float] = {}
     for part in crops:
@@ -79,7 +79,7 @@ def list_parts(cache: Path) -> list[Part]:
     return [*crops, *detections, *(_read_part("old", folder) for folder in _old_folders(cache))]
 
 
-def find_cache_root(cache: Path) -> Path:
+def _find_root(cache: Path) -> Path:
     """Return the folder of this version's cache, which may not be there beside an older one.
 
     Raises:
@@ -120,7 +120,7 @@ def find_damaged(cache: Path, observe: Callable[[int], None] = lambda done: None
     Raises:
         CacheError: There is no cache, or an entry cannot be read or removed.
     """
-    root = find_cache_root(cache)
+    root = _find_root(cache)
     done = 0
     for parent in (crops_folder(root), detections_folder(root)):
         for part in _folders(parent, _PART):
@@ -217,11 +217,11 @@ def _remove(path: Path) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise removal_error(path, error) from error
+        raise _removal_error(path, error) from error
     return True
 
 
-def removal_error(path: Path, error: OSError) -> CacheError:
+def _removal_error(path: Path, error: OSError) -> CacheError:
     """Return what to raise where something in the cache cannot be removed."""
     return CacheError(
         f"Cannot remove {str(path)!r}: {error.strerror or error}. Check the permissions of the "
@@ -230,7 +230,7 @@ def removal_error(path: Path, error: OSError) -> CacheError:
 
 
 @dataclass(frozen=True, slots=True)
-class Pruning:
+class PruneJob:
     """Which parts are to go."""
 
     recipes: tuple[str, ...] = ()
@@ -251,13 +251,13 @@ class Pruned:
 
 
 def prune(
-    cache: Path, pruning: Pruning, *, dry_run: bool = False, now: float | None = None
+    cache: Path, job: PruneJob, *, dry_run: bool = False, now: float | None = None
 ) -> list[Pruned]:
     """Remove parts that are in no run's use; return what was to go.
 
     Args:
         cache: Folder of the cache.
-        pruning: Which parts.
+        job: Which parts are to go.
         dry_run: Remove nothing.
         now: Seconds since 1970; None: the clock's.
 
@@ -265,11 +265,11 @@ def prune(
         CacheError: There is no cache in this folder, no part of a given name in it, or a part
             cannot be removed.
     """
-    root = find_cache_root(cache)
+    root = _find_root(cache)
     parts = list_parts(cache)
     in_use = {part.name for part in parts if not _is_free(part, root)}
     done: list[Pruned] = []
-    for part in choose_parts(parts, pruning, time.time() if now is None else now, in_use):
+    for part in choose_parts(parts, job, time.time() if now is None else now, in_use):
         with _claim(part, root) as is_free:
             if is_free and not dry_run:
                 _remove_part(part, root)
@@ -278,7 +278,7 @@ def prune(
 
 
 def choose_parts(
-    parts: Sequence[Part], pruning: Pruning, now: float, in_use: Collection[str] = ()
+    parts: Sequence[Part], job: PruneJob, now: float, in_use: Collection[str] = ()
 ) -> list[Part]:
     """Return the parts to remove, the longest unused first; those in use among them stay.
 
@@ -288,18 +288,18 @@ def choose_parts(
     Raises:
         CacheError: No part, or more than one, has a given name.
     """
-    named = [_find_named(parts, name) for name in pruning.recipes]
+    named = [_find_named(parts, name) for name in job.recipes]
     choice = _Choice(parts, in_use)
     # Detections are used when their crops are, and stand behind them: by then it is known whether
     # those stay.
     oldest_first = sorted(parts, key=lambda part: part.last_used)
     for part in oldest_first:
-        is_old = pruning.unused_s is not None and part.last_used < now - pruning.unused_s
+        is_old = job.unused_s is not None and part.last_used < now - job.unused_s
         if part in named or (is_old and not choice.is_needed(part)):
             choice.chosen.append(part)
     choice.add_left_alone()
     for part in oldest_first:
-        if pruning.max_bytes is None or sum(p.bytes for p in choice.left) <= pruning.max_bytes:
+        if job.max_bytes is None or sum(p.bytes for p in choice.left) <= job.max_bytes:
             break
         if part not in choice.chosen and not choice.is_needed(part):
             choice.chosen.append(part)
@@ -371,7 +371,7 @@ def _remove_part(part: Part, root: Path) -> None:
     try:
         shutil.rmtree(part.folder)
     except OSError as error:
-        raise removal_error(part.folder, error) from error
+        raise _removal_error(part.folder, error) from error
     if part.kind == "crops":
         for path in index_files(root):
             forget_recipe(path, part.name)

@@ -19,7 +19,16 @@ from roi_cls.data.units import Pair, equal_bytes, find_conflicts, find_leaks, fi
 
 Level = Literal["fail", "warn"]
 PARTS = ("train", "validation", "test", "undecided")
-_FEW = 20  # pictures of a class in a part: fewer leave intervals of +- 0.2 and more
+_FEW_PICTURES = 20  # pictures of a class in a part: fewer leave intervals of +- 0.2 and more
+
+STRONG = 0.6
+"""ROC-AUC from which a statistic says something worth knowing."""
+SIGNIFICANT = 0.01
+"""Corrected p below which it is no accident."""
+_DEALS = 20_000
+_DEALT_AT_ONCE = 1000
+MOST_EXAMPLES = 5
+"""Examples of each finding, and statistics beyond those that betray the label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +40,29 @@ class Finding:
     level: Level
     """``fail``: scores on these data would be wrong; ``warn``: look at it."""
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class LabelStatistic:
+    """How well one statistic alone tells one class from the others."""
+
+    name: str
+    """Like ``bits_per_pixel``."""
+    label: str
+    """The class that is told from the others."""
+    roc_auc: float
+    """0.5 to 1: of the statistic in the better direction; of categories, of their best grouping."""
+    p: float
+    """Chance of as much in labels dealt at random: Mann-Whitney, or dealt again for categories."""
+    p_corrected: float
+    """By Holm, for all the tests of one audit."""
+    detail: str
+    """The difference in words."""
+
+    @property
+    def betrays(self) -> bool:
+        """Whether the statistic tells the label, beyond accident."""
+        return self.roc_auc >= STRONG and self.p_corrected < SIGNIFICANT
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +188,7 @@ def _judge(found: dict[str, Any]) -> tuple[Finding, ...]:
         Finding("statistics", "warn", _tell(one)) for one in found["statistics"] if one.betrays
     ]
     for part, counts in found["parts"].items():
-        few = [f"{count} {label}" for label, count in counts.items() if count < _FEW]
+        few = [f"{count} {label}" for label, count in counts.items() if count < _FEW_PICTURES]
         if few:
             text = f"The part {part!r} has only {', '.join(few)}: numbers on it will be uncertain."
             findings.append(Finding("parts", "warn", text))
@@ -182,35 +214,36 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-STRONG = 0.6
-"""ROC-AUC from which a statistic says something worth knowing."""
-SIGNIFICANT = 0.01
-"""Corrected p below which it is no accident."""
-_DRAWS = 20_000
-_DRAWN_AT_ONCE = 1000
+def audit_verdict(audit: Audit) -> str:
+    """Return in a sentence whether the data are sound."""
+    fails = sum(finding.level == "fail" for finding in audit.findings)
+    what = f"{audit.pictures} pictures, {len(audit.unreadable)} of them unreadable."
+    if fails:
+        return f"{what} Scores on these data would be wrong: {fails} finding(s) below fail."
+    return f"{what} Nothing leaks from one part into another, and no equal files differ in label."
 
 
-@dataclass(frozen=True, slots=True)
-class LabelStatistic:
-    """How well one statistic alone tells one class from the others."""
+def name_examples(audit: Audit, finding: Finding, root: Path) -> Iterator[str]:
+    """Yield a line for each of the first things found, paths relative to ``root`` if below it.
 
-    name: str
-    """Like ``bits_per_pixel``."""
-    label: str
-    """The class that is told from the others."""
-    roc_auc: float
-    """0.5 to 1: of the statistic in the better direction; of categories, of their best grouping."""
-    p: float
-    """Chance of as much in labels dealt at random: Mann-Whitney, or drawn for categories."""
-    p_corrected: float
-    """By Holm, for all the tests of one audit."""
-    detail: str
-    """The difference in words."""
+    None for what the finding's own text says.
+    """
+    if finding.kind in ("statistics", "parts"):
+        return
+    found: tuple[object, ...] = getattr(audit, finding.kind)
+    for item in found[:MOST_EXAMPLES]:
+        parts = item if isinstance(item, tuple) else (item,)
+        words = [_short(part, root) for part in parts[:MOST_EXAMPLES]]
+        more = f" and {len(parts) - MOST_EXAMPLES} more" if len(parts) > MOST_EXAMPLES else ""
+        yield "  ".join(words) + more
+    if len(found) > MOST_EXAMPLES:
+        yield f"and {len(found) - MOST_EXAMPLES} more (--json lists all)"
 
-    @property
-    def betrays(self) -> bool:
-        """Whether the statistic tells the label, beyond accident."""
-        return self.roc_auc >= STRONG and self.p_corrected < SIGNIFICANT
+
+def _short(part: object, root: Path) -> str:
+    if isinstance(part, Path) and part.is_relative_to(root):
+        return part.relative_to(root).as_posix()
+    return str(part)
 
 
 def measure_statistics(
@@ -265,14 +298,14 @@ def _measure_category(
     apart = _difference(inside, totals)
     rng = np.random.default_rng(0)
     as_far = 0
-    for _ in range(_DRAWS // _DRAWN_AT_ONCE):
-        drawn = rng.multivariate_hypergeometric(totals, int(inside.sum()), _DRAWN_AT_ONCE)
-        as_far += int((_difference(drawn, totals) >= apart - 1e-12).sum())
+    for _ in range(_DEALS // _DEALT_AT_ONCE):
+        dealt = rng.multivariate_hypergeometric(totals, int(inside.sum()), _DEALT_AT_ONCE)
+        as_far += int((_difference(dealt, totals) >= apart - 1e-12).sum())
     shares = inside / inside.sum(), (totals - inside) / (totals - inside).sum()
     most = int(np.abs(shares[0] - shares[1]).argmax())
     detail = f"{values[most]}: {shares[0][most]:.0%} against {shares[1][most]:.0%}"
     # The best grouping of categories is right for 1/2 + difference/2, a ROC-AUC with one step.
-    p = (as_far + 1) / (_DRAWS + 1)
+    p = (as_far + 1) / (_DEALS + 1)
     return LabelStatistic(name, label, 0.5 + float(apart) / 2, p, 1, detail)
 
 
@@ -290,35 +323,3 @@ def _correct(found: Sequence[LabelStatistic]) -> list[LabelStatistic]:
         least = max(least, min(1.0, one.p * (len(found) - i)))
         corrected.append(replace(one, p_corrected=least))
     return corrected
-
-
-SHOWN = 5
-"""Examples of each finding, and statistics beyond those that betray the label."""
-
-
-def audit_verdict(audit: Audit) -> str:
-    """Return in a sentence whether the data are sound."""
-    fails = sum(finding.level == "fail" for finding in audit.findings)
-    what = f"{audit.pictures} pictures, {len(audit.unreadable)} of them unreadable."
-    if fails:
-        return f"{what} Scores on these data would be wrong: {fails} finding(s) below fail."
-    return f"{what} Nothing leaks from one part into another, and no equal files differ in label."
-
-
-def name_examples(found: object, root: Path) -> Iterator[str]:
-    """Yield a line for each of the first things found; none for what the finding says itself."""
-    if not isinstance(found, tuple) or any(hasattr(item, "roc_auc") for item in found[:1]):
-        return
-    for item in found[:SHOWN]:
-        parts = item if isinstance(item, tuple) else (item,)
-        words = [_short(part, root) for part in parts[:SHOWN]]
-        more = f" and {len(parts) - SHOWN} more" if len(parts) > SHOWN else ""
-        yield "  ".join(words) + more
-    if len(found) > SHOWN:
-        yield f"and {len(found) - SHOWN} more (--json lists all)"
-
-
-def _short(part: object, root: Path) -> str:
-    if isinstance(part, Path) and part.is_relative_to(root):
-        return part.relative_to(root).as_posix()
-    return str(part)

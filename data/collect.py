@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roi_cls.base.errors import DataError
-from roi_cls.base.location import is_remote, list_files, reaching
+from roi_cls.base.location import CACHE_TAG, is_remote, list_files, reaching
 from roi_cls.data.sample import DEFAULT_LABEL_NAMES, Sample, SplitName
 from roi_cls.data.table import SPLIT_NAMES, first_five, read_samples
 
@@ -32,7 +32,11 @@ _READ_SUFFIXES = (
     ".gif",
 )
 _UNREAD_SUFFIXES = (".heic", ".heif", ".avif", ".jp2", ".jxl")  # rows in error say what to do
-_CACHE_TAG = "CACHEDIR.TAG"  # in the folder of a crop cache
+_ORIGIN_NAME = re.compile(r"image_[0-9]+_([^_]+)")  # the name without its suffix
+_LAYOUTS = (
+    "Name them image_<index>_<label>.png, put each class into a folder of its own, or list them "
+    "in a CSV with path,label."
+)
 PICTURE_SUFFIXES = _READ_SUFFIXES + _UNREAD_SUFFIXES
 """Endings of picture files, in any case; also of forms that cannot be read, so that none vanish."""
 
@@ -80,7 +84,7 @@ def _walk(source: str, wanted: Set[str], pictures: list[str], others: Counter[st
                 continue
             with os.scandir(folder) as listing:
                 entries = list(listing)
-                if prefix and any(entry.name == _CACHE_TAG for entry in entries):
+                if prefix and any(entry.name == CACHE_TAG for entry in entries):
                     continue  # crops of earlier runs, unless they are named themselves
                 for entry in entries:
                     if entry.name.startswith(".") or entry.name == "__MACOSX":
@@ -104,9 +108,7 @@ def _list(source: Path, wanted: Set[str], pictures: list[str], others: Counter[s
     """Do what ``_walk`` does for a remote folder."""
     with telling_unlisted(source):
         names = list_files(source)
-    caches = tuple(
-        name.removesuffix(_CACHE_TAG) for name in names if name.endswith(f"/{_CACHE_TAG}")
-    )
+    caches = tuple(name.removesuffix(CACHE_TAG) for name in names if name.endswith(f"/{CACHE_TAG}"))
     for name in names:
         if name.startswith(caches):
             continue
@@ -141,13 +143,6 @@ def telling_unlisted(source: Path) -> Iterator[None]:
             f"Cannot look at {str(source)!r}: {error.strerror or error}. "
             "Check the path, the network and your right to read it."
         ) from error
-
-
-_ORIGIN_NAME = re.compile(r"image_[0-9]+_([^_]+)")  # the name without its suffix
-_LAYOUTS = (
-    "Name them image_<index>_<label>.png, put each class into a folder of its own, or list them "
-    "in a CSV with path,label."
-)
 
 
 @dataclass(frozen=True, slots=True)

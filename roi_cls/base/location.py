@@ -20,6 +20,8 @@ from roi_cls.base.errors import RoiClsError
 
 # Two letters at least: C:/ is a drive of Windows. "::" chains file systems (simplecache::s3://).
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)(?:::.*)?://")
+CACHE_TAG = "CACHEDIR.TAG"
+"""File that marks a folder as a cache (https://bford.info/cachedir/)."""
 
 
 class LocationError(RoiClsError):

@@ -11,6 +11,9 @@ from typing import Any
 
 from roi_cls.base.atomic import telling_storage
 
+ROWS_AT_ONCE = 4096
+"""Rows of a Parquet table that are written together: bounds the memory."""
+
 
 def to_json(value: object, indent: int | None = None) -> str:
     """Return JSON with its letters as they are, or escaped where they are no text.
@@ -23,10 +26,6 @@ def to_json(value: object, indent: int | None = None) -> str:
     except UnicodeEncodeError:
         return json.dumps(value, indent=indent)
     return text
-
-
-ROWS = 4096
-"""Rows of a group: bounds the memory."""
 
 
 @contextlib.contextmanager
@@ -61,7 +60,7 @@ def open_table(
 
     def add(row: dict[str, Any]) -> None:
         rows.append({**row, **_readable(row)})
-        if len(rows) == ROWS:
+        if len(rows) == ROWS_AT_ONCE:
             flush()
 
     try:

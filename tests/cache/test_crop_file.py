@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
-from roi_cls.cache.store import SUFFIX, decode_crops, encode_crops, write_entry
+from roi_cls.cache.store import CROP_SUFFIX, decode_crops, encode_crops, write_entry
 from roi_cls.roi.image import Image
 
 
@@ -44,7 +44,7 @@ def test_same_crops_are_the_same_bytes() -> None:
 def test_other_programs_open_the_entry_as_it_lies_on_the_disk(
     tmp_path: Path, count: int, size_px: int
 ) -> None:
-    path, pixels = tmp_path / f"crop{SUFFIX}", draw_noise(count, size_px)
+    path, pixels = tmp_path / f"crop{CROP_SUFFIX}", draw_noise(count, size_px)
     write_entry(path, encode_crops(pixels))  # its checksum follows the picture
     with PillowImage.open(path) as picture:
         assert picture.format == "BMP"

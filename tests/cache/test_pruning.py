@@ -20,7 +20,7 @@ from roi_cls.base.errors import CacheError
 from roi_cls.cache.build import build_crops
 from roi_cls.cache.lease import share
 from roi_cls.cache.options import BuildOptions
-from roi_cls.cache.upkeep import Part, Pruning, choose_parts, list_parts, prune
+from roi_cls.cache.upkeep import Part, PruneJob, choose_parts, list_parts, prune
 from roi_cls.roi import CropParams, Detection
 from roi_cls.roi.picture import Picture
 
@@ -50,47 +50,47 @@ UNKNOWN = replace(crops(CropParams(margin=0.2), 30), recipe=None)
 ALL = (A, B, C, D, E, V)
 
 
-def days(count: float) -> Pruning:
-    return Pruning(unused_s=count * DAY)
+def days(count: float) -> PruneJob:
+    return PruneJob(unused_s=count * DAY)
 
 
 @pytest.mark.parametrize(
     ("parts", "pruning", "chosen"),
     [
-        (ALL, Pruning((A.name,)), [A]),
-        (ALL, Pruning((A.name[:6],)), [A]),
-        (ALL, Pruning((A.name, B.name)), [A, B, D]),  # the last ones of their detections
-        (ALL, Pruning((C.name,)), [C, E]),
-        (ALL, Pruning(("v1",)), [V]),
-        (ALL, Pruning((D.name,)), [D]),  # named: the crops stay without them
+        (ALL, PruneJob((A.name,)), [A]),
+        (ALL, PruneJob((A.name[:6],)), [A]),
+        (ALL, PruneJob((A.name, B.name)), [A, B, D]),  # the last ones of their detections
+        (ALL, PruneJob((C.name,)), [C, E]),
+        (ALL, PruneJob(("v1",)), [V]),
+        (ALL, PruneJob((D.name,)), [D]),  # named: the crops stay without them
         (ALL, days(400), []),
         (ALL, days(100), [V]),
         (ALL, days(30), [V, A]),
         (ALL, days(15), [V, A, B, D]),
         (ALL, days(0), [V, A, B, D, C, E]),
-        (ALL, Pruning(max_bytes=10**6), []),
-        (ALL, Pruning(max_bytes=1320), []),  # all of it
-        (ALL, Pruning(max_bytes=1319), [V]),
-        (ALL, Pruning(max_bytes=320), [V]),
-        (ALL, Pruning(max_bytes=319), [V, A]),
-        (ALL, Pruning(max_bytes=219), [V, A, B, D]),
-        (ALL, Pruning(max_bytes=0), [V, A, B, D, C, E]),
-        (ALL, Pruning((B.name,), max_bytes=1219), [B, V]),
-        (ALL, Pruning((C.name,), 30 * DAY, 10**6), [V, A, C, E]),
-        ((A, D, E), Pruning((A.name,)), [A, D]),  # E is nobody's, and nobody asked
+        (ALL, PruneJob(max_bytes=10**6), []),
+        (ALL, PruneJob(max_bytes=1320), []),  # all of it
+        (ALL, PruneJob(max_bytes=1319), [V]),
+        (ALL, PruneJob(max_bytes=320), [V]),
+        (ALL, PruneJob(max_bytes=319), [V, A]),
+        (ALL, PruneJob(max_bytes=219), [V, A, B, D]),
+        (ALL, PruneJob(max_bytes=0), [V, A, B, D, C, E]),
+        (ALL, PruneJob((B.name,), max_bytes=1219), [B, V]),
+        (ALL, PruneJob((C.name,), 30 * DAY, 10**6), [V, A, C, E]),
+        ((A, D, E), PruneJob((A.name,)), [A, D]),  # E is nobody's, and nobody asked
         ((A, D, E), days(5), [A, D, E]),
-        ((A, D, E), Pruning(max_bytes=10), [A, D]),
-        ((A, D, E), Pruning(max_bytes=9), [A, D, E]),
+        ((A, D, E), PruneJob(max_bytes=10), [A, D]),
+        ((A, D, E), PruneJob(max_bytes=9), [A, D, E]),
         ((D,), days(30), []),
         ((D,), days(5), [D]),
-        ((A, UNKNOWN, D), Pruning((A.name,)), [A]),  # the unknown recipe may use them
+        ((A, UNKNOWN, D), PruneJob((A.name,)), [A]),  # the unknown recipe may use them
         ((A, UNKNOWN, D), days(5), [A, UNKNOWN, D]),
-        ((A, UNKNOWN, D), Pruning((UNKNOWN.name,)), [UNKNOWN]),
+        ((A, UNKNOWN, D), PruneJob((UNKNOWN.name,)), [UNKNOWN]),
         ((), days(0), []),
     ],
 )
 def test_parts_are_chosen_the_longest_unused_first(
-    parts: Sequence[Part], pruning: Pruning, chosen: list[Part]
+    parts: Sequence[Part], pruning: PruneJob, chosen: list[Part]
 ) -> None:
     assert choose_parts(parts, pruning, NOW) == chosen
 
@@ -98,7 +98,7 @@ def test_parts_are_chosen_the_longest_unused_first(
 def test_room_is_made_of_what_is_not_in_use() -> None:
     """What is in use is among the chosen, so that it is told why it stays."""
     in_use = {V.name, A.name, D.name}
-    assert choose_parts(ALL, Pruning(max_bytes=1220), NOW, in_use) == [V, A, B]
+    assert choose_parts(ALL, PruneJob(max_bytes=1220), NOW, in_use) == [V, A, B]
     assert choose_parts(ALL, days(30), NOW, in_use) == [V, A]
 
 
@@ -116,7 +116,7 @@ def test_detections_go_with_their_last_crops_and_the_size_is_kept(
     detectors = {params.detector_digest: params for params in ages}
     parts = [crops(params, age) for params, age in ages.items()]
     parts += [seen(params, kept_for[digest]) for digest, params in detectors.items()]
-    chosen = choose_parts(parts, Pruning((), unused * DAY, most), NOW)
+    chosen = choose_parts(parts, PruneJob((), unused * DAY, most), NOW)
     left = [part for part in parts if part not in chosen]
     assert sum(part.bytes for part in left) <= most
     used = {part.recipe.detector_digest[:16] for part in left if part.recipe}
@@ -127,7 +127,7 @@ def test_detections_go_with_their_last_crops_and_the_size_is_kept(
 @pytest.mark.parametrize("name", ["", "zz", "V1", A.name + "0"])
 def test_name_that_no_part_has_is_told(name: str) -> None:
     with pytest.raises(CacheError) as caught:
-        choose_parts(ALL, Pruning((name,)), NOW)
+        choose_parts(ALL, PruneJob((name,)), NOW)
     assert str(caught.value) == (
         f"Cannot find {name!r} in the cache: no part has a name that begins so. "
         "`roi-cls cache info` lists the names."
@@ -137,7 +137,7 @@ def test_name_that_no_part_has_is_told(name: str) -> None:
 def test_name_that_two_parts_have_is_told() -> None:
     parts = [replace(A, name="ab12"), replace(B, name="ab34")]
     with pytest.raises(CacheError) as caught:
-        choose_parts(parts, Pruning(("ab",)), NOW)
+        choose_parts(parts, PruneJob(("ab",)), NOW)
     assert str(caught.value) == (
         "Cannot tell which part of the cache 'ab' is: ab12, ab34 begin so. Give more of the name."
     )
@@ -182,19 +182,19 @@ def rows_of(cache: Path, name: str) -> int:
 def test_part_goes_with_its_rows_and_no_other(cache: Path) -> None:
     before = names(cache)
     assert rows_of(cache, A.name) == rows_of(cache, B.name) == 1
-    assert [one.part.name for one in prune(cache, Pruning((A.name,)))] == [A.name]
+    assert [one.part.name for one in prune(cache, PruneJob((A.name,)))] == [A.name]
     assert names(cache) == before - {A.name}
     assert (rows_of(cache, A.name), rows_of(cache, B.name)) == (0, 1)
-    assert {one.part.name for one in prune(cache, Pruning((B.name,)))} == {B.name, D.name}
+    assert {one.part.name for one in prune(cache, PruneJob((B.name,)))} == {B.name, D.name}
     assert names(cache) == {C.name, E.name, "v1"}
-    prune(cache, Pruning(max_bytes=0))
+    prune(cache, PruneJob(max_bytes=0))
     assert names(cache) == set()
     assert not (cache / "v1").exists()
 
 
 def test_dry_run_removes_nothing(cache: Path) -> None:
     files = {path: path.read_bytes() for path in cache.rglob("*") if path.is_file()}
-    chosen = prune(cache, Pruning(max_bytes=0), dry_run=True)
+    chosen = prune(cache, PruneJob(max_bytes=0), dry_run=True)
     assert {one.part.name for one in chosen} == names(cache)
     left = {path: path.read_bytes() for path in cache.rglob("*") if path.is_file()}
     assert left == files
@@ -204,7 +204,7 @@ def test_dry_run_makes_nothing_beside_an_older_form(tmp_path: Path) -> None:
     (tmp_path / "v1").mkdir()
     assert [one.part.name for one in prune(tmp_path, days(0), dry_run=True)] == ["v1"]
     assert os.listdir(tmp_path) == ["v1"]
-    prune(tmp_path, Pruning(("v1",)))
+    prune(tmp_path, PruneJob(("v1",)))
     assert os.listdir(tmp_path) == []
 
 
@@ -223,32 +223,32 @@ def test_part_that_a_running_process_uses_is_kept_until_it_dies(cache: Path) -> 
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert process.stdout.readline() == "held\n"
-        done = prune(cache, Pruning((A.name, B.name)))
+        done = prune(cache, PruneJob((A.name, B.name)))
         assert {(one.part.name, one.in_use) for one in done} == {
             (A.name, True),
             (B.name, False),
         }
         assert names(cache) == {A.name, D.name, C.name, E.name, "v1"}
-        prune(cache, Pruning(max_bytes=0))
+        prune(cache, PruneJob(max_bytes=0))
         assert names(cache) == {A.name, D.name}
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert {one.in_use for one in prune(cache, Pruning(max_bytes=0))} == {False}
+    assert {one.in_use for one in prune(cache, PruneJob(max_bytes=0))} == {False}
     assert names(cache) == set()
 
 
 def test_part_in_use_by_this_process_is_told_by_a_dry_run(cache: Path) -> None:
     with share(cache / "v2", [WIDE.digest]):
-        (one,) = prune(cache, Pruning((B.name,)), dry_run=True)
+        (one,) = prune(cache, PruneJob((B.name,)), dry_run=True)
     assert one.in_use
 
 
 def test_run_in_its_middle_keeps_its_part(cache: Path, tmp_path: Path) -> None:
     results = build_crops([tmp_path / "a.png"] * 2, NEAR, NoFace, BuildOptions(cache, 0))
     next(results)
-    assert {one.in_use for one in prune(cache, Pruning((A.name,)))} == {True}
+    assert {one.in_use for one in prune(cache, PruneJob((A.name,)))} == {True}
     assert len(list(results)) == 1
-    assert {one.in_use for one in prune(cache, Pruning((A.name,)))} == {False}
+    assert {one.in_use for one in prune(cache, PruneJob((A.name,)))} == {False}
 
 
 def test_part_that_cannot_be_removed_is_told(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,7 +257,7 @@ def test_part_that_cannot_be_removed_is_told(cache: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr("roi_cls.cache.upkeep.shutil.rmtree", refuse)
     with pytest.raises(CacheError) as caught:
-        prune(cache, Pruning((A.name,)))
+        prune(cache, PruneJob((A.name,)))
     assert str(caught.value) == (
         f"Cannot remove {str(cache / 'v2' / 'crops' / A.name)!r}: Permission denied. Check the "
         "permissions of the cache's folders, or let their owner run this."

@@ -12,7 +12,7 @@ import typer
 from roi_cls.cache.upkeep import (
     Part,
     Pruned,
-    Pruning,
+    PruneJob,
     find_damaged,
     list_parts,
     measure_index,
@@ -67,7 +67,7 @@ def verify_cache(cache: Path, as_json: bool) -> int:
     return len(damaged)
 
 
-def prune_cache(cache: Path, pruning: Pruning, dry_run: bool, as_json: bool) -> None:
+def prune_cache(cache: Path, pruning: PruneJob, dry_run: bool, as_json: bool) -> None:
     """Remove parts of the cache and print which.
 
     Raises:
@@ -105,7 +105,7 @@ def _part_line(part: Part, now: float) -> str:
 
 def choose_pruning(
     recipes: Sequence[str] | None, unused_for: str | None, max_size: str | None
-) -> Pruning:
+) -> PruneJob:
     """Return what the options ask to remove.
 
     Raises:
@@ -113,7 +113,7 @@ def choose_pruning(
     """
     if not (recipes or unused_for or max_size):
         raise typer.BadParameter("say what is to go: --recipe, --unused-for or --max-size")
-    return Pruning(
+    return PruneJob(
         tuple(recipes or ()),
         parse_span(unused_for) if unused_for else None,
         parse_bytes(max_size) if max_size else None,

@@ -14,7 +14,7 @@ from rich.table import Table
 from roi_cls.base.rows import to_json
 from roi_cls.cache.options import BuildOptions
 from roi_cls.console.terminal import progress, show
-from roi_cls.data.audit import SHOWN, Audit, audit_samples, audit_verdict, name_examples
+from roi_cls.data.audit import MOST_EXAMPLES, Audit, audit_samples, audit_verdict, name_examples
 from roi_cls.data.collect import collect_samples
 from roi_cls.data.picture_facts import read_all_facts
 from roi_cls.data.sample import choose_labels
@@ -62,7 +62,7 @@ def render_audit(audit: Audit, source: Path) -> str:
     console.print(audit_verdict(audit), soft_wrap=True)
     for finding in audit.findings:
         console.print(f"{finding.level}: {finding.text}", soft_wrap=True)
-        for example in name_examples(getattr(audit, finding.kind), _root(source)):
+        for example in name_examples(audit, finding, _root(source)):
             console.print(f"      {example}", soft_wrap=True)
     console.print()
     console.print(_parts_table(audit))
@@ -84,7 +84,7 @@ def _parts_table(audit: Audit) -> Table:
 def _statistics_table(audit: Audit) -> Table:
     betraying = sum(one.betrays for one in audit.statistics)
     table = _table("statistic alone", ["tells", "ROC-AUC", "p", "corrected p", "difference"])
-    for one in audit.statistics[: betraying + SHOWN]:
+    for one in audit.statistics[: betraying + MOST_EXAMPLES]:
         numbers = (f"{one.roc_auc:.2f}", f"{one.p:.1g}", f"{one.p_corrected:.1g}")
         table.add_row(one.name, one.label, *numbers, one.detail)
     return table

@@ -278,8 +278,7 @@ def audit_data(
 
 def _tell(audit: Audit, root: Path) -> FoundData:
     findings = tuple(
-        (one.level, one.text, tuple(name_examples(getattr(audit, one.kind), root)))
-        for one in audit.findings
+        (one.level, one.text, tuple(name_examples(audit, one, root))) for one in audit.findings
     )
     return FoundData(audit_verdict(audit), findings, (_parts(audit), *_statistics(audit)))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from roi_cls.base.errors import DataError
-from roi_cls.base.rows import ROWS
+from roi_cls.base.rows import ROWS_AT_ONCE
 from roi_cls.classifier.inference.prediction import Prediction
 from roi_cls.commands.predict.output import check_output, write_predictions
 
@@ -38,9 +38,9 @@ def test_every_field_comes_back(tmp_path: Path) -> None:
 
 def test_many_rows_are_written_in_groups(tmp_path: Path) -> None:
     path = tmp_path / "rows.parquet"
-    write(path, [ROW] * (ROWS + 1))
+    write(path, [ROW] * (ROWS_AT_ONCE + 1))
     table = parquet.ParquetFile(path)
-    assert (table.num_row_groups, table.metadata.num_rows) == (2, ROWS + 1)
+    assert (table.num_row_groups, table.metadata.num_rows) == (2, ROWS_AT_ONCE + 1)
 
 
 def test_no_rows_are_an_empty_table(tmp_path: Path) -> None:
