@@ -13,7 +13,7 @@ from typing import Protocol
 
 from roi_cls.base.closing import Closing
 from roi_cls.base.pool import WorkerPool, in_worker
-from roi_cls.cache.builder import CropWork, DetectorOpener, open_work
+from roi_cls.cache.builder import CropWork, open_work
 from roi_cls.cache.database import AT_ONCE
 from roi_cls.cache.index import CropIndex, find_index
 from roi_cls.cache.lease import share
@@ -21,6 +21,7 @@ from roi_cls.cache.options import BuildOptions
 from roi_cls.cache.record import CropRecord, CropResult, read_stamp
 from roi_cls.cache.store import FORMAT, CropStore
 from roi_cls.roi import CropParams
+from roi_cls.roi.detector import DetectorOpener
 from roi_cls.roi.image_header import MAX_PIXELS
 
 

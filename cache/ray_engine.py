@@ -22,6 +22,7 @@ from roi_cls.base.atomic import write_atomically
 from roi_cls.base.closing import Closing
 from roi_cls.base.errors import RoiClsError
 from roi_cls.base.pool import WorkerPool
+from roi_cls.base.quiet import stderr_held
 from roi_cls.cache.builder import CropWork
 from roi_cls.cache.record import CropResult
 from roi_cls.cache.store import FORMAT
@@ -213,7 +214,7 @@ def _connected(address: str | None, workers: int | None) -> Iterator[None]:
     try:
         if address:
             _knock(address)
-        with _stderr_held():
+        with stderr_held(tells_failure=False):  # Ray's C++ part tells its log level there
             ray.init(**settings, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError) as error:
         raise ClusterError(
@@ -260,19 +261,6 @@ def _knock(address: str) -> None:
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if port.isdecimal():
         socket.create_connection((host, int(port)), timeout=_KNOCK_S).close()
-
-
-@contextlib.contextmanager
-def _stderr_held() -> Iterator[None]:
-    """Drop what this process writes to stderr: Ray's C++ part tells its log level there."""
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 @contextlib.contextmanager

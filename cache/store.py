@@ -50,7 +50,6 @@ class CropStore:
         self._drafts = root / "drafts"
         self._detections = detections_folder(root) / params.detector_digest[:16]
         self._crops = crops_folder(root) / params.digest[:16]
-        self._crops_text = str(self._crops)
         self._is_described = False
         remove_stale(self._drafts)
 

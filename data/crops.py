@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from roi_cls.base.errors import DataError
 from roi_cls.cache import CropRecord, CropResult
 from roi_cls.cache.build import build_crops
-from roi_cls.cache.builder import DetectorOpener, open_builder
+from roi_cls.cache.builder import open_builder
 from roi_cls.cache.options import BuildOptions
 from roi_cls.data.sample import LabelSet, Sample
 from roi_cls.roi import CropParams
+from roi_cls.roi.detector import DetectorOpener
 from roi_cls.roi.recipe import OpenedRecipe
 
 

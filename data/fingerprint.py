@@ -5,7 +5,6 @@ Fingerprints are kept by content beside the crop index, so that each picture is 
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from cv2.typing import MatLike
 from numpy.typing import NDArray
 
 from roi_cls.base.errors import ImageReadError
+from roi_cls.base.machine import available_cores
 from roi_cls.cache.database import AT_ONCE, ForgivingDatabase, Schema
 from roi_cls.cache.index import find_index
 from roi_cls.cache.options import BuildOptions
@@ -130,7 +130,7 @@ def take_fingerprints(
         known = _find(database, list(place))
         unknown = [digest for digest in place if digest not in known]
         read = partial(read_fingerprint, max_pixels=options.max_pixels)
-        workers = options.workers if options.workers is not None else os.cpu_count()
+        workers = available_cores() if options.workers is None else options.workers
         with ThreadPoolExecutor(workers or 1) as pool:  # OpenCV decodes outside the interpreter
             for start in range(0, len(unknown), AT_ONCE):
                 block = unknown[start : start + AT_ONCE]

@@ -6,7 +6,6 @@ correlate. Knows no label.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -15,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from roi_cls.base.machine import available_cores
 from roi_cls.data.fingerprint import SIDE_PX, VIEWS, Fingerprint
 from roi_cls.data.units import Union
 
@@ -119,7 +119,7 @@ def find_candidates(hashes: NDArray[np.uint64], distance: int) -> Iterator[_Cand
     views = np.ascontiguousarray(hashes.T)
     search = partial(_search_rows, views, distance)
     starts = range(0, len(hashes), _ROWS)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # numpy frees the interpreter meanwhile
+    with ThreadPoolExecutor(available_cores()) as pool:  # numpy frees the interpreter meanwhile
         # In batches: what is found and not looked at yet stays small.
         for batch in range(0, len(starts), _BATCH):
             for found in pool.map(search, starts[batch : batch + _BATCH]):

@@ -9,11 +9,11 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from roi_cls.base.errors import DataError
 from roi_cls.data.sample import Sample, SplitName
 from roi_cls.data.units import (
+    Pair,
     Unit,
     compile_group_regex,
     equal_bytes,
@@ -61,13 +61,13 @@ class Split:
 
     samples: tuple[Sample, ...]
     """In the order given, each with ``split`` set."""
-    leaks: tuple[tuple[Path, Path], ...]
+    leaks: tuple[Pair, ...]
     """Equal bytes in two given parts: the picture in the earlier part, its twin in the later."""
-    conflicts: tuple[tuple[Path, Path], ...]
+    conflicts: tuple[Pair, ...]
     """Equal bytes with different labels: the first picture, and one that contradicts it."""
     shared_groups: tuple[str, ...] = ()
     """Groups that the data put into more than one part."""
-    near_leaks: tuple[tuple[Path, Path], ...] = ()
+    near_leaks: tuple[Pair, ...] = ()
     """Pictures that look alike in two given parts: as ``leaks``, of other bytes."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -30,3 +31,7 @@ class FaceDetector(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None: ...
+
+
+DetectorOpener = Callable[[], FaceDetector]
+"""Makes a detector in whichever process needs one; picklable."""

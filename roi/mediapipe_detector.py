@@ -6,9 +6,7 @@ import contextlib
 import functools
 import importlib
 import math
-import os
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -17,6 +15,7 @@ import numpy as np
 
 from roi_cls.base.closing import Closing
 from roi_cls.base.errors import DetectorModelError
+from roi_cls.base.quiet import stderr_held
 from roi_cls.roi.cascade import RANGES, SCORE_FLOOR, best_first, find_faces, look_whole
 from roi_cls.roi.face import Box, Detection, Face
 from roi_cls.roi.image import Image
@@ -69,7 +68,7 @@ class MediapipeDetector(Closing):
         """Free the networks."""
         while self._networks:
             network = self._networks.popitem()[1]
-            with _native_log():
+            with stderr_held():
                 network.close()
 
     def _see(self, name: ModelName, image: Image) -> tuple[Face, ...]:
@@ -80,7 +79,7 @@ class MediapipeDetector(Closing):
         # Besides loading, the first call logs, and the first one whose memory is not aligned.
         is_new = name not in self._networks
         is_noisy = is_new or self._calls < NOISY_CALLS
-        with _native_log() if is_noisy else contextlib.nullcontext():
+        with stderr_held() if is_noisy else contextlib.nullcontext():
             if is_new:
                 floor = min(SCORE_FLOOR, self._params.min_score)
                 self._networks[name] = _load_network(self._models[name], floor)
@@ -178,24 +177,3 @@ def _load_network(model: DetectorModel, floor: float) -> vision.FaceDetector:
             f"Cannot load the face detector {str(model.path)!r}: {str(error).splitlines()[0]}. "
             "Give a MediaPipe face detection model (.tflite) or leave --detector-model out."
         ) from error
-
-
-@contextlib.contextmanager
-def _native_log() -> Iterator[None]:
-    """Keep MediaPipe's C++ log lines off stderr; show them only if the calls inside fail.
-
-    They go to the file descriptor itself, and no log level of the Python package stops them.
-    """
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as log:
-        kept = os.dup(2)
-        os.dup2(log.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            log.seek(0)
-            os.write(kept, log.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)

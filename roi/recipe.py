@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from roi_cls.roi import mediapipe_detector, models
-from roi_cls.roi.detector import FaceDetector
+from roi_cls.roi.detector import DetectorOpener
 from roi_cls.roi.models import DetectorModel
 from roi_cls.roi.params import CropParams
 
@@ -21,8 +21,7 @@ class OpenedRecipe:
     """With the SHA-256 of the detector's files."""
     models: tuple[DetectorModel, ...]
     """Those files; none for a recipe of full frames."""
-    open_detector: Callable[[], FaceDetector]
-    """Makes the detector; picklable."""
+    open_detector: DetectorOpener
 
 
 def open_recipe(

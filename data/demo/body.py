@@ -14,7 +14,26 @@ from roi_cls.data.demo.pen import Pen
 _WAIST = 7.2
 
 
-def draw_body(pen: Pen) -> None:
+def draw_person(
+    pen: Pen, kind: DefectKind | None = None, rng: np.random.Generator | None = None
+) -> None:
+    """Draw the person of ``pen.look``, its face spoilt by a defect of ``kind`` if one is given.
+
+    Raises:
+        ValueError: A defect without an ``rng`` to draw it with.
+    """
+    draw_hair_behind(pen)
+    _draw_body(pen)
+    draw_head(pen)
+    draw_hair_front(pen, pen.mask(head_outline(pen.look)))
+    draw_glasses(pen)
+    if kind is not None:
+        if rng is None:
+            raise ValueError(f"a {kind} defect needs an rng, got None")
+        draw_defect(pen, kind, rng)
+
+
+def _draw_body(pen: Pen) -> None:
     """Draw trousers, arms, clothing, neck and collar, from the hips up."""
     look = pen.look
     wide = {"child": 0.82, "adult": 1.0, "elder": 0.96}[look.age]
@@ -122,22 +141,3 @@ def _draw_collar(pen: Pen) -> None:
             line = np.array([(-0.84, 1.7), (-0.6, 2.0), (0, depth), (0.6, 2.0), (0.84, 1.7)])
             pen.fill_body(line, tint(look.skin, 0.95, 0.92, 0.9))
         pen.stroke_body(line, dark, 0.12)
-
-
-def draw_person(
-    pen: Pen, kind: DefectKind | None = None, rng: np.random.Generator | None = None
-) -> None:
-    """Draw the person of ``pen.look``, its face spoilt by a defect of ``kind`` if one is given.
-
-    Raises:
-        ValueError: A defect without an ``rng`` to draw it with.
-    """
-    draw_hair_behind(pen)
-    draw_body(pen)
-    draw_head(pen)
-    draw_hair_front(pen, pen.mask(head_outline(pen.look)))
-    draw_glasses(pen)
-    if kind is not None:
-        if rng is None:
-            raise ValueError(f"a {kind} defect needs an rng, got None")
-        draw_defect(pen, kind, rng)

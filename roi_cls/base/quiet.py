@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
+import sys
+import tempfile
 import warnings
 from collections.abc import Iterator
 
@@ -20,3 +23,24 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
+
+
+@contextlib.contextmanager
+def stderr_held(*, tells_failure: bool = True) -> Iterator[None]:
+    """Keep what native code writes off stderr; show it where the block fails, unless not wanted.
+
+    It goes to the file descriptor itself, and no log level of a Python package stops it.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() if tells_failure else open(os.devnull, "w+b") as log:
+        kept = os.dup(2)
+        os.dup2(log.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            log.seek(0)
+            os.write(kept, log.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
