@@ -22,7 +22,7 @@ _Rng = np.random.Generator
 
 def draw_defect(pen: Pen, kind: DefectKind, rng: _Rng) -> None:
     """Spoil the face that ``pen`` has drawn; pixels outside its head's outline stay as they are."""
-    head = pen.mask(head_outline(pen.look))
+    head = pen.mask(head_outline(pen.person))
     if head is None:  # the face lies beside the canvas
         return
     before = pen.canvas.planes.copy()
@@ -40,10 +40,10 @@ def _area(mask: Mask) -> tuple[slice, slice]:
 
 def _displace_eye(pen: Pen, rng: _Rng, head: Mask) -> None:
     """Close one eye's place with skin and put a larger, averted eye beside it."""
-    parts, side = pen.look.parts, int(rng.choice([-1, 1]))
+    parts, side = pen.person.parts, int(rng.choice([-1, 1]))
     x = side * parts.eye_x
     hidden = pen.turn(ellipse(x, parts.eye_y - 0.08, 0.36, 0.36))
-    pen.fill(hidden, tint(pen.look.skin, 0.97), soft=0.05, within=head)
+    pen.fill(hidden, tint(pen.person.skin, 0.97), soft=0.05, within=head)
     dy = float(rng.uniform(0.3, 0.45)) if rng.random() < 0.65 else float(rng.uniform(-0.45, -0.35))
     gaze = (float(rng.choice([-1, 1])) * 1.0, float(rng.choice([-1, 1])) * 0.9)
     size = parts.eye_size * float(rng.uniform(1.6, 1.9))
@@ -53,8 +53,8 @@ def _displace_eye(pen: Pen, rng: _Rng, head: Mask) -> None:
 
 def _melt_mouth(pen: Pen, rng: _Rng, head: Mask) -> None:
     """Let the lips run down the chin in drops of uneven length."""
-    look, parts = pen.look, pen.look.parts
-    lip = mix(look.lip_colour, (224, 116, 116), 0.6)
+    person, parts = pen.person, pen.person.parts
+    lip = mix(person.lip_colour, (224, 116, 116), 0.6)
     draw_mouth(pen, (float(rng.uniform(-0.1, 0.1)), parts.mouth_y), 1.35, float(rng.normal(0, 0.2)))
     for x in np.linspace(-0.85, 0.85, 7) * parts.mouth_width * 1.3:
         length, thick = rng.uniform((0.22, 0.05), (0.62, 0.09)).tolist()
@@ -69,22 +69,22 @@ def _melt_mouth(pen: Pen, rng: _Rng, head: Mask) -> None:
 
 def _duplicate(pen: Pen, rng: _Rng, head: Mask) -> None:
     """Draw a third eye, a second mouth or a second nose."""
-    parts, side = pen.look.parts, int(rng.choice([-1, 1]))
+    parts, side = pen.person.parts, int(rng.choice([-1, 1]))
     which = rng.choice(["eye", "mouth", "nose"])
     if which == "eye":
         y = parts.brow_y - 0.22
         x = float(rng.uniform(-0.25, 0.25))
         base = pen.turn(ellipse(x, y, 0.5, 0.28))
-        pen.fill(base, pen.look.skin, soft=0.05, within=head)
+        pen.fill(base, pen.person.skin, soft=0.05, within=head)
         draw_eye(pen, (x, y), parts.eye_size * 1.45, side)
     elif which == "mouth":
         x, y = float(rng.uniform(-0.2, 0.2)), parts.brow_y - 0.25
-        pen.fill(pen.turn(ellipse(x, y, 0.56, 0.24)), pen.look.skin, soft=0.05, within=head)
+        pen.fill(pen.turn(ellipse(x, y, 0.56, 0.24)), pen.person.skin, soft=0.05, within=head)
         draw_mouth(pen, (x, y), 1.35, float(rng.uniform(-0.25, 0.25)))
     else:
-        side = -1 if pen.look.yaw > 0 else 1  # the cheek that is turned to us
+        side = -1 if pen.person.yaw > 0 else 1  # the cheek that is turned to us
         x, y = side * 0.47, parts.nose_y + float(rng.uniform(0.0, 0.15))
-        light = tint(pen.look.skin, 1.12)
+        light = tint(pen.person.skin, 1.12)
         pen.fill(pen.turn(ellipse(x, y - 0.08, 0.34, 0.4)), light, soft=0.06, within=head)
         draw_nose(pen, (x, y), 1.75)
 
@@ -94,7 +94,7 @@ def _smear(pen: Pen, rng: _Rng, head: Mask) -> None:
     rows, columns = _area(head)
     part = pen.canvas.planes[:, rows, columns]
     y, x = np.mgrid[: part.shape[1], : part.shape[2]].astype(np.float32)
-    side, parts = float(rng.choice([-1, 1])), pen.look.parts
+    side, parts = float(rng.choice([-1, 1])), pen.person.parts
     if rng.random() < 0.5:
         at = np.array([(side * rng.uniform(0.1, 0.35), rng.uniform(0.42, 0.6))])
         turn, reach = float(rng.uniform(2.4, 3.6)) * side, 0.72 * pen.unit
@@ -131,14 +131,14 @@ def _drag(
 
 def _patch(pen: Pen, rng: _Rng, head: Mask) -> None:
     """Lay a piece of another skin, of cloth or of noise over a third of the face."""
-    look, side = pen.look, int(rng.choice([-1, 1]))
+    person, side = pen.person, int(rng.choice([-1, 1]))
     x, y = side * float(rng.uniform(0.3, 0.5)), float(rng.uniform(-0.35, 0.5))
     angles = np.linspace(0, 2 * np.pi, 9, endpoint=False)
     radius = rng.uniform(0.42, 0.66, 9)
     shape = curve(np.stack([x + radius * np.cos(angles), y + radius * np.sin(angles)], axis=1))
     area = pen.mask(pen.turn(shape))
     inside = area.times(head) if area is not None else None
-    other = SKIN_TONES[(look.tone + 4 + int(rng.integers(-1, 2))) % len(SKIN_TONES)]
+    other = SKIN_TONES[(person.tone + 4 + int(rng.integers(-1, 2))) % len(SKIN_TONES)]
     pen.canvas.paint(inside, other)
     if rng.random() < 0.6:
         ink = tint(other, 0.45) if sum(other) > 360 else tint(other, 2.0)
@@ -147,7 +147,7 @@ def _patch(pen: Pen, rng: _Rng, head: Mask) -> None:
             pen.stroke(_line(x, y, offset, turn), ink, 0.06, 0.85, within=inside)
             pen.stroke(_line(x, y, offset, turn + 1.57), ink, 0.06, 0.6, within=inside)
     edge = pen.turn(np.concatenate([shape, shape[:1]]))
-    pen.stroke(edge, tint(look.skin, 0.4), 0.05, 0.8, within=head)
+    pen.stroke(edge, tint(person.skin, 0.4), 0.05, 0.8, within=head)
 
 
 def _line(x: float, y: float, offset: float, turn: float) -> Points:

@@ -17,7 +17,7 @@ class Pen:
     """Paints shapes given in half face widths from the face's centre, y downwards."""
 
     canvas: Canvas
-    look: Appearance
+    person: Appearance
     x: float
     """Column of the face's centre in the canvas, when the head is not tilted."""
     y: float
@@ -34,14 +34,14 @@ class Pen:
         """
         x, y = points[:, 0], points[:, 1]
         inside = np.clip(x, -1, 1)
-        turned = np.sin(np.arcsin(inside) + self.look.yaw * np.cos(np.arcsin(inside)) ** 0.5)
-        x = x - inside + turned + depth * np.sin(self.look.yaw)
-        y = y + self.look.pitch * (1 - np.clip(np.abs(y) / 1.4, 0, 1) ** 2) * (1 + depth)
+        turned = np.sin(np.arcsin(inside) + self.person.yaw * np.cos(np.arcsin(inside)) ** 0.5)
+        x = x - inside + turned + depth * np.sin(self.person.yaw)
+        y = y + self.person.pitch * (1 - np.clip(np.abs(y) / 1.4, 0, 1) ** 2) * (1 + depth)
         return np.stack([x, y], axis=1)
 
     def head_pixels(self, points: Points) -> Points:
         """Return pixels of points that tilt with the head."""
-        tilted = shift(rotate(shift(points, 0, -_NECK_Y), self.look.roll), 0, _NECK_Y)
+        tilted = shift(rotate(shift(points, 0, -_NECK_Y), self.person.roll), 0, _NECK_Y)
         return tilted * self.unit + (self.x, self.y)
 
     def mask(self, points: Points, *, soft: float = 0.0) -> Mask | None:

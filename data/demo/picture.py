@@ -40,7 +40,7 @@ _LOOKS, _SCENE, _NOISE, _DEFECT = range(4)  # names of an index's random streams
 class PlacedPerson:
     """A person and its place in the frame."""
 
-    look: Appearance
+    appearance: Appearance
     x: float
     """Of the face's centre, in pixels of the frame."""
     y: float
@@ -51,8 +51,8 @@ class PlacedPerson:
     @property
     def face_box(self) -> Box:
         """The box round the bare head, in pixels of the frame."""
-        pen = Pen(Canvas.transparent(1, 1), self.look, self.x, self.y, self.face_width_px / 2)
-        outline = pen.head_pixels(head_outline(self.look))
+        pen = Pen(Canvas.transparent(1, 1), self.appearance, self.x, self.y, self.face_width_px / 2)
+        outline = pen.head_pixels(head_outline(self.appearance))
         (left, top), (right, bottom) = outline.min(axis=0).tolist(), outline.max(axis=0).tolist()
         return Box(left, top, right, bottom)
 
@@ -135,7 +135,7 @@ def _paste(
     height, width = FRAME_HEIGHT - top, right - left  # even, so that the finer canvas has whole px
     canvas = Canvas.transparent(int(_FINER * height), int(_FINER * width))
     x, y = (person.x - left) * _FINER, (person.y - top) * _FINER
-    draw_person(Pen(canvas, person.look, x, y, unit * _FINER), kind, rng)
+    draw_person(Pen(canvas, person.appearance, x, y, unit * _FINER), kind, rng)
     *sheet, alpha = (
         cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA) for plane in canvas.planes
     )

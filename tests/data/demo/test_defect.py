@@ -50,15 +50,15 @@ def test_frame_without_face_cannot_be_spoilt(kind: DefectKind) -> None:
 
 
 def test_defect_without_random_numbers_is_refused() -> None:
-    look = place_persons(0, _indices(1, 1)[0])[0].look
-    pen = Pen(Canvas.transparent(8, 8), look, 4, 4, 2)
+    appearance = place_persons(0, _indices(1, 1)[0])[0].appearance
+    pen = Pen(Canvas.transparent(8, 8), appearance, 4, 4, 2)
     with pytest.raises(ValueError, match="a patch defect needs an rng, got None"):
         draw_person(pen, "patch")
 
 
 def test_defect_beside_the_canvas_changes_nothing() -> None:
-    look = place_persons(0, _indices(1, 1)[0])[0].look
-    pen = Pen(Canvas.transparent(8, 8), look, 900, 900, 2)
+    appearance = place_persons(0, _indices(1, 1)[0])[0].appearance
+    pen = Pen(Canvas.transparent(8, 8), appearance, 900, 900, 2)
     draw_person(pen, "smear", np.random.default_rng(0))
     assert pen.canvas.planes.max() == 0
 
@@ -77,8 +77,8 @@ def test_faces_are_a_small_part_of_the_frame_at_all_places() -> None:
     ):
         share = np.histogram(values, bins=3, range=(0, size))[0] / len(values)
         assert share.min() > 0.12
-    assert {person.look.tone for person in placed} == set(range(8))
-    assert {person.look.age for person in placed} == {"child", "adult", "elder"}
+    assert {person.appearance.tone for person in placed} == set(range(8))
+    assert {person.appearance.age for person in placed} == {"child", "adult", "elder"}
 
 
 @pytest.mark.parametrize("index", _indices(2, 40))
