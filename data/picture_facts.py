@@ -48,8 +48,7 @@ def read_all_facts(paths: Sequence[Path], options: BuildOptions) -> Iterator[Pic
         with make_work() as read:
             yield from map(read, paths)
         return
-    pool = WorkerPool[Path, PictureFacts](workers, partial(in_worker, make_work), _died)
-    with contextlib.closing(pool):
+    with WorkerPool[Path, PictureFacts](workers, partial(in_worker, make_work), _died) as pool:
         yield from pool.map(paths)
 
 

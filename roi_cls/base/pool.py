@@ -19,6 +19,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
 
+from roi_cls.base.closing import Closing
+from roi_cls.base.errors import RoiClsError
 from roi_cls.base.machine import keep_freed_memory
 
 Item = TypeVar("Item")
@@ -42,7 +44,7 @@ class _Worker(Generic[Item]):
     """Sent and not yet answered, in order."""
 
 
-class WorkerPool(Generic[Item, Result]):
+class WorkerPool(Closing, Generic[Item, Result]):
     """Spawned processes that each enter ``make_state()`` and map items to results.
 
     Spawned, because MediaPipe hangs in forked ones. An expected error that is raised in a worker
@@ -190,8 +192,6 @@ def _interrupts_held() -> Iterator[None]:
 def _serve(pipe: Connection, make_state: Callable[[], State[Item, Result]]) -> None:
     """Run in a worker: answer each item until the parent closes the pipe or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    from roi_cls.base.errors import RoiClsError
-
     try:
         with make_state() as work:
             while items := _receive_items(pipe):
