@@ -16,10 +16,9 @@ from roi_cls.base.pool import WorkerPool, in_worker
 from roi_cls.cache.builder import CropWork, open_work
 from roi_cls.cache.database import AT_ONCE
 from roi_cls.cache.index import CropIndex, find_index
-from roi_cls.cache.lease import share
 from roi_cls.cache.options import BuildOptions
 from roi_cls.cache.record import CropRecord, CropResult, read_stamp
-from roi_cls.cache.store import FORMAT, CropStore
+from roi_cls.cache.store import CropStore
 from roi_cls.roi import CropParams
 from roi_cls.roi.detector import DetectorOpener
 from roi_cls.roi.image_header import MAX_PIXELS
@@ -44,12 +43,12 @@ def build_crops(
     Raises:
         CacheError, StorageError, DetectorModelError: The run cannot go on; finished crops are kept.
     """
+    store = CropStore(options.cache, params)
     with (
-        share(options.cache / FORMAT, (params.digest, params.detector_digest)),
+        store.share(),
         CropIndex(find_index(options.cache, options.shard), params) as index,
         open_engine(params, open_detector, options) as engine,
     ):
-        store = CropStore(options.cache, params)
         store.mark_used()
         for start in range(0, len(paths), engine.block):
             block = paths[start : start + engine.block]

@@ -12,10 +12,9 @@ from roi_cls.base.closing import Closing
 from roi_cls.base.errors import CacheError, ImageReadError, NoFaceError
 from roi_cls.base.location import is_remote
 from roi_cls.base.pool import State
-from roi_cls.cache.lease import share
 from roi_cls.cache.options import BuildOptions
 from roi_cls.cache.record import CropRecord, CropResult, FileStamp, ok_record, read_stamp, stamp_of
-from roi_cls.cache.store import FORMAT, CropStore
+from roi_cls.cache.store import CropStore
 from roi_cls.roi import CropParams, Cut, Detection, plan_crop
 from roi_cls.roi.crop import cut_crops, detect_faces
 from roi_cls.roi.detector import DetectorOpener, FaceDetector
@@ -33,10 +32,7 @@ def open_builder(
 ) -> Iterator[CropBuilder]:
     """Give a builder on the cache of ``options``, which is kept from being pruned meanwhile."""
     store = CropStore(options.cache, params)
-    with (
-        share(options.cache / FORMAT, (params.digest, params.detector_digest)),
-        CropBuilder(store, params, open_detector, options.max_pixels) as builder,
-    ):
+    with store.share(), CropBuilder(store, params, open_detector, options.max_pixels) as builder:
         yield builder
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from roi_cls.base.atomic import remove_stale, write_atomically
 from roi_cls.base.errors import CacheError, StorageError
 from roi_cls.base.location import CACHE_TAG, is_remote, reaching
+from roi_cls.cache.lease import share
 from roi_cls.roi import CropParams, Detection
 from roi_cls.roi.image import Image
 
@@ -92,6 +93,10 @@ class CropStore:
         write_entry(
             _entry_path(self._crops, sha256, CROP_SUFFIX), encode_crops(pixels), self._drafts
         )
+
+    def share(self) -> contextlib.AbstractContextManager[None]:
+        """Keep these crops and detections from being pruned in a block, see ``lease``."""
+        return share(self._root, (self._params.digest, self._params.detector_digest))
 
     def mark_used(self) -> None:
         """Note the time at which a run uses the crops; pruning goes by it. Best effort."""
