@@ -14,7 +14,7 @@ from roi_cls.classifier.evaluation.evaluation import Evaluation
 from roi_cls.classifier.evaluation.pictures import ScoredPictures
 from roi_cls.classifier.metrics.calibration import calibration_curve
 from roi_cls.classifier.metrics.decision import RiskCoverage, risk_coverage
-from roi_cls.classifier.metrics.interval import GRID, RankingBands, ranking_bands
+from roi_cls.classifier.metrics.interval import CURVE_GRID, RankingBands, ranking_bands
 
 EDGES = tuple(i / 20 for i in range(21))
 """Of the bars in which pictures of similar probability are counted."""
@@ -113,7 +113,9 @@ def plot_roc(roc: Axes, pictures: ScoredPictures, bands: RankingBands) -> None:
     called = pictures.answers == pictures.target
     roc.plot([0, 1], [0, 1], color=QUIET, linestyle="--", label="chance")
     low, high = ([getattr(one, end) for one in bands.found] for end in ("low", "high"))
-    roc.fill_between(GRID, low, high, color=FIRST, alpha=0.15, linewidth=0, label="95 % interval")
+    roc.fill_between(
+        CURVE_GRID, low, high, color=FIRST, alpha=0.15, linewidth=0, label="95 % interval"
+    )
     roc.plot(alarms, found, color=FIRST, label="this run")
     hits = float(called[is_target].mean())
     roc.plot(called[~is_target].mean(), hits, "o", color=MARK, label="answers given")
@@ -135,7 +137,7 @@ def plot_recall(recall: Axes, pictures: ScoredPictures, bands: RankingBands) -> 
     recall.axhline(float(is_target.mean()), color=QUIET, linestyle="--", label="chance")
     low, high = ([getattr(one, end) for one in bands.precision] for end in ("low", "high"))
     recall.fill_between(
-        GRID, low, high, color=FIRST, alpha=0.15, linewidth=0, label="95 % interval"
+        CURVE_GRID, low, high, color=FIRST, alpha=0.15, linewidth=0, label="95 % interval"
     )
     # Between two thresholds there is no classifier: a step, as in average precision.
     recall.step(recalls, precisions, where="post", color=FIRST, label="this run")

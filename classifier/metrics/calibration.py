@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
-from roi_cls.classifier.metrics.interval import Estimate, wilson
+from roi_cls.classifier.metrics.interval import Estimate, Floats, Labels, wilson
 
 BINS = 10
 """Groups of equally many pictures, from the lowest score to the highest."""
@@ -23,8 +23,6 @@ OFFSETS = (-10.0, 10.0)
 # fit. An ensemble whose members all give it probability 0 puts it infinitely far.
 _EXCLUDED = -50.0
 
-Floats = NDArray[np.float64]
-
 
 @dataclass(frozen=True, slots=True)
 class CalibrationBin:
@@ -37,9 +35,7 @@ class CalibrationBin:
     images: int
 
 
-def fit_scaling(
-    logits: NDArray[np.floating], labels: NDArray[np.int64]
-) -> tuple[float, tuple[float, ...]]:
+def fit_scaling(logits: NDArray[np.floating], labels: Labels) -> tuple[float, tuple[float, ...]]:
     """Return the temperature and the K offsets that make the probabilities fit the labels best.
 
     Those are softmax(logits / temperature + offsets); the last offset is 0, as only differences
@@ -76,7 +72,7 @@ def fit_scaling(
     return float(np.clip(np.exp(found[0]), *TEMPERATURES)), (*map(float, found[1:]), 0.0)
 
 
-def calibration_bins(scores: Floats) -> NDArray[np.int64]:
+def calibration_bins(scores: Floats) -> Labels:
     """Return the bin of each of (N,) scores: at most ``BINS``, as equal in size as ties allow.
 
     Equal scores share a bin, so that the order of the pictures plays no part.

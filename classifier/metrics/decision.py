@@ -11,10 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from roi_cls.classifier.metrics.interval import Floats, Labels
+
 
 def to_probabilities(
     logits: NDArray[np.floating], temperature: float = 1.0, offsets: ArrayLike = 0.0
-) -> NDArray[np.float64]:
+) -> Floats:
     """Return softmax(logits / temperature + offsets) of (N, K) logits: rows sum to 1.
 
     offsets: (K,), see ``fit_scaling``.
@@ -26,11 +28,11 @@ def to_probabilities(
 
 
 def join_scores(
-    probabilities: Sequence[NDArray[np.float64]],
+    probabilities: Sequence[Floats],
     weights: Sequence[float],
     temperature: float = 1.0,
     offsets: ArrayLike = 0.0,
-) -> NDArray[np.float64]:
+) -> Floats:
     """Return the weighted mean of the members' (N, K) probabilities.
 
     Temperature and offsets then act on its logarithm, as they do on logits.
@@ -42,9 +44,7 @@ def join_scores(
         return to_probabilities(np.log(mean), temperature, offsets)
 
 
-def decide(
-    probabilities: NDArray[np.float64], target: int, threshold: float | None
-) -> NDArray[np.int64]:
+def decide(probabilities: Floats, target: int, threshold: float | None) -> Labels:
     """Return the decided class of each row of (N, K) probabilities.
 
     Two classes: the target where its probability reaches ``threshold``, else the other one. More
@@ -57,9 +57,7 @@ def decide(
     return np.asarray(answer, np.int64)
 
 
-def measure_margin(
-    probabilities: NDArray[np.float64], target: int, threshold: float | None
-) -> NDArray[np.float64]:
+def measure_margin(probabilities: Floats, target: int, threshold: float | None) -> Floats:
     """Return how far each row of (N, K) probabilities lies from another answer, 0 to 1.
 
     Two classes: the distance of the target's probability from ``threshold``. More classes: the
@@ -72,7 +70,7 @@ def measure_margin(
 
 
 def is_unsure(
-    probabilities: NDArray[np.float64], target: int, threshold: float | None, abstain: float
+    probabilities: Floats, target: int, threshold: float | None, abstain: float
 ) -> NDArray[np.bool_]:
     """Return which rows of (N, K) probabilities are too close to call: margin below ``abstain``.
 
@@ -80,9 +78,6 @@ def is_unsure(
     the least lead of the first class over the second. At 0 every answer counts as sure.
     """
     return np.asarray(measure_margin(probabilities, target, threshold) < abstain, np.bool_)
-
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,6 +114,6 @@ def risk_coverage(wrong: NDArray[np.bool_], margins: Floats) -> RiskCoverage:
     )
 
 
-def area(curve: RiskCoverage) -> float:
+def risk_area(curve: RiskCoverage) -> float:
     """Return the area under the curve (AURC), 0 is best; a constant margin gives the error."""
     return float(curve.risk.mean())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -14,12 +14,12 @@ CONFIDENCE = 0.95
 """Share of repeated experiments whose interval would hold the true value."""
 RESAMPLES = 2000
 """Bootstrap repetitions: another seed then changes an interval's width by about 1.6 %."""
+CURVE_GRID = np.linspace(0, 1, 101)
+"""Places at which curves and their bands are read."""
 _CHUNK = 2_000_000  # weights held at once: 16 MB
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
-WeightedStatistic = Callable[[Labels, Floats, Floats], Floats]
-"""(labels (N,), probabilities (N, K), weights (B, N)) -> (B,): the metric of B resamples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,12 @@ def wilson(successes: float, total: float, confidence: float = CONFIDENCE) -> Es
     return Estimate(share, low, high)
 
 
+def _z_score(confidence: float) -> float:
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must be between 0 and 1, got {confidence}")
+    return NormalDist().inv_cdf((1 + confidence) / 2)
+
+
 def resample(labels: Labels, *, resamples: int = RESAMPLES, seed: int) -> Iterator[Floats]:
     """Yield bootstrap weights (B, N): how often each picture counts in each of B resamples.
 
@@ -168,56 +174,14 @@ def resampled_interval(
     return Estimate(value, min(least + span * low, value), max(least + span * high, value))
 
 
-def bootstrap(
-    statistic: WeightedStatistic,
-    labels: Labels,
-    probabilities: Floats,
-    *,
-    seed: int,
-    resamples: int = RESAMPLES,
-    confidence: float = CONFIDENCE,
-    bounds: tuple[float, float] = (0.0, 1.0),
-) -> Estimate:
-    """Return a metric with its bootstrap interval, resampled class by class.
-
-    Args:
-        statistic: The metric, computed for many resamples at once from their weights.
-        labels: (N,) class indices, at least one.
-        probabilities: (N, K), handed to ``statistic`` as they are.
-        seed: Of the resampling; the same seed gives the same interval.
-        resamples: How many times the data are drawn again.
-        confidence: Share of repeated experiments whose interval would hold the true value.
-        bounds: Least and greatest value the metric can have.
-
-    Raises:
-        ValueError: There is no label.
-    """
-    if len(labels) == 0:
-        raise ValueError("bootstrap needs at least one label, got none")
-    value = float(statistic(labels, probabilities, np.ones((1, len(labels))))[0])
-    chunks = resample(labels, resamples=resamples, seed=seed)
-    draws = np.concatenate([statistic(labels, probabilities, weights) for weights in chunks])
-    trials = int(np.unique(labels, return_counts=True)[1].min())
-    return resampled_interval(value, draws, trials=trials, bounds=bounds, confidence=confidence)
-
-
-def _z_score(confidence: float) -> float:
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must be between 0 and 1, got {confidence}")
-    return NormalDist().inv_cdf((1 + confidence) / 2)
-
-
 def _logistic(x: float) -> float:
     # Of the two forms, the one whose exponential cannot overflow
     return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
 
 
-GRID = np.linspace(0, 1, 101)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class RankingBands:
-    """Both curves of a ranking on ``GRID``, with 95 % intervals for each point by itself."""
+    """Both curves of a ranking on ``CURVE_GRID``, with 95 % intervals for each point by itself."""
 
     found: tuple[Estimate, ...]
     """The greatest share of the target that is found while no more of the others than this share
@@ -247,7 +211,7 @@ def ranking_bands(
     ]
     outer = (100 * (1 - CONFIDENCE) / 2, 100 * (1 + CONFIDENCE) / 2)
     low, high = np.percentile(np.concatenate(chunks, axis=1), outer, axis=1)  # (3, G) each
-    totals = (np.full(len(GRID), is_target.sum()), point[2])
+    totals = (np.full(len(CURVE_GRID), is_target.sum()), point[2])
     found, precision = (
         tuple(
             _widen(wilson(point[curve, i] * totals[curve][i], totals[curve][i]), ends)
@@ -270,13 +234,13 @@ def _read_curves(weights: Floats, positive: NDArray[np.bool_], ends: NDArray[np.
     """
     hits = np.cumsum(weights * positive, axis=1)[:, ends]
     alarms = np.cumsum(weights * ~positive, axis=1)[:, ends]
-    read = np.empty((3, len(weights), len(GRID)))
+    read = np.empty((3, len(weights), len(CURVE_GRID)))
     for row, (hit, alarm) in enumerate(zip(hits, alarms, strict=True)):
         share, called = hit / hit[-1], alarm / alarm[-1]
         # Rounding must not put 0.3 of 10 pictures beyond the third.
-        last = np.searchsorted(called, GRID + 1e-9, side="right") - 1
+        last = np.searchsorted(called, CURVE_GRID + 1e-9, side="right") - 1
         read[0, row] = np.where(last >= 0, share[np.maximum(last, 0)], 0)
-        first = np.searchsorted(share, np.maximum(GRID - 1e-9, 1e-9), side="left")
+        first = np.searchsorted(share, np.maximum(CURVE_GRID - 1e-9, 1e-9), side="left")
         read[2, row] = hit[first] + alarm[first]
         read[1, row] = hit[first] / read[2, row]
     return read

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+
+from roi_cls.classifier.metrics.interval import Floats, Labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +24,7 @@ class LabelDoubt:
     other classes more than for the label."""
 
 
-def find_label_errors(
-    labels: NDArray[np.int64], probabilities: NDArray[np.float64]
-) -> tuple[LabelDoubt, ...]:
+def find_label_errors(labels: Labels, probabilities: Floats) -> tuple[LabelDoubt, ...]:
     """Return every picture, the most doubtful label first.
 
     Confident learning's ranking by self-confidence, the probability of the label itself. Source:

@@ -16,29 +16,25 @@ from roi_cls.classifier.metrics.calibration import (
     expected_calibration_error,
     weighted_calibration_error,
 )
-from roi_cls.classifier.metrics.decision import area, decide, measure_margin, risk_coverage
+from roi_cls.classifier.metrics.decision import decide, measure_margin, risk_area, risk_coverage
 from roi_cls.classifier.metrics.interval import (
     RESAMPLES,
     Estimate,
     Floats,
     Labels,
     resample,
-    resampled_interval,
     wilson,
 )
 from roi_cls.classifier.metrics.metrics import SCORE_NAMES, ClassMetrics, Metrics
 from roi_cls.classifier.metrics.weighted import (
+    metric_interval,
     weighted_aurc,
-    weighted_decisions,
     weighted_losses,
-    weighted_ranking,
+    weighted_metrics,
 )
 
 FEW_PICTURES = 10
 """A class smaller than this gives bootstrap intervals that are too narrow; a note says so."""
-WORST_LOG_LOSS = -math.log(np.finfo(np.float64).eps)  # 36.04: scikit-learn clips p at eps
-_BOUNDS = {"mcc": (-1.0, 1.0), "log_loss": (0.0, WORST_LOG_LOSS)}  # the others: 0 to 1
-_MEANS = ("brier", "log_loss", "ece", "aurc")  # over all pictures
 BOOTSTRAPPED = tuple(
     name for name in SCORE_NAMES if name not in ("micro_f1", "accuracy", "majority_accuracy")
 )
@@ -115,21 +111,15 @@ def bootstrap_metrics(
     wrong = (labels != predicted).astype(np.float64)
     chunks = []
     for weights in resample(labels, resamples=resamples, seed=seed):
-        found = weighted_decisions(labels, predicted, probabilities.shape[1], weights)
+        found = weighted_metrics(labels, probabilities, predicted, target, weights)
         found |= weighted_losses(labels, probabilities, target, weights)
-        found["roc_auc"], found["average_precision"] = weighted_ranking(positive, scores, weights)
         found["ece"] = weighted_calibration_error(positive, scores, weights)
         found["aurc"] = weighted_aurc(wrong, margins, weights)
         chunks.append(found)
-    draws = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in values}
-    smallest = int(np.unique(labels, return_counts=True)[1].min())
-    estimates = {}
-    for name, value in values.items():
-        # A mean over pictures rests on all of them, every other metric on the smallest class.
-        trials = len(labels) if name in _MEANS else smallest
-        bounds = _BOUNDS.get(name, (0.0, 1.0))
-        estimates[name] = resampled_interval(value, draws[name], trials=trials, bounds=bounds)
-    return estimates
+    return {
+        name: metric_interval(name, value, np.concatenate([c[name] for c in chunks]), labels)
+        for name, value in values.items()
+    }
 
 
 def point_metrics(
@@ -156,7 +146,7 @@ def point_metrics(
         "brier": sk.brier_score_loss(positive, np.clip(scores, 0, 1), pos_label=True),
         "log_loss": sk.log_loss(labels, exact, labels=classes),
         "ece": expected_calibration_error(scores, positive),
-        "aurc": area(risk_coverage(labels != predicted, margins)),
+        "aurc": risk_area(risk_coverage(labels != predicted, margins)),
     }
     if 0 < positive.sum() < len(labels):
         found["roc_auc"] = sk.roc_auc_score(positive, scores)

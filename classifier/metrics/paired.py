@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest, rankdata
 
 from roi_cls.classifier.metrics.interval import CONFIDENCE, RESAMPLES, Floats, Labels, resample
-from roi_cls.classifier.metrics.weighted import weighted_decisions, weighted_ranking
+from roi_cls.classifier.metrics.weighted import count_trials, weighted_metrics
 
-COMPARED = ("roc_auc", "average_precision", "accuracy", "balanced_accuracy", "f1", "macro_f1")
+PAIRED_METRICS = ("roc_auc", "average_precision", "accuracy", "balanced_accuracy", "f1", "macro_f1")
 """The metrics that are compared; ``f1`` is the target's."""
 _NORMAL = NormalDist()
 
@@ -70,7 +70,7 @@ class PairedComparison:
 
     images: int
     differences: dict[str, Difference]
-    """By the names in ``COMPARED``; bootstrap."""
+    """By the names in ``PAIRED_METRICS``; bootstrap."""
     mcnemar: McNemar
     """Of the decisions."""
     delong_p: float
@@ -115,20 +115,19 @@ def compare_scores(
     if count == 0 or shapes[0] != shapes[1] or rows != (count, count, count):
         raise ValueError(f"both models need scores and answers of all {count} labels, got {shapes}")
     models = ((first, decided_first), (second, decided_second))
-    values = [_weigh(labels, *model, target, np.ones((1, count))) for model in models]
+    values = [weighted_metrics(labels, *model, target, np.ones((1, count))) for model in models]
     chunks = [
-        [_weigh(labels, *model, target, weights) for model in models]
+        [weighted_metrics(labels, *model, target, weights) for model in models]
         for weights in resample(labels, resamples=resamples, seed=seed)
     ]
-    smallest = int(np.unique(labels, return_counts=True)[1].min())
     differences = {
         name: _difference(
             float(values[0][name][0]),
             float(values[1][name][0]),
             np.concatenate([two[name] - one[name] for one, two in chunks]),
-            count if name == "accuracy" else smallest,
+            count_trials(name, labels),
         )
-        for name in COMPARED
+        for name in PAIRED_METRICS
     }
     return PairedComparison(
         count,
@@ -172,19 +171,6 @@ def delong_test(is_target: NDArray[np.bool_], first: Floats, second: Floats) -> 
         + np.var(of_others[1] - of_others[0], ddof=1) / negatives
     )
     return _two_sided(difference, math.sqrt(variance), min(positives, negatives))
-
-
-def _weigh(
-    labels: Labels, scores: Floats, decided: Labels, target: int, weights: Floats
-) -> dict[str, Floats]:
-    positive = (labels == target).astype(np.float64)
-    found = weighted_decisions(labels, decided, scores.shape[1], weights)
-    found["f1"] = found[f"f1_{target}"]
-    found["accuracy"] = weights @ (labels == decided) / weights.sum(axis=1)
-    found["roc_auc"], found["average_precision"] = weighted_ranking(
-        positive, scores[:, target], weights
-    )
-    return found
 
 
 def _difference(first: float, second: float, draws: Floats, trials: int) -> Difference:

@@ -14,22 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from roi_cls.classifier.metrics.decision import decide
-from roi_cls.classifier.metrics.interval import (
-    Estimate,
-    Floats,
-    Labels,
-    resample,
-    resampled_interval,
-)
+from roi_cls.classifier.metrics.interval import Estimate, Floats, Labels, resample
 from roi_cls.classifier.metrics.measure import measure_scores
-from roi_cls.classifier.metrics.weighted import weighted_decisions, weighted_ranking
+from roi_cls.classifier.metrics.weighted import metric_interval, weighted_metrics
 
 COMPARED = (
     *("accuracy", "micro_f1", "macro_f1", "precision", "recall", "f1"),
     *("roc_auc", "average_precision", "balanced_accuracy", "mcc"),
 )
 """What systems are compared by; precision, recall and F1 are the target's."""
-_BOUNDS = {"mcc": (-1.0, 1.0)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,24 +54,21 @@ def measure_seeds(
     """
     if len(seeds) == 1:
         return SystemMetrics(_of_one(labels, seeds[0], label_names, target), {})
+    scored = [
+        (one.probabilities, decide(one.probabilities, target, one.threshold)) for one in seeds
+    ]
     ones = np.ones((1, len(labels)))
-    points = [_weighted(labels, one, len(label_names), target, ones) for one in seeds]
+    points = [weighted_metrics(labels, *one, target, ones) for one in scored]
     draws: dict[str, list[Floats]] = {name: [] for name in COMPARED}
     for weights in resample(labels, seed=0):
-        found = [_weighted(labels, one, len(label_names), target, weights) for one in seeds]
+        found = [weighted_metrics(labels, *one, target, weights) for one in scored]
         for name in COMPARED:
             draws[name].append(np.mean([values[name] for values in found], axis=0))
-    smallest = int(np.unique(labels, return_counts=True)[1].min())
     estimates, spread = {}, {}
     for name in COMPARED:
         values = np.array([float(point[name][0]) for point in points])
-        trials = len(labels) if name in ("accuracy", "micro_f1") else smallest
-        estimates[name] = resampled_interval(
-            float(values.mean()),  # NaN where one seed does not define it
-            np.concatenate(draws[name]),
-            trials=trials,
-            bounds=_BOUNDS.get(name, (0.0, 1.0)),
-        )
+        mean = float(values.mean())  # NaN where one seed does not define it
+        estimates[name] = metric_interval(name, mean, np.concatenate(draws[name]), labels)
         spread[name] = float(values.std(ddof=1))
     return SystemMetrics(estimates, spread)
 
@@ -115,33 +105,3 @@ def _of_one(
     own = found.classes[target]
     estimates = {"precision": own.precision, "recall": own.recall, "f1": own.f1}
     return {name: estimates.get(name) or getattr(found, name) for name in COMPARED}
-
-
-def _weighted(
-    labels: Labels, one: SeedScores, count: int, target: int, weights: Floats
-) -> dict[str, Floats]:
-    """Return each metric of each resample, (B,), NaN where a resample does not define it."""
-    predicted = decide(one.probabilities, target, one.threshold)
-    is_target, is_called = labels == target, predicted == target
-    hits = weights @ (is_target & is_called)
-    right = weights @ (labels == predicted) / weights.sum(axis=1)
-    found = weighted_decisions(labels, predicted, count, weights)
-    auc, precision = weighted_ranking(
-        is_target.astype(np.float64), one.probabilities[:, target], weights
-    )
-    return {
-        "accuracy": right,
-        "micro_f1": right,
-        "macro_f1": found["macro_f1"],
-        "precision": _ratio(hits, weights @ is_called),
-        "recall": _ratio(hits, weights @ is_target),
-        "f1": found[f"f1_{target}"],
-        "roc_auc": auc,
-        "average_precision": precision,
-        "balanced_accuracy": found["balanced_accuracy"],
-        "mcc": found["mcc"],
-    }
-
-
-def _ratio(above: Floats, below: Floats) -> Floats:
-    return np.where(below > 0, above / np.where(below > 0, below, 1), np.nan)

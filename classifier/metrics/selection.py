@@ -6,17 +6,16 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
+
+from roi_cls.classifier.metrics.interval import Floats, Labels
 
 MOST_ROUNDS = 50
 """Members drawn at most; repetitions make weights in steps of 1/50."""
 
-Floats = NDArray[np.float64]
-
 
 def select_greedily(
-    members: Sequence[Floats], labels: NDArray[np.int64], target: int, rounds: int = MOST_ROUNDS
+    members: Sequence[Floats], labels: Labels, target: int, rounds: int = MOST_ROUNDS
 ) -> tuple[float, ...]:
     """Return the weight of each member, at least 0, together 1.
 

@@ -6,12 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roi_cls.classifier.config import ThresholdRule, parse_rule
-
-Scores = NDArray[np.float64]
+from roi_cls.classifier.metrics.interval import Floats
 
 
 def choose_threshold(
-    scores: Scores, is_target: NDArray[np.bool_], rule: ThresholdRule | str = "f1"
+    scores: Floats, is_target: NDArray[np.bool_], rule: ThresholdRule | str = "f1"
 ) -> float:
     """Return the threshold that serves the rule best, 0 to 1.
 
@@ -42,7 +41,7 @@ def choose_threshold(
 
 
 def find_shortfall(
-    scores: Scores, is_target: NDArray[np.bool_], threshold: float, rule: ThresholdRule | str
+    scores: Floats, is_target: NDArray[np.bool_], threshold: float, rule: ThresholdRule | str
 ) -> str | None:
     """Return a sentence where ``threshold`` misses the share that the rule asks for, else None.
 
@@ -91,5 +90,5 @@ def _best_cut(
     return -1 if refuses_all else best
 
 
-def _last_best(values: Scores) -> int:
+def _last_best(values: Floats) -> int:
     return len(values) - 1 - int(np.argmax(values[::-1]))

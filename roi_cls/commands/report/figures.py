@@ -20,7 +20,7 @@ from roi_cls.classifier.evaluation.pictures import ScoredPictures
 from roi_cls.classifier.metrics.calibration import calibration_curve
 from roi_cls.classifier.metrics.decision import risk_coverage
 from roi_cls.classifier.metrics.interval import (
-    GRID,
+    CURVE_GRID,
     Estimate,
     RankingBands,
     format_number,
@@ -220,4 +220,4 @@ def _told(estimate: Estimate) -> str:
 
 
 def _place(share: float) -> int:
-    return int(np.abs(GRID - share).argmin())
+    return int(np.abs(CURVE_GRID - share).argmin())

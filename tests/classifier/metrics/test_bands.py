@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from roi_cls.classifier.metrics.interval import GRID, ranking_bands, wilson
+from roi_cls.classifier.metrics.interval import CURVE_GRID, ranking_bands, wilson
 
 IS_TARGET = np.array([True, True, False, True, False, False, False, False])
 SCORES = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2])
 
 
 def at(share: float) -> int:
-    return int(np.abs(GRID - share).argmin())
+    return int(np.abs(CURVE_GRID - share).argmin())
 
 
 def test_found_is_read_off_the_thresholds_there_are() -> None:

@@ -21,9 +21,8 @@ from roi_cls.classifier.metrics.measure import (
 from roi_cls.classifier.metrics.metrics import SCORE_NAMES, Metrics
 from roi_cls.classifier.metrics.weighted import (
     weighted_aurc,
-    weighted_decisions,
     weighted_losses,
-    weighted_ranking,
+    weighted_metrics,
 )
 
 NAMES = ("a", "b", "c", "d")
@@ -46,19 +45,23 @@ def test_resampled_metrics_are_those_of_scikit_learn(
     labels, scores = _draw(seed, count, classes, decimals)
     scores = np.maximum(scores, 0.01)
     predicted, margins = decide(scores, 0, 0.4), measure_margin(scores, 0, 0.4)
-    positive = (labels == 0).astype(np.float64)
     weights = np.random.default_rng(seed).integers(0, 4, (3, count)).astype(np.float64)
     weights[:, 0] += 1  # a resample has at least one picture
-    fast = weighted_decisions(labels, predicted, classes, weights)
+    fast = weighted_metrics(labels, scores, predicted, 0, weights)
     fast |= weighted_losses(labels, scores, 0, weights)
-    fast["roc_auc"], fast["average_precision"] = weighted_ranking(positive, scores[:, 0], weights)
     for i, row in enumerate(weights.astype(int)):
         drawn = np.repeat(np.arange(count), row)
         slow = point_metrics(labels[drawn], scores[drawn], predicted[drawn], margins[drawn], 0)
         del slow["ece"], slow["aurc"]  # these are held to their own definitions below
         if math.isnan(slow["mcc"]):  # one class: undefined as a value, 0 among the resamples
             slow["mcc"] = 0.0
-        assert {k: float(v[i]) for k, v in fast.items()} == pytest.approx(slow, nan_ok=True)
+        assert {k: float(fast[k][i]) for k in slow} == pytest.approx(slow, nan_ok=True)
+        table = sk.precision_recall_fscore_support(
+            labels[drawn], predicted[drawn], labels=[0], zero_division=np.nan
+        )
+        found = [fast[name][i] for name in ("precision", "recall", "f1", "accuracy")]
+        right = sk.accuracy_score(labels[drawn], predicted[drawn])
+        assert found == pytest.approx([*np.concatenate(table[:3]), right], nan_ok=True)
 
 
 @settings(deadline=None, max_examples=40)

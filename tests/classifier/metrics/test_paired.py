@@ -11,7 +11,7 @@ from sklearn import metrics as sk
 from roi_cls.classifier.metrics.decision import decide
 from roi_cls.classifier.metrics.interval import Floats, Labels
 from roi_cls.classifier.metrics.paired import (
-    COMPARED,
+    PAIRED_METRICS,
     PairedComparison,
     compare_scores,
     delong_test,
@@ -92,7 +92,7 @@ def test_differences_are_those_of_scikit_learn() -> None:
         one = found.differences[name]
         assert [one.first, one.second] == pytest.approx(expected)
         assert one.difference == pytest.approx(expected[1] - expected[0])
-    assert tuple(found.differences) == COMPARED
+    assert tuple(found.differences) == PAIRED_METRICS
     assert found.images == 200
 
 
@@ -119,7 +119,7 @@ def test_bootstrap_and_delong_agree_on_roc_auc() -> None:
 def test_exchanging_the_models_turns_every_sign() -> None:
     labels, first, second = _two_models()
     there, back = _compare(labels, first, second), _compare(labels, second, first)
-    for name in COMPARED:
+    for name in PAIRED_METRICS:
         one, other = there.differences[name], back.differences[name]
         assert (one.difference, one.low, one.high, one.p) == pytest.approx(
             (-other.difference, -other.high, -other.low, other.p)

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from roi_cls.classifier.metrics.decision import area, risk_coverage
+from roi_cls.classifier.metrics.decision import risk_area, risk_coverage
 from roi_cls.classifier.metrics.weighted import weighted_aurc
 
 
@@ -15,7 +15,7 @@ def test_curve_of_a_small_example() -> None:
     assert curve.margin.tolist() == [0.4, 0.3, 0.2, 0.1]
     assert curve.risk.tolist() == pytest.approx([0, 1 / 2, 2 / 3, 2 / 4])
     assert curve.best.tolist() == pytest.approx([0, 0, 1 / 3, 2 / 4])
-    assert area(curve) == pytest.approx((0 + 1 / 2 + 2 / 3 + 2 / 4) / 4)
+    assert risk_area(curve) == pytest.approx((0 + 1 / 2 + 2 / 3 + 2 / 4) / 4)
 
 
 def test_ties_count_as_the_mean_over_their_orders() -> None:
@@ -25,13 +25,13 @@ def test_ties_count_as_the_mean_over_their_orders() -> None:
     for order in itertools.permutations([1, 2, 3]):
         broken = margins.copy()
         broken[list(order)] += np.array([0.03, 0.02, 0.01])
-        areas.append(area(risk_coverage(wrong, broken)))
-    assert area(risk_coverage(wrong, margins)) == pytest.approx(np.mean(areas))
+        areas.append(risk_area(risk_coverage(wrong, broken)))
+    assert risk_area(risk_coverage(wrong, margins)) == pytest.approx(np.mean(areas))
 
 
 def test_constant_margin_gives_the_error_and_a_perfect_one_the_best_area() -> None:
     wrong = np.arange(50) % 5 == 0
-    assert area(risk_coverage(wrong, np.full(50, 0.3))) == pytest.approx(0.2)
+    assert risk_area(risk_coverage(wrong, np.full(50, 0.3))) == pytest.approx(0.2)
     perfect = risk_coverage(wrong, 1.0 - wrong)
     assert perfect.risk.tolist() == pytest.approx(perfect.best.tolist())
 
@@ -43,8 +43,9 @@ def test_resampled_area_is_that_of_the_drawn_pictures(decimals: int) -> None:
     wrong = generator.random(300) > margins
     weights = np.vstack([np.ones(300), generator.integers(0, 3, (4, 300))])
     found = weighted_aurc(wrong.astype(np.float64), margins, weights)
-    assert found[0] == pytest.approx(area(risk_coverage(wrong, margins)))
+    assert found[0] == pytest.approx(risk_area(risk_coverage(wrong, margins)))
     for row, value in zip(weights[1:].astype(int), found[1:], strict=True):
         drawn = np.repeat(np.arange(300), row)
         # A picture drawn twice stands at two places; the area takes the risk at the second.
-        assert value == pytest.approx(area(risk_coverage(wrong[drawn], margins[drawn])), abs=0.01)
+        area = risk_area(risk_coverage(wrong[drawn], margins[drawn]))
+        assert value == pytest.approx(area, abs=0.01)
