@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from roi_cls.base.machine import keep_freed_memory
 from roi_cls.base.pool import WorkerPool
 from roi_cls.classifier.config import BATCH_SIZE
-from roi_cls.classifier.inference.cropping import ViewCropper
+from roi_cls.classifier.inference.cropping import SourceCropper
 from roi_cls.classifier.inference.loaded import load_any
-from roi_cls.classifier.inference.opening import open_scorer
 from roi_cls.classifier.inference.prediction import PredictOptions, Source
 from roi_cls.classifier.inference.predictor import open_predictor
+from roi_cls.classifier.inference.scorer import open_scorer
 from roi_cls.classifier.models.device import choose_backend
 from roi_cls.classifier.models.saved import save_bundle
 from roi_cls.classifier.models.timm_model import create_model, normalisation
@@ -30,7 +30,6 @@ from roi_cls.classifier.runs.bundle import ModelBundle, Normalisation
 from roi_cls.data.sample import LabelSet
 from roi_cls.roi import CropParams
 from roi_cls.roi.image import read_image
-from roi_cls.roi.picture import Picture
 from roi_cls.roi.recipe import open_recipe
 
 Work = Callable[[Path], int]
@@ -142,11 +141,11 @@ def _detecting(params: CropParams, paths: list[Path]) -> Iterator[Work]:
     _settle_process()
     images = [read_image(path) for path in paths]
     place = {path: i for i, path in enumerate(paths)}
-    with ViewCropper((params,), None, ()) as cropper:
+    with SourceCropper((params,), None, ()) as cropper:
 
         def work(path: Path) -> int:
             image = images[place.get(path, hash(path) % len(images))]
-            return len(cropper.crop(Picture.of(image)))
+            return len(cropper.crop(Source(str(path), image=image)))
 
         yield work
 
@@ -157,9 +156,9 @@ def _settle_process() -> None:
 
 
 def _crop(params: CropParams, paths: list[Path]) -> NDArray[np.uint8]:
-    with ViewCropper((params,), None, ()) as cropper:
-        found = [cropper.crop(Picture(path.read_bytes(), path))[0].pixels for path in paths]
-    return np.concatenate(found)
+    with SourceCropper((params,), None, ()) as cropper:
+        found = [cropper.crop(Source(str(path))) for path in paths]
+    return np.concatenate([views[0].pixels for views in found if not isinstance(views, str)])
 
 
 @contextlib.contextmanager

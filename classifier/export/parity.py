@@ -11,18 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from roi_cls.base.errors import ExportError, ImageReadError, NoFaceError
-from roi_cls.classifier.inference.cropping import ViewCropper
+from roi_cls.base.errors import ExportError
+from roi_cls.classifier.inference.cropping import SourceCropper
 from roi_cls.classifier.inference.loaded import LoadedModel
+from roi_cls.classifier.inference.prediction import Source
 from roi_cls.classifier.inference.scorer import Scorer
 from roi_cls.classifier.metrics.decision import decide
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.scores import data_root, read_scores
 from roi_cls.data.collect import collect_samples
 from roi_cls.data.sample import Sample
-from roi_cls.roi.image import read_bytes
-from roi_cls.roi.image_header import MAX_PIXELS
-from roi_cls.roi.picture import Picture
 
 TOLERANCE = 1e-4
 """Largest difference of a probability that a file may be written with."""
@@ -119,11 +117,11 @@ def crop_real_pictures(
     """
     kept: list[list[NDArray[np.uint8]]] = []
     labels: list[str | None] = []
-    with ViewCropper(loaded.views, detector_model, (run.detector,)) as cropper:
+    with SourceCropper(loaded.views, detector_model, (run.detector,)) as cropper:
         for done, sample in enumerate(samples, 1):
-            crops = _crop(cropper, sample.path)
-            if crops is not None:
-                kept.append(crops)
+            views = cropper.crop(Source(str(sample.path)))
+            if not isinstance(views, str) and all(len(view.pixels) for view in views):
+                kept.append([view.pixels[0] for view in views])
                 labels.append(sample.label)
             on_picture(done, len(samples))
     if not kept:
@@ -178,15 +176,6 @@ def measure_int8(exact: Scorer, int8: Scorer, crops: RealCrops) -> Int8Accuracy:
         roc_auc=(areas[0], areas[1]) if both else None,
         images_per_second=(speed_before, speed_after),
     )
-
-
-def _crop(cropper: ViewCropper, path: Path) -> list[NDArray[np.uint8]] | None:
-    """Return the first crop of each view, or None where the picture cannot be used."""
-    try:
-        views = cropper.crop(Picture(read_bytes(path), str(path), max_pixels=MAX_PIXELS))
-    except (ImageReadError, NoFaceError):
-        return None
-    return [view.pixels[0] for view in views] if all(len(v.pixels) for v in views) else None
 
 
 def _timed(scorer: Scorer, crops: RealCrops) -> tuple[NDArray[np.float64], float]:

@@ -12,7 +12,8 @@ import operator
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -29,85 +30,47 @@ from roi_cls.roi import CropParams, Detection, plan_crop
 from roi_cls.roi.crop import Crops, cut_crops, detect_faces
 from roi_cls.roi.detector import FaceDetector
 from roi_cls.roi.image import read_bytes
+from roi_cls.roi.image_header import MAX_PIXELS
 from roi_cls.roi.picture import Picture
 from roi_cls.roi.recipe import open_recipe
 
+Cropped = tuple[Crops, ...] | str
+"""The crops of each view, or why there are none."""
+Crop = Callable[[Source], Cropped]
+CropOpener = Callable[[], AbstractContextManager[Crop]]
+Pool = WorkerPool[Source, Cropped]
 
-class ViewCropper(Closing):
-    """Crops pictures by several recipes. Owns a face detector for each way to detect."""
+
+class SourceCropper(Closing):
+    """Crops what a model is asked about, one source at a time, by each of its recipes.
+
+    Owns a face detector for each way to detect.
+    """
 
     def __init__(
-        self, views: Sequence[CropParams], given: Path | None, folders: Sequence[Path]
+        self,
+        views: Sequence[CropParams],
+        given: Path | None,
+        folders: Sequence[Path],
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
-        """Open the detectors.
+        """Find the detectors' files; their networks are loaded when first needed.
 
         Args:
             views: The recipes.
             given: Where the detector's model files lie, if not in ``folders``.
             folders: Where to look for them first.
+            max_pixels: Larger pictures are refused.
 
         Raises:
             DetectorModelError: A model file is not to be had.
         """
-        self.views = tuple(views)
+        self._views, self._max_pixels = tuple(views), max_pixels
         self._detectors: dict[str, FaceDetector] = {}
-        for view in self.views:
+        for view in self._views:
             if view.crop == "face" and view.detector_digest not in self._detectors:
                 detector = open_recipe(view, given, folders).open_detector()
                 self._detectors[view.detector_digest] = detector
-
-    def crop(self, picture: Picture) -> tuple[Crops, ...]:
-        """Return the crops of each view.
-
-        Raises:
-            ImageReadError: The picture cannot be decoded.
-            NoFaceError: It shows no face, and a recipe has no substitute.
-        """
-        seen: dict[str, Detection] = {}
-        found = []
-        for view in self.views:
-            key = view.detector_digest
-            if key not in seen:
-                seen[key] = detect_faces(picture, view, self._detectors.get(key))
-            plan = plan_crop(seen[key], view)
-            found.append(Crops(cut_crops(picture, plan.cuts, view), plan, seen[key]))
-        return tuple(found)
-
-    def close(self) -> None:
-        """Free the detectors."""
-        for detector in self._detectors.values():
-            detector.close()
-
-
-Cropped = tuple[Crops, ...] | str
-"""The crops of each view, or why there are none."""
-
-
-@dataclass(frozen=True, slots=True)
-class CropSettings:
-    """What a ``SourceCropper`` is made from; travels to other processes."""
-
-    views: tuple[CropParams, ...]
-    """The recipes."""
-    given: Path | None
-    """Where the detector's model files lie, if not in ``folders``."""
-    folders: tuple[Path, ...]
-    """Where to look for them first."""
-    max_pixels: int
-    """Larger pictures are refused."""
-
-
-class SourceCropper(Closing):
-    """Crops what a model is asked about, one source at a time. Owns face detectors."""
-
-    def __init__(self, settings: CropSettings) -> None:
-        """Find the detectors' files; their networks are loaded when first needed.
-
-        Raises:
-            DetectorModelError: A model file is not to be had.
-        """
-        self._max_pixels = settings.max_pixels
-        self._views = ViewCropper(settings.views, settings.given, settings.folders)
         self._lock = threading.Lock()  # a detector is not for several threads at once
         self._is_closed = False
 
@@ -125,7 +88,7 @@ class SourceCropper(Closing):
             with self._lock:
                 if self._is_closed:
                     raise ValueError("a SourceCropper that was closed cannot crop")
-                return self._views.crop(picture)
+                return self._cut(picture)
         except (ImageReadError, LocationError, NoFaceError) as error:
             return str(error)
 
@@ -133,7 +96,8 @@ class SourceCropper(Closing):
         """Free the detectors, once the source at work is done."""
         with self._lock:
             self._is_closed = True
-            self._views.close()
+            for detector in self._detectors.values():
+                detector.close()
 
     def _open(self, source: Source) -> Picture:
         if source.image is not None:
@@ -141,20 +105,34 @@ class SourceCropper(Closing):
         data = read_bytes(as_path(source.path)) if source.data is None else source.data
         return Picture(data, source.path, max_pixels=self._max_pixels)
 
+    def _cut(self, picture: Picture) -> tuple[Crops, ...]:
+        """Return the crops of each view; views that detect alike look once."""
+        seen: dict[str, Detection] = {}
+        found = []
+        for view in self._views:
+            key = view.detector_digest
+            if key not in seen:
+                seen[key] = detect_faces(picture, view, self._detectors.get(key))
+            plan = plan_crop(seen[key], view)
+            found.append(Crops(cut_crops(picture, plan.cuts, view), plan, seen[key]))
+        return tuple(found)
+
 
 @contextlib.contextmanager
-def open_cropping(settings: CropSettings) -> Iterator[Callable[[Source], Cropped]]:
-    """Give the function that crops a source, in whichever process enters this."""
-    with SourceCropper(settings) as cropper:
+def open_cropping(
+    views: Sequence[CropParams], given: Path | None, folders: Sequence[Path], max_pixels: int
+) -> Iterator[Crop]:
+    """Give ``SourceCropper.crop`` of these arguments, in whichever process enters this."""
+    with SourceCropper(views, given, folders, max_pixels) as cropper:
         yield cropper.crop
 
 
-Crop = Callable[[Source], Cropped]
-Pool = WorkerPool[Source, Cropped]
-
-
 def crop_ahead(
-    sources: Iterable[Source], crop: Crop, settings: CropSettings, workers: int | None, ahead: int
+    sources: Iterable[Source],
+    crop: Crop,
+    opener: CropOpener,
+    workers: int | None,
+    ahead: int,
 ) -> Generator[tuple[Source, Cropped], None, None]:
     """Yield each source, without its pixels, and its crops, in order.
 
@@ -165,7 +143,7 @@ def crop_ahead(
         sources: Taken in that thread, as they are needed. Where the rest is not wanted, ``stop`` of
             theirs is called, if they have one: a ``next`` that waits for a server returns.
         crop: Crops in this process; used by that thread alone meanwhile.
-        settings: What other processes crop by.
+        opener: Gives what crops in another process, to which it travels.
         workers: Processes; 0: none but this one; None: one per core, once there are more pictures
             than is worth it.
         ahead: How many are cropped, at most, beyond the one that is asked for.
@@ -177,7 +155,7 @@ def crop_ahead(
     if workers == 0:
         yield from take_ahead(_crop_each(iter(sources), crop), ahead, let_go)
         return
-    make_work = partial(in_worker, partial(open_cropping, settings))
+    make_work = partial(in_worker, opener)
     pool = Pool(available_cores() if workers is None else workers, make_work, _died)
     few = 0 if workers or operator.length_hint(sources) >= WORTH_WORKERS else WORTH_WORKERS
 

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ from numpy.typing import NDArray
 from roi_cls.base.closing import Closing
 from roi_cls.base.errors import BundleError
 from roi_cls.classifier.config import Device
-from roi_cls.classifier.inference.cropping import Cropped, CropSettings, SourceCropper, crop_ahead
-from roi_cls.classifier.inference.opening import OpenedModel, open_scorer
+from roi_cls.classifier.inference.cropping import Cropped, SourceCropper, crop_ahead, open_cropping
 from roi_cls.classifier.inference.prediction import Looked, Prediction, PredictOptions, Source
+from roi_cls.classifier.inference.scorer import OpenedModel, open_scorer
 from roi_cls.classifier.metrics.decision import decide, is_unsure
 from roi_cls.classifier.runs.bundle import ModelBundle
 from roi_cls.roi import CropParams
@@ -61,11 +62,10 @@ class Predictor(Closing):
         self._views = _faced(opened, self.options.face)
         self.shown = next((i for i, view in enumerate(self._views) if view.crop == "face"), 0)
         """Index of the view whose face and box are told."""
-        folders = opened.detector_folders
-        self._settings = CropSettings(
-            self._views, self.options.detector_model, folders, self.options.max_pixels
-        )
-        self._cropper = SourceCropper(self._settings)
+        model, folders = self.options.detector_model, opened.detector_folders
+        cropping = (self._views, model, folders, self.options.max_pixels)
+        self._cropper = SourceCropper(*cropping)
+        self._opener = partial(open_cropping, *cropping)
 
     def predict(self, sources: Iterable[Source]) -> Iterator[Prediction]:
         """Yield one prediction per picture, in order; a picture in error is a row, too."""
@@ -76,9 +76,9 @@ class Predictor(Closing):
 
         The next pictures are cropped meanwhile; how many does not grow with their number.
         """
-        size, settings = self.options.batch_size, self._settings
-        crop, workers = self._cropper.crop, self.options.workers
-        with contextlib.closing(crop_ahead(sources, crop, settings, workers, 2 * size)) as cropped:
+        size, workers = self.options.batch_size, self.options.workers
+        ahead = crop_ahead(sources, self._cropper.crop, self._opener, workers, 2 * size)
+        with contextlib.closing(ahead) as cropped:
             while batch := tuple(itertools.islice(cropped, size)):  # itertools.batched is 3.12's
                 yield from self._conclude(batch)
 

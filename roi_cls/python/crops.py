@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from roi_cls.base.location import as_path
@@ -13,7 +14,7 @@ from roi_cls.cache.build import build_crops
 from roi_cls.cache.builder import open_builder
 from roi_cls.cache.options import BuildOptions
 from roi_cls.cache.record import CropStatus
-from roi_cls.classifier.inference.cropping import CropSettings, SourceCropper, crop_ahead
+from roi_cls.classifier.inference.cropping import CropOpener, crop_ahead, open_cropping
 from roi_cls.python.pictures import PictureLike, as_sources
 from roi_cls.roi import CropParams
 from roi_cls.roi.crop import Crops
@@ -87,18 +88,19 @@ def crop_faces(
     recipe = params or CropParams()
     model = None if detector_model is None else as_path(str(detector_model))
     if cache is None:
-        return _crop(pictures, CropSettings((recipe,), model, (), max_pixels), workers)
+        opener = partial(open_cropping, (recipe,), model, (), max_pixels)
+        return _crop(pictures, opener, workers)
     options = BuildOptions(as_path(str(cache)), workers, max_pixels)
     return _crop_cached(_paths(pictures), recipe, model, options)
 
 
 def _crop(
-    pictures: Iterable[PictureLike], settings: CropSettings, workers: int | None
+    pictures: Iterable[PictureLike], opener: CropOpener, workers: int | None
 ) -> Iterator[FaceCrop]:
     sources = as_sources(pictures)
     with (
-        SourceCropper(settings) as cropper,
-        contextlib.closing(crop_ahead(sources, cropper.crop, settings, workers, _AHEAD)) as found,
+        opener() as crop,
+        contextlib.closing(crop_ahead(sources, crop, opener, workers, _AHEAD)) as found,
     ):
         for source, crops in found:
             if isinstance(crops, str):

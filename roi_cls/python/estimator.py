@@ -16,9 +16,9 @@ from sklearn.utils.validation import check_is_fitted
 from roi_cls.base.closing import Closing
 from roi_cls.base.location import as_path
 from roi_cls.classifier.config import Augmentation, Device, Imbalance
-from roi_cls.classifier.inference.opening import EXPORTED
 from roi_cls.classifier.inference.prediction import Prediction, PredictOptions
 from roi_cls.classifier.inference.predictor import Predictor
+from roi_cls.classifier.inference.scorer import EXPORTED
 from roi_cls.classifier.runs.bundle import ModelBundle
 from roi_cls.classifier.runs.folder import RunFolder, find_run
 from roi_cls.console.arguments import RUNS

@@ -12,7 +12,7 @@ from roi_cls.classifier.export.onnx import OPSET
 from roi_cls.classifier.export.parity import BATCHES, TOLERANCE, Int8Accuracy
 from roi_cls.classifier.export.run import ExportJob, OnnxExport, export_onnx
 from roi_cls.classifier.export.timm import export_timm, load_exportable
-from roi_cls.classifier.inference.opening import EXPORTED
+from roi_cls.classifier.inference.scorer import EXPORTED
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.commands.export.card import render_card
 from roi_cls.console.terminal import note, progress, show

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from roi_cls.base.location import as_path
 from roi_cls.classifier.config import Aggregate, Device
-from roi_cls.classifier.inference.opening import OpenedModel, open_scorer
 from roi_cls.classifier.inference.prediction import Prediction, PredictOptions, Source
 from roi_cls.classifier.inference.predictor import Predictor
+from roi_cls.classifier.inference.scorer import OpenedModel, open_scorer
 from roi_cls.commands.predict.output import Form, check_output, rows_are_seen, write_predictions
 from roi_cls.commands.predict.pictures import RowPictures
 from roi_cls.console.terminal import note, progress

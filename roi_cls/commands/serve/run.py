@@ -118,8 +118,8 @@ def open_model(job: ServeJob) -> Iterator[ServedModel]:
         RoiClsError: It cannot be used here.
     """
     from roi_cls.base.machine import keep_freed_memory
-    from roi_cls.classifier.inference.opening import open_scorer
     from roi_cls.classifier.inference.predictor import Predictor
+    from roi_cls.classifier.inference.scorer import open_scorer
     from roi_cls.commands.serve.app import ServedModel
 
     keep_freed_memory()

@@ -17,9 +17,9 @@ from roi_cls.base.errors import DataError
 from roi_cls.classifier.config import BATCH_SIZE
 from roi_cls.classifier.explanation.explain import Explainer, ExplainMethod
 from roi_cls.classifier.explanation.heat import Heat
-from roi_cls.classifier.inference.opening import OpenedModel
 from roi_cls.classifier.inference.prediction import PredictOptions, Source
 from roi_cls.classifier.inference.predictor import Predictor, open_predictor
+from roi_cls.classifier.inference.scorer import OpenedModel
 from roi_cls.classifier.runs.bundle import load_bundle
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training.run import Observers, train_run

@@ -3,18 +3,15 @@
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from roi_cls.classifier.inference import cropping as module
-from roi_cls.classifier.inference.cropping import Cropped, CropSettings, SourceCropper, crop_ahead
+from roi_cls.classifier.inference.cropping import Crop, SourceCropper, crop_ahead
 from roi_cls.classifier.inference.prediction import Source
 from roi_cls.roi import CropParams
-
-SETTINGS = CropSettings((CropParams(crop="full", size_px=16),), None, (), 10**6)
 
 
 @pytest.fixture(autouse=True)
@@ -30,15 +27,9 @@ def _tell_process(source: Source) -> str:
 
 
 @contextlib.contextmanager
-def _telling(settings: CropSettings) -> Iterator[Callable[[Source], Cropped]]:
-    assert settings == SETTINGS
-    yield _tell_process
-
-
-@pytest.fixture
-def telling(monkeypatch: pytest.MonkeyPatch) -> None:
+def _telling() -> Iterator[Crop]:
     """Let workers tell in which process they are, and die of what is deadly."""
-    monkeypatch.setattr(module, "open_cropping", _telling)
+    yield _tell_process
 
 
 def _sources(count: int) -> list[Source]:
@@ -50,7 +41,7 @@ def _run(
 ) -> tuple[list[str], list[bool]]:
     """Return the names in order, and whether each was cropped in this process."""
     names, here = [], []
-    for source, cropped in crop_ahead(sources, _tell_process, SETTINGS, workers, ahead):
+    for source, cropped in crop_ahead(sources, _tell_process, _telling, workers, ahead):
         assert isinstance(cropped, str)
         name, process = cropped.split()
         assert source.path == name
@@ -59,7 +50,6 @@ def _run(
     return names, here
 
 
-@pytest.mark.usefixtures("telling")
 @pytest.mark.parametrize(
     ("count", "workers", "at_home"),
     [(0, 2, 0), (0, None, 0), (30, 0, 30), (30, 1, 0), (30, None, 30), (70, None, 0)],
@@ -72,17 +62,15 @@ def test_processes_are_used_where_they_are_worth_it(
     assert here == [True] * at_home + [False] * (count - at_home)
 
 
-@pytest.mark.usefixtures("telling")
 def test_sources_without_a_known_number_are_few_until_they_are_many() -> None:
     names, here = _run((source for source in _sources(70)), None)
     assert names == [f"{i}" for i in range(70)]
     assert here == [True] * 64 + [False] * 6
 
 
-@pytest.mark.usefixtures("telling")
 def test_picture_that_kills_its_worker_is_one_row() -> None:
     sources = [*_sources(3), Source("deadly"), Source("last")]
-    rows = list(crop_ahead(sources, _tell_process, SETTINGS, 1, 4))
+    rows = list(crop_ahead(sources, _tell_process, _telling, 1, 4))
     assert [source.path for source, _ in rows] == ["0", "1", "2", "deadly", "last"]
     assert rows[3][1] == (
         "Cannot crop 'deadly': the process that decoded it died (exit code 7). "
@@ -100,7 +88,7 @@ def test_sources_are_taken_as_they_are_needed() -> None:
             taken += 1
             yield Source(f"{taken}", data=bytes(100))
 
-    rows = crop_ahead(endless(), lambda source: source.path, SETTINGS, 0, 5)
+    rows = crop_ahead(endless(), lambda source: source.path, _telling, 0, 5)
     for answered in range(1, 200):
         source, _ = next(rows)
         assert source.data is None  # not kept for the whole run
@@ -108,9 +96,8 @@ def test_sources_are_taken_as_they_are_needed() -> None:
     rows.close()
 
 
-@pytest.mark.usefixtures("telling")
 def test_leaving_early_leaves_no_process() -> None:
-    rows = crop_ahead(_sources(10_000), _tell_process, SETTINGS, 2, 4)
+    rows = crop_ahead(_sources(10_000), _tell_process, _telling, 2, 4)
     _, cropped = next(rows)
     process = int(str(cropped).split()[1])
     rows.close()
@@ -120,7 +107,7 @@ def test_leaving_early_leaves_no_process() -> None:
 
 def test_cropper_tells_what_is_wrong_and_crops_arrays(tmp_path: Path) -> None:
     image = np.full((20, 30, 3), 7, np.uint8)
-    with SourceCropper(SETTINGS) as cropper:
+    with SourceCropper([CropParams(crop="full", size_px=16)], None, ()) as cropper:
         assert cropper.crop(Source("x", error="no such host")) == "no such host"
         assert "no such file" in str(cropper.crop(Source(str(tmp_path / "x.png"))))
         views = cropper.crop(Source("frame", image=image))

@@ -21,7 +21,7 @@ from roi_cls.classifier.inference.onnx_file import (
     to_texts,
 )
 from roi_cls.classifier.inference.onnx_model import open_onnx
-from roi_cls.classifier.inference.opening import open_scorer
+from roi_cls.classifier.inference.scorer import open_scorer
 from roi_cls.classifier.runs.bundle import ModelBundle, Normalisation, describe_bundle, to_facts
 from roi_cls.data.sample import LabelSet
 from roi_cls.roi import CropParams
@@ -128,15 +128,15 @@ def test_half_precision_is_refused(file: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("module", ["onnx_model", "export_onnx"])
+@pytest.mark.parametrize("module", ["inference.onnx_model", "export.onnx"])
 def test_onnxruntime_tells_nobody_that_it_runs(file: Path, tmp_path: Path, module: str) -> None:
     # Built with telemetry it opens a session for it in the temporary folder, and sends it.
     code = {
-        "onnx_model": f"from pathlib import Path; open_onnx(Path({str(file)!r}))",
-        "export_onnx": "check_exportable(SimpleNamespace(bundle=SimpleNamespace(network="
+        "inference.onnx_model": f"from pathlib import Path; open_onnx(Path({str(file)!r}))",
+        "export.onnx": "check_exportable(SimpleNamespace(bundle=SimpleNamespace(network="
         "{'kind': 'x'}), members=()))",
     }
-    names = {"onnx_model": "open_onnx", "export_onnx": "check_exportable"}
+    names = {"inference.onnx_model": "open_onnx", "export.onnx": "check_exportable"}
     line = f"from roi_cls.classifier.{module} import {names[module]}; {code[module]}"
     # Its own tests and CI are left alone by it anyway.
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("CI", "GITHUB", "PYTEST"))}
@@ -154,7 +154,7 @@ def test_onnxruntime_tells_nobody_that_it_runs(file: Path, tmp_path: Path, modul
 def test_neither_torch_nor_onnx_is_imported(file: Path) -> None:
     code = f"""
 import sys, numpy, pathlib
-from roi_cls.classifier.scorer import open_scorer
+from roi_cls.classifier.inference.scorer import open_scorer
 opened = open_scorer([pathlib.Path({str(file)!r})])
 print(opened.scorer.probabilities([numpy.zeros((1, 8, 8, 3), numpy.uint8)]).tolist())
 print(sorted({{"torch", "timm", "onnx", "sklearn", "scipy"}} & set(sys.modules)))
