@@ -7,57 +7,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
-_FORMS = "f1, recall>=0.8, precision>=0.95 or cost:10:1 (a missed target : a false alarm)"
-
-
-@dataclass(frozen=True, slots=True)
-class ThresholdRule:
-    """A parsed rule; ``str`` gives its word."""
-
-    kind: Literal["f1", "recall", "precision", "cost"] = "f1"
-    share: float = 1.0
-    """Of ``recall`` and ``precision``: what is to be reached, above 0 to 1."""
-    miss: float = 1.0
-    """Of ``cost``: what a picture of the target that is not found costs."""
-    alarm: float = 1.0
-    """Of ``cost``: what another picture that is called the target costs."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.share <= 1:
-            raise ValueError(f"{self.kind} must be above 0 and at most 1, got {self.share:g}")
-        if not all(math.isfinite(cost) and cost > 0 for cost in (self.miss, self.alarm)):
-            raise ValueError(f"costs must be above 0, got {self.miss:g} and {self.alarm:g}")
-
-    def __str__(self) -> str:
-        if self.kind == "f1":
-            return "f1"
-        if self.kind == "cost":
-            return f"cost:{self.miss:g}:{self.alarm:g}"
-        return f"{self.kind}>={self.share:g}"
-
-
-def parse_rule(text: str) -> ThresholdRule:
-    """Return the rule that a word stands for, whatever its case and spaces.
-
-    Raises:
-        ValueError: It is no such word; the message names all forms.
-    """
-    word = "".join(text.lower().split())
-    try:
-        if word == "f1":
-            return ThresholdRule()
-        if word.startswith("recall>="):
-            return ThresholdRule("recall", share=float(word.removeprefix("recall>=")))
-        if word.startswith("precision>="):
-            return ThresholdRule("precision", share=float(word.removeprefix("precision>=")))
-        if word.startswith("cost:"):
-            miss, alarm = word.removeprefix("cost:").split(":")
-            return ThresholdRule("cost", miss=float(miss), alarm=float(alarm))
-    except ValueError as error:
-        raise ValueError(f"threshold_rule must be {_FORMS}, got {text!r}: {error}") from error
-    raise ValueError(f"threshold_rule must be {_FORMS}, got {text!r}")
-
-
+BATCH_SIZE = 32
+"""Crops scored at once, unless something else is asked for."""
 Aggregate = Literal["max", "mean"]
 Augmentation = Literal["none", "light", "strong"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -81,7 +32,7 @@ _CHOICES = {
     "precision": Precision,
     "schedule": ScheduleName,
 }
-_RULES: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
+_LIMITS: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
     (("epochs", "accumulate"), lambda value: value >= 1, "at least 1"),
     (("lr", "head_lr"), lambda value: value > 0, "above 0"),
     (
@@ -96,6 +47,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
     (("layer_decay",), lambda value: 0 < value <= 1, "above 0 and at most 1"),
     (("self_blend",), lambda value: 0 <= value <= 1, "from 0 to 1"),
 )
+_RULE_FORMS = "f1, recall>=0.8, precision>=0.95 or cost:10:1 (a missed target : a false alarm)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +152,7 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and value not in get_args(choices):
                 raise ValueError(f"{name} must be one of {get_args(choices)}, got {value!r}")
-        for names, is_allowed, rule in _RULES:
+        for names, is_allowed, rule in _LIMITS:
             for name in names:
                 value = getattr(self, name)
                 if value is not None and not is_allowed(value):
@@ -231,4 +183,49 @@ class TrainConfig:
         return asdict(self)
 
 
-BATCH_SIZE = 32
+@dataclass(frozen=True, slots=True)
+class ThresholdRule:
+    """A parsed rule; ``str`` gives its word."""
+
+    kind: Literal["f1", "recall", "precision", "cost"] = "f1"
+    share: float = 1.0
+    """Of ``recall`` and ``precision``: what is to be reached, above 0 to 1."""
+    miss: float = 1.0
+    """Of ``cost``: what a picture of the target that is not found costs."""
+    alarm: float = 1.0
+    """Of ``cost``: what another picture that is called the target costs."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise ValueError(f"{self.kind} must be above 0 and at most 1, got {self.share:g}")
+        if not all(math.isfinite(cost) and cost > 0 for cost in (self.miss, self.alarm)):
+            raise ValueError(f"costs must be above 0, got {self.miss:g} and {self.alarm:g}")
+
+    def __str__(self) -> str:
+        if self.kind == "f1":
+            return "f1"
+        if self.kind == "cost":
+            return f"cost:{self.miss:g}:{self.alarm:g}"
+        return f"{self.kind}>={self.share:g}"
+
+
+def parse_rule(text: str) -> ThresholdRule:
+    """Return the rule that a word stands for, whatever its case and spaces.
+
+    Raises:
+        ValueError: It is no such word; the message names all forms.
+    """
+    word = "".join(text.lower().split())
+    try:
+        if word == "f1":
+            return ThresholdRule()
+        if word.startswith("recall>="):
+            return ThresholdRule("recall", share=float(word.removeprefix("recall>=")))
+        if word.startswith("precision>="):
+            return ThresholdRule("precision", share=float(word.removeprefix("precision>=")))
+        if word.startswith("cost:"):
+            miss, alarm = word.removeprefix("cost:").split(":")
+            return ThresholdRule("cost", miss=float(miss), alarm=float(alarm))
+    except ValueError as error:
+        raise ValueError(f"threshold_rule must be {_RULE_FORMS}, got {text!r}: {error}") from error
+    raise ValueError(f"threshold_rule must be {_RULE_FORMS}, got {text!r}")

@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from roi_cls.classifier.inference.onnx_file import (
     import_onnx_package,
     input_names,
 )
-from roi_cls.classifier.runs.bundle import FORMAT, ModelBundle, bundle_from_facts
+from roi_cls.classifier.runs.bundle import ModelBundle, bundle_from_facts, read_facts
 from roi_cls.roi import CropParams
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def read_onnx(data: bytes, path: Path, device: Device = "auto") -> OnnxModel:
         check_seal(data)
         session = _open_session(data, device)
         properties = from_texts(session.get_modelmeta().custom_metadata_map)
-        facts = _facts(properties)
+        facts = read_facts(properties.config)
     except ValueError as error:
         raise BundleError(
             f"Cannot use the model {str(path)!r}: {error}. "
@@ -123,14 +123,6 @@ def read_onnx(data: bytes, path: Path, device: Device = "auto") -> OnnxModel:
         ) from error
     bundle = bundle_from_facts(path, str(properties.config.get("architecture")), facts)
     return OnnxModel(session, bundle, properties)
-
-
-def _facts(properties: OnnxProperties) -> dict[str, Any]:
-    facts = properties.config.get("roi_cls")
-    found = facts.get("format") if isinstance(facts, dict) else None
-    if not isinstance(facts, dict) or found != FORMAT:
-        raise ValueError(f"its facts have format {found!r}, this program reads {FORMAT}")
-    return facts
 
 
 def _check_runtime(path: Path) -> None:

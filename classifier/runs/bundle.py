@@ -25,6 +25,20 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+FORMAT = 3
+"""Of the ``roi_cls`` part of config.json."""
+WEIGHTS_NAME = "model.safetensors"
+CONFIG_NAME = "config.json"
+MEMBERS_NAME = "members"
+ENSEMBLE = "ensemble"
+"""The kind of a bundle that is the mean of its members."""
+PLAIN = "timm"
+"""The kind of a network that timm builds by itself."""
+_SEAL = "config_sha256"
+_PACKAGES = ("roi-cls", "mediapipe", "opencv-contrib-python", "torch", "timm", "numpy", "pillow")
+_PLACES = ("source", "weights", "captions")
+"""Settings that may be a path: of the data, of the start weights, of the captions' file."""
+
 
 @dataclass(frozen=True, slots=True)
 class Normalisation:
@@ -52,19 +66,6 @@ class Normalisation:
         lines.sub_((torch.tensor(self.mean, device=device) * 255).repeat(width))
         lines.div_((torch.tensor(self.std, device=device) * 255).repeat(width))
         return values
-
-
-FORMAT = 3
-"""Of the ``roi_cls`` part of config.json."""
-WEIGHTS_NAME = "model.safetensors"
-CONFIG_NAME = "config.json"
-MEMBERS_NAME = "members"
-ENSEMBLE = "ensemble"
-"""The kind of a bundle that is the mean of its members."""
-PLAIN = "timm"
-"""The kind of a network that timm builds by itself."""
-_SEAL = "config_sha256"
-_PACKAGES = ("roi-cls", "mediapipe", "opencv-contrib-python", "torch", "timm", "numpy", "pillow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +120,6 @@ class ModelBundle:
         return self.views[0]
 
 
-def package_versions() -> dict[str, str]:
-    """Return the versions of what decides pixels and scores on this machine."""
-    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
-
-
 def to_facts(bundle: ModelBundle, weights_sha256: str) -> dict[str, Any]:
     """Return what config.json keeps of a bundle under the key ``roi_cls``."""
     return {
@@ -143,6 +139,31 @@ def to_facts(bundle: ModelBundle, weights_sha256: str) -> dict[str, Any]:
         "training": dict(bundle.training),
         "versions": package_versions(),
         "weights_sha256": weights_sha256,
+    }
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of what decides pixels and scores on this machine."""
+    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+
+
+def shareable_facts(bundle: ModelBundle) -> dict[str, Any]:
+    """Return ``to_facts`` of a finished bundle: of every path in its training the name alone.
+
+    The versions are those of the training, not of the machine that exports.
+    """
+    bundle = replace(bundle, training=_names_only(bundle.training))
+    return {**to_facts(bundle, bundle.weights_sha256), "versions": dict(bundle.versions)}
+
+
+def _names_only(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _names_only(value)
+        if isinstance(value, Mapping)
+        else Path(value).name
+        if key in _PLACES and isinstance(value, str)
+        else value
+        for key, value in settings.items()
     }
 
 
@@ -182,13 +203,13 @@ def load_bundle(folder: Path) -> ModelBundle:
         BundleError: It is missing, incomplete, changed, or of another format.
     """
     config = _read_config(folder)
-    facts = config.get("roi_cls")
-    if not isinstance(facts, dict) or facts.get("format") != FORMAT:
-        found = facts.get("format") if isinstance(facts, dict) else None
+    try:
+        facts = read_facts(config)
+    except ValueError as error:
         raise BundleError(
-            f"Cannot use the model in {str(folder)!r}: its facts have format {found!r}, this "
-            f"program reads {FORMAT}. Train again, or install the roi-cls that wrote it."
-        )
+            f"Cannot use the model in {str(folder)!r}: {error}. "
+            "Train again, or install the roi-cls that wrote it."
+        ) from error
     if facts.get(_SEAL) != seal_config(config)["roi_cls"][_SEAL]:
         raise BundleError(
             f"Cannot use the model in {str(folder)!r}: {CONFIG_NAME} was changed after it was "
@@ -205,39 +226,38 @@ def load_bundle(folder: Path) -> ModelBundle:
     return bundle
 
 
-def member_folders(folder: Path, bundle: ModelBundle) -> tuple[Path, ...]:
-    """Return where the members of an ensemble lie, in order; of another bundle, nothing."""
-    names = bundle.network.get(MEMBERS_NAME, ())
-    return tuple(folder / MEMBERS_NAME / str(name) for name in names)
-
-
-def digest_members(folders: Sequence[Path]) -> str:
-    """Return one digest over the members' config.json, each of which names its own weights.
-
-    Raises:
-        OSError: A member is not there.
-    """
-    digests = "".join(hash_file(folder / CONFIG_NAME) for folder in folders)
-    return hashlib.sha256(digests.encode()).hexdigest()
-
-
-def _check_weights(folder: Path, bundle: ModelBundle) -> None:
-    """Raise ``BundleError`` unless the files of the model are the ones its facts name."""
-    is_ensemble = bundle.network.get("kind") == ENSEMBLE
-    what = f"{MEMBERS_NAME}/*/{CONFIG_NAME}" if is_ensemble else WEIGHTS_NAME
+def _read_config(folder: Path) -> dict[str, Any]:
     try:
-        members = member_folders(folder, bundle)
-        found = digest_members(members) if is_ensemble else hash_file(folder / WEIGHTS_NAME)
-    except OSError as error:
+        config = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise BundleError(
-            f"Cannot use the model in {str(folder)!r}: {what} is missing. "
+            f"Cannot use {str(folder)!r}: there is no finished model in it. "
+            "Train one with `roi-cls train DATA`, or finish it with --resume."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise BundleError(
+            f"Cannot use the model in {str(folder)!r}: {CONFIG_NAME} cannot be read ({error}). "
             "Copy the whole folder again."
         ) from error
-    if found != bundle.weights_sha256:
+    if not isinstance(config, dict) or "architecture" not in config:
         raise BundleError(
-            f"Cannot use the model in {str(folder)!r}: {what} is not the file its "
-            f"{CONFIG_NAME} describes (its SHA-256 differs). Copy the whole folder again."
+            f"Cannot use the model in {str(folder)!r}: {CONFIG_NAME} describes no model. "
+            "Give the folder of a run."
         )
+    return config
+
+
+def read_facts(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a configuration keeps of a bundle.
+
+    Raises:
+        ValueError: It is of another format, or keeps nothing.
+    """
+    facts = config.get("roi_cls")
+    found = facts.get("format") if isinstance(facts, dict) else None
+    if not isinstance(facts, dict) or found != FORMAT:
+        raise ValueError(f"its facts have format {found!r}, this program reads {FORMAT}")
+    return facts
 
 
 def bundle_from_facts(path: Path, architecture: str, facts: dict[str, Any]) -> ModelBundle:
@@ -268,46 +288,36 @@ def bundle_from_facts(path: Path, architecture: str, facts: dict[str, Any]) -> M
         ) from error
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def _check_weights(folder: Path, bundle: ModelBundle) -> None:
+    """Raise ``BundleError`` unless the files of the model are the ones its facts name."""
+    is_ensemble = bundle.network.get("kind") == ENSEMBLE
+    what = f"{MEMBERS_NAME}/*/{CONFIG_NAME}" if is_ensemble else WEIGHTS_NAME
     try:
-        config = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError) as error:
+        members = member_folders(folder, bundle)
+        found = digest_members(members) if is_ensemble else hash_file(folder / WEIGHTS_NAME)
+    except OSError as error:
         raise BundleError(
-            f"Cannot use {str(folder)!r}: there is no finished model in it. "
-            "Train one with `roi-cls train DATA`, or finish it with --resume."
-        ) from error
-    except (OSError, ValueError) as error:
-        raise BundleError(
-            f"Cannot use the model in {str(folder)!r}: {CONFIG_NAME} cannot be read ({error}). "
+            f"Cannot use the model in {str(folder)!r}: {what} is missing. "
             "Copy the whole folder again."
         ) from error
-    if not isinstance(config, dict) or "architecture" not in config:
+    if found != bundle.weights_sha256:
         raise BundleError(
-            f"Cannot use the model in {str(folder)!r}: {CONFIG_NAME} describes no model. "
-            "Give the folder of a run."
+            f"Cannot use the model in {str(folder)!r}: {what} is not the file its "
+            f"{CONFIG_NAME} describes (its SHA-256 differs). Copy the whole folder again."
         )
-    return config
 
 
-_PLACES = ("source", "weights", "captions")
-"""Settings that may be a path: of the data, of the start weights, of the captions' file."""
+def member_folders(folder: Path, bundle: ModelBundle) -> tuple[Path, ...]:
+    """Return where the members of an ensemble lie, in order; of another bundle, nothing."""
+    names = bundle.network.get(MEMBERS_NAME, ())
+    return tuple(folder / MEMBERS_NAME / str(name) for name in names)
 
 
-def shareable_facts(bundle: ModelBundle) -> dict[str, Any]:
-    """Return ``to_facts`` of a finished bundle: of every path in its training the name alone.
+def digest_members(folders: Sequence[Path]) -> str:
+    """Return one digest over the members' config.json, each of which names its own weights.
 
-    The versions are those of the training, not of the machine that exports.
+    Raises:
+        OSError: A member is not there.
     """
-    bundle = replace(bundle, training=_names_only(bundle.training))
-    return {**to_facts(bundle, bundle.weights_sha256), "versions": dict(bundle.versions)}
-
-
-def _names_only(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: _names_only(value)
-        if isinstance(value, Mapping)
-        else Path(value).name
-        if key in _PLACES and isinstance(value, str)
-        else value
-        for key, value in settings.items()
-    }
+    digests = "".join(hash_file(folder / CONFIG_NAME) for folder in folders)
+    return hashlib.sha256(digests.encode()).hexdigest()

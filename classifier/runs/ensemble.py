@@ -21,8 +21,7 @@ from roi_cls.classifier.runs.bundle import (
     to_facts,
     write_config,
 )
-
-_DETECTOR = "detector"
+from roi_cls.classifier.runs.folder import RunFolder
 
 
 def join_members(members: Sequence[Path], weights: Sequence[float] | None = None) -> ModelBundle:
@@ -85,7 +84,7 @@ def save_ensemble(folder: Path, members: Sequence[Path], bundle: ModelBundle) ->
         place = folder / MEMBERS_NAME / name
         if source.resolve() != place.resolve():
             _copy_bundle(source, place)
-        _copy_files(source / _DETECTOR, folder / _DETECTOR)
+        _copy_files(RunFolder(source).detector, RunFolder(folder).detector)
         kept.append(place)
     digest = digest_members(kept)
     facts = to_facts(replace(bundle, weights_sha256=digest), digest)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roi_cls.base.errors import BundleError
-from roi_cls.classifier.runs.bundle import CONFIG_NAME
+from roi_cls.classifier.runs.bundle import CONFIG_NAME, MEMBERS_NAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class RunFolder:
     @property
     def members(self) -> Path:
         """The models of an ensemble, each a run of its own."""
-        return self.path / "members"
+        return self.path / MEMBERS_NAME
 
     @property
     def test_scores(self) -> Path:
