@@ -15,6 +15,7 @@ from roi_cls.classifier.models.backbone import (
     build_backbone,
     rebuild_backbone,
 )
+from roi_cls.classifier.models.clip import CLIP_PREFIX
 from roi_cls.classifier.models.timm_model import create_model
 
 
@@ -39,7 +40,7 @@ def build_network(
         from roi_cls.classifier.models.evidence import build_evidence_network
 
         return build_evidence_network(config, classes, size_px, views, target_index)
-    if views == 1 and not config.model.startswith("open_clip:"):
+    if views == 1 and not config.model.startswith(CLIP_PREFIX):
         return create_model(
             config.model,
             config.weights,

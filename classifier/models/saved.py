@@ -28,6 +28,34 @@ from roi_cls.classifier.runs.bundle import (
 
 NAMELESS = ("autoencoder", "svm")
 """Kinds that are built without a named architecture: they go by the kind's own name."""
+Tensors = dict[str, torch.Tensor]
+
+
+def save_bundle(folder: Path, model: nn.Module, bundle: ModelBundle) -> None:
+    """Write weights, then facts: a folder with facts is a complete bundle.
+
+    Raises:
+        StorageError: The disk is full or the folder cannot be written.
+    """
+    save_weights(folder / WEIGHTS_NAME, model)
+    network = describe(model)
+    kind = network["kind"]
+    bundle = replace(bundle, network=network, model=kind if kind in NAMELESS else bundle.model)
+    facts = to_facts(bundle, hash_file(folder / WEIGHTS_NAME))
+    if kind == PLAIN:
+        write_config(folder, _describe_timm(folder, model, bundle, facts))
+    else:
+        write_config(folder, describe_bundle(bundle, facts))
+
+
+def save_weights(path: Path, model: nn.Module) -> None:
+    """Write the model's state dict, atomically."""
+    write_atomically(path, save(to_plain(model.state_dict()), {"format": "pt"}))
+
+
+def to_plain(tensors: Mapping[str, torch.Tensor]) -> Tensors:
+    """Return the tensors as safetensors takes them: on the host, contiguous, without gradients."""
+    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
 
 
 def describe(model: nn.Module) -> dict[str, Any]:
@@ -37,6 +65,48 @@ def describe(model: nn.Module) -> dict[str, Any]:
     """
     own = getattr(model, "describe", None)
     return {"kind": PLAIN} if own is None else cast(dict[str, Any], own())
+
+
+def _describe_timm(
+    folder: Path, model: nn.Module, bundle: ModelBundle, facts: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the configuration as timm writes it."""
+    from timm.models._hub import save_config_for_hf
+
+    side, scale = bundle.crop.size_px, bundle.normalisation
+    model_config = {"label_names": list(bundle.labels.names), "roi_cls": facts}
+    data_config = {
+        "input_size": (3, side, side),
+        "crop_pct": 1.0,
+        "crop_mode": "squash",
+        "mean": scale.mean,
+        "std": scale.std,
+    }
+    draft = folder / f".tmp-{CONFIG_NAME}"
+    try:
+        save_config_for_hf(model, str(draft), model_config=model_config, data_config=data_config)
+        config: dict[str, Any] = json.loads(draft.read_text(encoding="utf-8"))
+        draft.unlink()
+    except OSError as error:
+        raise StorageError(draft, error.strerror or str(error)) from error
+    return config
+
+
+def load_model(folder: Path, bundle: ModelBundle) -> nn.Module:
+    """Return the bundle's model with its weights, in evaluation mode, on the CPU.
+
+    Args:
+        folder: Where the bundle lies.
+        bundle: Its facts, as ``load_bundle`` returned them.
+
+    Raises:
+        WeightsError: The weights do not fit the network that the facts describe.
+    """
+    if bundle.network["kind"] == PLAIN:
+        from roi_cls.classifier.models.timm_model import load_local_model
+
+        return load_local_model(folder)
+    return load_kind(bundle.network, folder / WEIGHTS_NAME)
 
 
 def load_kind(network: Mapping[str, Any], weights: Path) -> nn.Module:
@@ -90,75 +160,3 @@ def _build(network: Mapping[str, Any]) -> nn.Module:
         f"Cannot build a network of the kind {kind!r}: this program does not know it. "
         "Install the roi-cls that wrote it."
     )
-
-
-def save_bundle(folder: Path, model: nn.Module, bundle: ModelBundle) -> None:
-    """Write weights, then facts: a folder with facts is a complete bundle.
-
-    Raises:
-        StorageError: The disk is full or the folder cannot be written.
-    """
-    save_weights(folder / WEIGHTS_NAME, model)
-    network = describe(model)
-    kind = network["kind"]
-    bundle = replace(bundle, network=network, model=kind if kind in NAMELESS else bundle.model)
-    facts = to_facts(bundle, hash_file(folder / WEIGHTS_NAME))
-    if kind == PLAIN:
-        write_config(folder, _describe_timm(folder, model, bundle, facts))
-    else:
-        write_config(folder, describe_bundle(bundle, facts))
-
-
-def load_model(folder: Path, bundle: ModelBundle) -> nn.Module:
-    """Return the bundle's model with its weights, in evaluation mode, on the CPU.
-
-    Args:
-        folder: Where the bundle lies.
-        bundle: Its facts, as ``load_bundle`` returned them.
-
-    Raises:
-        WeightsError: The weights do not fit the network that the facts describe.
-    """
-    if bundle.network["kind"] == PLAIN:
-        from roi_cls.classifier.models.timm_model import load_local_model
-
-        return load_local_model(folder)
-    return load_kind(bundle.network, folder / WEIGHTS_NAME)
-
-
-def _describe_timm(
-    folder: Path, model: nn.Module, bundle: ModelBundle, facts: dict[str, Any]
-) -> dict[str, Any]:
-    """Return the configuration as timm writes it."""
-    from timm.models._hub import save_config_for_hf
-
-    side, scale = bundle.crop.size_px, bundle.normalisation
-    model_config = {"label_names": list(bundle.labels.names), "roi_cls": facts}
-    data_config = {
-        "input_size": (3, side, side),
-        "crop_pct": 1.0,
-        "crop_mode": "squash",
-        "mean": scale.mean,
-        "std": scale.std,
-    }
-    draft = folder / f".tmp-{CONFIG_NAME}"
-    try:
-        save_config_for_hf(model, str(draft), model_config=model_config, data_config=data_config)
-        config: dict[str, Any] = json.loads(draft.read_text(encoding="utf-8"))
-        draft.unlink()
-    except OSError as error:
-        raise StorageError(draft, error.strerror or str(error)) from error
-    return config
-
-
-Tensors = dict[str, torch.Tensor]
-
-
-def save_weights(path: Path, model: nn.Module) -> None:
-    """Write the model's state dict, atomically."""
-    write_atomically(path, save(to_plain(model.state_dict()), {"format": "pt"}))
-
-
-def to_plain(tensors: Mapping[str, torch.Tensor]) -> Tensors:
-    """Return the tensors as safetensors takes them: on the host, contiguous, without gradients."""
-    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}

@@ -23,6 +23,57 @@ GRID = [
     {"svc__kernel": ["rbf"], "svc__C": [0.1, 1.0, 10.0]},
 ]
 """A linear machine on thousands of features wants far more slack than one by distances."""
+PICTURE_PX = 128
+"""Pixels to which each crop is brought: descriptors of equal length, whatever the crop's size."""
+_CELL = 16  # px of a cell of gradients: 8 x 8 cells
+_ORIENTATIONS = 9
+_PATTERNS = ((8, 1), (16, 2))  # (points, radius in px)
+_PARTS = 4  # the texture of each of 4 x 4 parts of the picture has its own histogram
+
+
+class SvmNetwork(nn.Module):
+    """(B*V, 3, S, S) crops -> (B, K) logits, by features made by hand and a machine or several.
+
+    Two classes: one machine, for the target; the other's logit is 0. More: one for each class.
+    """
+
+    def __init__(
+        self, target_index: int, classes: int, views: int, machines: Sequence[dict[str, Any]]
+    ) -> None:
+        """Make room for machines, each given by the arguments of ``Machine``."""
+        super().__init__()
+        self._facts = {"target_index": target_index, "classes": classes, "views": views}
+        self._target, self._classes, self._views = target_index, classes, views
+        self.machines = nn.ModuleList(Machine(**arguments) for arguments in machines)
+        self.pretrained_cfg = {"mean": (0.0,) * 3, "std": (1.0,) * 3}
+
+    def _apply(self, fn: Any, recurse: bool = True) -> SvmNetwork:
+        # Stays on the CPU in float64, whatever device is asked for: that is where features are
+        # computed, and not every device has float64.
+        return self
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return (B, K) logits of images in 0 to 1."""
+        pixels = (images.float() * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+        features = describe_views(pixels.cpu().numpy(), self._views)
+        found = torch.stack([machine(torch.from_numpy(features)) for machine in self.machines], 1)
+        if self._classes == 2:
+            zero = torch.zeros_like(found)
+            found = torch.cat((found, zero) if self._target == 0 else (zero, found), dim=1)
+        return found.to(images.device, torch.float32)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what ``load_kind`` builds it from."""
+        machines = [
+            {
+                "support": len(machine.get_buffer("vectors")),
+                "features": machine.get_buffer("vectors").shape[1],
+                "kernel": machine.kernel,
+            }
+            for machine in self.machines
+            if isinstance(machine, Machine)
+        ]
+        return {"kind": "svm", **self._facts, "machines": machines}
 
 
 class Machine(nn.Module):
@@ -81,76 +132,34 @@ class Machine(nn.Module):
         return self.get_buffer("slope") * self.decide(features) + self.get_buffer("shift")
 
 
-class SvmNetwork(nn.Module):
-    """(B*V, 3, S, S) crops -> (B, K) logits, by features made by hand and a machine or several.
-
-    Two classes: one machine, for the target; the other's logit is 0. More: one for each class.
-    """
-
-    def __init__(
-        self, target_index: int, classes: int, views: int, machines: Sequence[dict[str, Any]]
-    ) -> None:
-        """Make room for machines, each given by the arguments of ``Machine``."""
-        super().__init__()
-        self._facts = {"target_index": target_index, "classes": classes, "views": views}
-        self._target, self._classes, self._views = target_index, classes, views
-        self.machines = nn.ModuleList(Machine(**arguments) for arguments in machines)
-        self.pretrained_cfg = {"mean": (0.0,) * 3, "std": (1.0,) * 3}
-
-    def _apply(self, fn: Any, recurse: bool = True) -> SvmNetwork:
-        # Stays on the CPU in float64, whatever device is asked for: that is where features are
-        # computed, and not every device has float64.
-        return self
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return (B, K) logits of images in 0 to 1."""
-        pixels = (images.float() * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
-        features = describe_views(pixels.cpu().numpy(), self._views)
-        found = torch.stack([machine(torch.from_numpy(features)) for machine in self.machines], 1)
-        if self._classes == 2:
-            zero = torch.zeros_like(found)
-            found = torch.cat((found, zero) if self._target == 0 else (zero, found), dim=1)
-        return found.to(images.device, torch.float32)
-
-    def describe(self) -> dict[str, Any]:
-        """Return what ``load_kind`` builds it from."""
-        machines = [
-            {
-                "support": len(machine.get_buffer("vectors")),
-                "features": machine.get_buffer("vectors").shape[1],
-                "kernel": machine.kernel,
-            }
-            for machine in self.machines
-            if isinstance(machine, Machine)
-        ]
-        return {"kind": "svm", **self._facts, "machines": machines}
-
-
 def describe_views(pixels: NDArray[np.uint8], views: int) -> NDArray[np.float64]:
     """Return (B, V*D) features of (B*V, S, S, 3) crops."""
     features = describe_pictures(pixels)
     return features.reshape(len(features) // views, -1)
 
 
-SIDE = 128
-"""Pixels to which each crop is brought: descriptors of equal length, whatever the crop's size."""
-_CELL = 16  # px of a cell of gradients: 8 x 8 cells
-_ORIENTATIONS = 9
-_PATTERNS = ((8, 1), (16, 2))  # (points, radius in px)
-_PARTS = 4  # the texture of each of 4 x 4 parts of the picture has its own histogram
-
-
 def describe_pictures(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Return the (N, D) descriptors of (N, S, S, 3) RGB crops. Raises ``TrainingError``."""
-    check_installed()
+    check_skimage()
     return np.stack([_describe(picture) for picture in pixels])
+
+
+def check_skimage() -> None:
+    """Raise ``TrainingError`` where scikit-image is missing."""
+    try:
+        import skimage.feature  # noqa: F401  (only whether it is there)
+    except ImportError as error:
+        raise TrainingError(
+            "Cannot compute hand-made features: scikit-image is not installed. "
+            "Install it: pip install 'roi-cls[classical]'."
+        ) from error
 
 
 def _describe(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
     from skimage.feature import hog
 
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-    grey = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    grey = cv2.resize(grey, (PICTURE_PX, PICTURE_PX), interpolation=cv2.INTER_AREA)
     outlines = hog(grey, _ORIENTATIONS, (_CELL, _CELL), (2, 2), block_norm="L2-Hys")
     return np.concatenate([outlines, *(_texture(grey, *pattern) for pattern in _PATTERNS)])
 
@@ -161,18 +170,7 @@ def _texture(grey: NDArray[np.generic], points: int, radius: int) -> NDArray[np.
 
     find = local_binary_pattern
     codes = find(grey, points, radius, "uniform").astype(np.int64)  # type: ignore[no-untyped-call]  # its signature alone is typed
-    side, count = SIDE // _PARTS, points + 2
+    side, count = PICTURE_PX // _PARTS, points + 2
     parts = codes.reshape(_PARTS, side, _PARTS, side).swapaxes(1, 2).reshape(_PARTS**2, -1)
     counts = [np.bincount(part, minlength=count) for part in parts]
     return np.concatenate(counts) / side**2
-
-
-def check_installed() -> None:
-    """Raise ``TrainingError`` where scikit-image is missing."""
-    try:
-        import skimage.feature  # noqa: F401  (only whether it is there)
-    except ImportError as error:
-        raise TrainingError(
-            "Cannot compute hand-made features: scikit-image is not installed. "
-            "Install it: pip install 'roi-cls[classical]'."
-        ) from error

@@ -80,66 +80,6 @@ def _build(name: str, weights: str, arguments: dict[str, Any]) -> nn.Module:
     return model
 
 
-def timm_model(name: str, **arguments: Any) -> nn.Module:
-    """Return timm's model with random weights."""
-    return timm.create_model(name, **arguments)
-
-
-def load_local_model(folder: Path) -> nn.Module:
-    """Return the model of a folder in timm's ``local-dir:`` layout, in evaluation mode.
-
-    Raises:
-        WeightsError: The folder holds no such model, or its weights do not fit.
-    """
-    try:
-        model = timm.create_model(f"local-dir:{folder}", pretrained=True)
-    except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
-        raise WeightsError(
-            f"Cannot load the model in {str(folder)!r}: {error}. Copy the whole folder again."
-        ) from error
-    return model.eval()
-
-
-def check_model_name(name: str) -> None:
-    """Raise ``ModelNameError``, with the nearest names, unless timm can build ``name``."""
-    architecture, _, tag = name.partition(".")
-    if not timm.is_model(architecture):
-        near = difflib.get_close_matches(architecture, timm.list_models(), n=4, cutoff=0.5)
-        hint = f"Did you mean {', '.join(near)}?" if near else "See timm.list_models()."
-        raise ModelNameError(f"Cannot build the model {name!r}: timm does not know it. {hint}")
-    tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{architecture}.*")]
-    if tag and tag not in tags:
-        raise ModelNameError(
-            f"Cannot build the model {name!r}: timm has no weights {tag!r} for it. "
-            f"There are {', '.join(tags) or 'none'}."
-        )
-
-
-def normalisation(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return the (mean, standard deviation) per RGB channel, 0 to 1, that the weights expect."""
-    config = cast(dict[str, Any], model.pretrained_cfg)
-    return tuple(config["mean"]), tuple(config["std"])
-
-
-def heads(model: nn.Module) -> list[nn.Module]:
-    """Return the layers that answer: one, or several in a distilled model."""
-    found = cast(Any, model).get_classifier()
-    return [found] if isinstance(found, nn.Module) else list(found)
-
-
-def _quiet_head(model: nn.Module) -> None:
-    """Let the new head begin near zero: no class is favoured before anything is learned.
-
-    Some of timm's own start values grow as the classes get fewer; an EfficientNet with two begins
-    at a loss of 2 to 4 instead of 0.7.
-    """
-    for module in (module for head in heads(model) for module in head.modules()):
-        if isinstance(module, nn.Linear | nn.Conv2d):
-            nn.init.trunc_normal_(module.weight, std=0.01)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-
-
 def _from_hub(name: str, arguments: dict[str, Any]) -> nn.Module:
     # Of the client below the hub's own, httpx or requests: a broken transfer is not an OSError.
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # not re-exported
@@ -163,11 +103,6 @@ def _from_hub(name: str, arguments: dict[str, Any]) -> nn.Module:
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
-
-
-def published(name: str) -> PretrainedCfg:
-    """Return what timm knows of the model's published weights; an empty record if it has none."""
-    return timm.get_pretrained_cfg(name) or PretrainedCfg()
 
 
 def _from_file(name: str, path: Path, arguments: dict[str, Any]) -> nn.Module:
@@ -202,3 +137,68 @@ def _does_not_fit(name: str, path: Path, missing: list[str], extra: list[str]) -
         f"Cannot load the weights {str(path)!r} into {name!r}: the file {', '.join(odd)}. "
         "Give the file that belongs to --model."
     )
+
+
+def _quiet_head(model: nn.Module) -> None:
+    """Let the new head begin near zero: no class is favoured before anything is learned.
+
+    Some of timm's own start values grow as the classes get fewer; an EfficientNet with two begins
+    at a loss of 2 to 4 instead of 0.7.
+    """
+    for module in (module for head in heads(model) for module in head.modules()):
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            nn.init.trunc_normal_(module.weight, std=0.01)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def heads(model: nn.Module) -> list[nn.Module]:
+    """Return the layers that answer: one, or several in a distilled model."""
+    found = cast(Any, model).get_classifier()
+    return [found] if isinstance(found, nn.Module) else list(found)
+
+
+def check_model_name(name: str) -> None:
+    """Raise ``ModelNameError``, with the nearest names, unless timm can build ``name``."""
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        near = difflib.get_close_matches(architecture, timm.list_models(), n=4, cutoff=0.5)
+        hint = f"Did you mean {', '.join(near)}?" if near else "See timm.list_models()."
+        raise ModelNameError(f"Cannot build the model {name!r}: timm does not know it. {hint}")
+    tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{architecture}.*")]
+    if tag and tag not in tags:
+        raise ModelNameError(
+            f"Cannot build the model {name!r}: timm has no weights {tag!r} for it. "
+            f"There are {', '.join(tags) or 'none'}."
+        )
+
+
+def published(name: str) -> PretrainedCfg:
+    """Return what timm knows of the model's published weights; an empty record if it has none."""
+    return timm.get_pretrained_cfg(name) or PretrainedCfg()
+
+
+def normalisation(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the (mean, standard deviation) per RGB channel, 0 to 1, that the weights expect."""
+    config = cast(dict[str, Any], model.pretrained_cfg)
+    return tuple(config["mean"]), tuple(config["std"])
+
+
+def timm_model(name: str, **arguments: Any) -> nn.Module:
+    """Return timm's model with random weights."""
+    return timm.create_model(name, **arguments)
+
+
+def load_local_model(folder: Path) -> nn.Module:
+    """Return the model of a folder in timm's ``local-dir:`` layout, in evaluation mode.
+
+    Raises:
+        WeightsError: The folder holds no such model, or its weights do not fit.
+    """
+    try:
+        model = timm.create_model(f"local-dir:{folder}", pretrained=True)
+    except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
+        raise WeightsError(
+            f"Cannot load the model in {str(folder)!r}: {error}. Copy the whole folder again."
+        ) from error
+    return model.eval()

@@ -1,4 +1,4 @@
-"""Weights on this machine: which file is meant and what is in it, or how a hub gives them."""
+"""Start weights: whether a hub gives them, and which file on this machine is meant."""
 
 from __future__ import annotations
 
@@ -18,19 +18,26 @@ from roi_cls.base.background import run_in_background
 from roi_cls.base.errors import WeightsError
 from roi_cls.base.torchvision import ensure_torchvision
 
-DEFAULT_ENDPOINT = "https://huggingface.co"
-REMEDIES = (
+_PUBLIC_HUB = "https://huggingface.co"
+HUB_REMEDIES = (
     "--weights none (random weights; needs no network)",
     "--weights PATH (a .safetensors or .pth file of this model)",
     "HF_ENDPOINT=URL (a mirror of the hub), or run once where the hub can be reached: "
     "weights are kept in its cache",
 )
 """What to do without the hub."""
+_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+UNREADABLE = (
+    *(OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError),
+    SafetensorError,  # derives from Exception alone
+    *(AttributeError, TypeError),  # it holds something else than a state dict
+)
+"""What reading a file that holds no weights may raise."""
 
 
 def hub_endpoint() -> str:
     """Return the hub's address: ``HF_ENDPOINT`` or the public one."""
-    return os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT
+    return os.environ.get("HF_ENDPOINT") or _PUBLIC_HUB
 
 
 def hub_failure(path: str = "", timeout: float = 6.0) -> str | None:
@@ -67,7 +74,7 @@ def _ask_hub(address: str, timeout: float) -> str | None:
 
 def hub_error(name: str, failure: str) -> WeightsError:
     """Return the error that says why a model's weights cannot be had, and what to do."""
-    remedies = "; ".join(f"({i}) {text}" for i, text in enumerate(REMEDIES, 1))
+    remedies = "; ".join(f"({i}) {text}" for i, text in enumerate(HUB_REMEDIES, 1))
     return WeightsError(
         f"Cannot get the pretrained weights of {name!r} from the hub: {failure}. "
         f"Choose: {remedies}."
@@ -85,15 +92,6 @@ def is_cached(repository: str | None) -> bool:
         *("open_clip_model.safetensors", "open_clip_pytorch_model.bin"),
     )
     return any(isinstance(try_to_load_from_cache(repository, name), str) for name in names)
-
-
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
-UNREADABLE = (
-    *(OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError),
-    SafetensorError,  # derives from Exception alone
-    *(AttributeError, TypeError),  # it holds something else than a state dict
-)
-"""What reading a file that holds no weights may raise."""
 
 
 def find_weights(name: str, weights: str) -> Path:
@@ -119,7 +117,7 @@ def find_weights(name: str, weights: str) -> Path:
     own = name.removeprefix("open_clip:").partition(":")[0].partition(".")[0]
     # resnet18 is not resnet18d, and resnet1 not resnet18.
     begins = re.compile(rf"{re.escape(own)}(?![A-Za-z0-9])")
-    files = [file for file in sorted(path.iterdir()) if file.suffix in SUFFIXES]
+    files = [file for file in sorted(path.iterdir()) if file.suffix in _SUFFIXES]
     found = [file for file in files if begins.match(file.name)]
     if len(found) != 1:
         names = ", ".join(file.name for file in found or files) or "no file of weights"

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.config import TrainConfig
-from roi_cls.classifier.models.backbone import (
+from roi_cls.classifier.models.backbone import Backbone
+from roi_cls.classifier.models.clip import (
     CLIP_PREFIX,
-    Backbone,
     import_open_clip,
     load_clip,
     tower_of,

@@ -14,7 +14,7 @@ from roi_cls.classifier.evaluation.table import render_evaluation
 from roi_cls.classifier.models.backbone import build_backbone
 from roi_cls.classifier.models.device import Backend
 from roi_cls.classifier.models.network import build_network
-from roi_cls.classifier.models.svm import check_installed
+from roi_cls.classifier.models.svm import check_skimage
 from roi_cls.classifier.recipe import TrainingRecipe
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.openings import warn_of_openings
@@ -73,7 +73,7 @@ def _check_model(job: TrainJob) -> None:
     elif config.method in ("embedding", "zero_shot"):
         build_backbone(config.model, config.weights, job.crop.size_px, config.global_pool)
     elif config.method == "svm":
-        check_installed()
+        check_skimage()
 
 
 def _start_line(job: TrainJob, backend: Backend, parameters: int) -> str:

@@ -19,7 +19,8 @@ from roi_cls.classifier.export.quantise import quantise
 from roi_cls.classifier.inference.loaded import LoadedModel, load_any
 from roi_cls.classifier.inference.onnx_model import OnnxModel, read_onnx
 from roi_cls.classifier.models.anomaly import AnomalyNetwork
-from roi_cls.classifier.models.backbone import Backbone, ClipTower
+from roi_cls.classifier.models.backbone import Backbone
+from roi_cls.classifier.models.clip import ClipTower
 from roi_cls.classifier.models.device import choose_backend
 from roi_cls.classifier.models.network import FeatureNetwork, build_network
 from roi_cls.classifier.models.saved import save_bundle

@@ -15,7 +15,7 @@ from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.models.device import choose_backend
 from roi_cls.classifier.models.saved import load_model
 from roi_cls.classifier.models.score import compute_logits
-from roi_cls.classifier.models.svm import SIDE, Machine, SvmNetwork, describe_pictures
+from roi_cls.classifier.models.svm import PICTURE_PX, Machine, SvmNetwork, describe_pictures
 from roi_cls.classifier.models.timm_model import normalisation
 from roi_cls.classifier.runs.bundle import Normalisation, load_bundle
 from roi_cls.classifier.training.methods.svm import fit_machine
@@ -69,10 +69,10 @@ def test_too_few_to_hold_out_are_fitted_as_they_are() -> None:
 
 def test_features_see_outlines_and_texture_not_size() -> None:
     random = np.random.default_rng(0)
-    smooth = np.full((SIDE, SIDE, 3), 128, np.uint8)
+    smooth = np.full((PICTURE_PX, PICTURE_PX, 3), 128, np.uint8)
     bars = smooth.copy()
     bars[:, ::16] = 250
-    noise = random.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+    noise = random.integers(0, 256, (PICTURE_PX, PICTURE_PX, 3), dtype=np.uint8)
     found = describe_pictures(np.stack([smooth, bars, noise]))
     assert found.shape == (3, 7 * 7 * 4 * 9 + 16 * (10 + 18))
     assert np.isfinite(found).all()
