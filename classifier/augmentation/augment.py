@@ -99,10 +99,10 @@ class Augmenter:
         for start in range(0, len(pixels), step):
             part = slice(start, start + step)
             # Less the fill, because what comes from outside is 0 then.
-            moved = move(pixels[part].float().sub_(FILL), places[part])
+            moved = move_planes(pixels[part].float().sub_(FILL), places[part])
             _blur(moved, sigmas[part])
             _interleave(self._relight(moved, light.part(part)), changed[part])
-        return changed, None if maps is None else move(maps[:, None], places[::views])[:, 0]
+        return changed, None if maps is None else move_planes(maps[:, None], places[::views])[:, 0]
 
     def _relight(self, moved: Tensor, light: _Light) -> Tensor:
         """Return new colours, kept within 0 to 255 and normalised: one product, one clamp."""
@@ -125,7 +125,7 @@ class Augmenter:
 
 
 def draw_places(strength: Strength, count: int) -> Tensor:
-    """Return for each crop where its pixels come from: (count, 2, 3), see ``move``."""
+    """Return for each crop where its pixels come from: (count, 2, 3), see ``move_planes``."""
     flip = 1 - 2 * torch.randint(2, (count,)).float()
     angle = torch.deg2rad(_draw(strength.degrees, count))
     scale = 1 + _draw(strength.scale, count)
@@ -139,7 +139,7 @@ def draw_places(strength: Strength, count: int) -> Tensor:
     return torch.stack(rows, 1)
 
 
-def move(planes: Tensor, places: Tensor) -> Tensor:
+def move_planes(planes: Tensor, places: Tensor) -> Tensor:
     """Return planes whose pixels come from elsewhere, bilinearly; 0 comes from outside.
 
     Args:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from roi_cls.classifier.augmentation.blob import Blob, Point, Window, draw_blob
 from roi_cls.classifier.augmentation.retouch import recolour, retexture
-from roi_cls.classifier.augmentation.warp import Matrix, about, bend, move, reflect
+from roi_cls.classifier.augmentation.warp import Matrix, about, bend, move_picture, reflect
 from roi_cls.roi.image import Image
 
 VISIBLE = 5
@@ -130,7 +130,7 @@ def _blend_face(crop: Image, other: Image, face: _Face, rng: np.random.Generator
     blob = draw_blob(center, radius, _draw_blur(face, rng), size_px, rng)
     shift = rng.uniform(-0.03, 0.03, 2) * size_px
     matrix = about(center, rng.uniform(-4, 4), _factor(0.05, rng), (shift[0], shift[1]))
-    patch = recolour(move(crop, matrix, blob.window), _draw_strength(rng), rng)
+    patch = recolour(move_picture(crop, matrix, blob.window), _draw_strength(rng), rng)
     if rng.random() < 0.7:
         patch = retexture(patch, size_px, rng)
     return blob.window, _lay(crop, patch, blob, _draw_opacity(rng))
@@ -237,7 +237,7 @@ def _paste(
     crop: Image, source: Image, matrix: Matrix, blob: Blob, rng: np.random.Generator
 ) -> _Drawn:
     """Lay the moved source over the crop within the blob, maybe in other texture and colours."""
-    patch = move(source, matrix, blob.window)
+    patch = move_picture(source, matrix, blob.window)
     if rng.random() < 0.5:
         patch = retexture(patch, len(crop), rng)
     if rng.random() < 0.5:

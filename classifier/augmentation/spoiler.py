@@ -29,7 +29,7 @@ class Spoiled:
 
 
 class Spoiler:
-    """Gives a share of the pictures that are not of the target a defect of ``data.self_blend``."""
+    """Gives a share of the pictures that are not of the target a defect by ``self_blend``."""
 
     def __init__(self, crops: CropArray, target_index: int, share: float) -> None:
         self._pixels = crops.by_view[0]

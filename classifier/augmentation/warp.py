@@ -41,7 +41,7 @@ def reflect(point: Point, across: Point) -> Matrix:
     return np.column_stack([linear, np.subtract(point, linear @ point)])
 
 
-def move(picture: Image, matrix: Matrix, window: Window) -> Image:
+def move_picture(picture: Image, matrix: Matrix, window: Window) -> Image:
     """Return what lies in the window once the picture is moved; beyond its edge it is mirrored."""
     local = matrix.copy()
     local[:, 2] -= (window.left, window.top)

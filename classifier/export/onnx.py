@@ -25,6 +25,77 @@ from roi_cls.classifier.runs.bundle import ModelBundle, describe_bundle, shareab
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+OPSET = 20
+"""Of the operators, unless another is asked for: onnxruntime has it since 1.17."""
+LEAST_OPSET = 18
+"""The first with the shrinking of pictures that an autoencoder needs."""
+_EXAMPLES = 3  # pictures in the batch that is traced: 1 would be taken for a constant
+_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+
+
+def check_exportable(loaded: LoadedModel, opset: int = OPSET) -> None:
+    """Raise ``ExportError`` where the model has no ONNX form, or a package is missing."""
+    for name in _PACKAGES:
+        try:
+            import_onnx_package(name)
+        except ImportError as error:
+            raise ExportError(
+                f"Cannot export to ONNX: {name} is not installed. "
+                "Install it: pip install 'roi-cls[export]'."
+            ) from error
+    if opset < LEAST_OPSET:
+        raise ExportError(
+            f"Cannot export with opset {opset}: the graph needs {LEAST_OPSET} or later. "
+            f"Leave --opset out ({OPSET})."
+        )
+    if any(kind == "svm" for kind in _kinds(loaded)):
+        raise ExportError(
+            "Cannot export an SVM to ONNX: its features are computed by scikit-image, outside of "
+            "any graph. Predict with the run itself, or export a run of another --method."
+        )
+
+
+def _kinds(loaded: LoadedModel) -> Iterator[str]:
+    yield loaded.bundle.network["kind"]
+    for member in loaded.members:
+        yield from _kinds(member)
+
+
+def make_graph(loaded: LoadedModel, opset: int = OPSET) -> ModelProto:
+    """Return the graph of a model on the CPU: uint8 crops of each view -> probabilities.
+
+    Raises:
+        ExportError: torch cannot export the network, or not with this opset.
+    """
+    names = input_names(len(loaded.views))
+    crops = tuple(
+        torch.zeros((_EXAMPLES, view.size_px, view.size_px, 3), dtype=torch.uint8)
+        for view in loaded.views
+    )
+    pictures = torch.export.Dim("pictures")
+    try:
+        with quiet():
+            program = torch.onnx.export(
+                probability_graph(loaded),
+                crops,
+                dynamo=True,
+                dynamic_shapes=(tuple({0: pictures} for _ in crops),),
+                input_names=names,
+                output_names=[OUTPUT],
+                opset_version=opset,
+                external_data=False,
+            )
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise ExportError(
+            f"Cannot export {loaded.bundle.model!r} to ONNX: {_cause(error)}. "
+            "Use another --opset or a newer torch, or train another --model."
+        ) from error
+    if program is None:
+        raise AssertionError("torch gives a program where dynamo is used")
+    graph: ModelProto = program.model_proto
+    _strip(graph)
+    return graph
+
 
 def probability_graph(loaded: LoadedModel) -> nn.Module:
     """Return a module in evaluation mode: a uint8 (N, S, S, 3) tensor per view -> (N, K) float32.
@@ -84,7 +155,7 @@ class _EnsembleGraph(nn.Module):
         super().__init__()
         bundle = loaded.bundle
         self.members = nn.ModuleList(members)
-        self._views = [[loaded.views.index(v) for v in member.views] for member in loaded.members]
+        self._views = loaded.member_views
         weights = torch.tensor(bundle.network["weights"], dtype=torch.float64)
         self._weights: list[float] = (weights / weights.sum()).tolist()
         is_scaled = bundle.temperature != 1.0 or any(bundle.offsets)
@@ -114,70 +185,20 @@ class _Scaling(nn.Module):
         return (logits.double() / self._temperature + self.offsets).softmax(1)
 
 
-OPSET = 20
-"""Of the operators, unless another is asked for: onnxruntime has it since 1.17."""
-LEAST_OPSET = 18
-"""The first with the shrinking of pictures that an autoencoder needs."""
-_EXAMPLES = 3  # pictures in the batch that is traced: 1 would be taken for a constant
-_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+def _strip(graph: ModelProto) -> None:
+    """Remove what the exporter notes of its way, paths of this machine among it."""
+    inner = graph.graph
+    del inner.metadata_props[:]
+    for part in (*inner.node, *inner.value_info, *inner.input, *inner.output, *inner.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
 
 
-def check_exportable(loaded: LoadedModel, opset: int = OPSET) -> None:
-    """Raise ``ExportError`` where the model has no ONNX form, or a package is missing."""
-    for name in _PACKAGES:
-        try:
-            import_onnx_package(name)
-        except ImportError as error:
-            raise ExportError(
-                f"Cannot export to ONNX: {name} is not installed. "
-                "Install it: pip install 'roi-cls[export]'."
-            ) from error
-    if opset < LEAST_OPSET:
-        raise ExportError(
-            f"Cannot export with opset {opset}: the graph needs {LEAST_OPSET} or later. "
-            f"Leave --opset out ({OPSET})."
-        )
-    if any(kind == "svm" for kind in _kinds(loaded)):
-        raise ExportError(
-            "Cannot export an SVM to ONNX: its features are computed by scikit-image, outside of "
-            "any graph. Predict with the run itself, or export a run of another --method."
-        )
-
-
-def make_graph(loaded: LoadedModel, opset: int = OPSET) -> ModelProto:
-    """Return the graph of a model on the CPU: uint8 crops of each view -> probabilities.
-
-    Raises:
-        ExportError: torch cannot export the network, or not with this opset.
-    """
-    names = input_names(len(loaded.views))
-    crops = tuple(
-        torch.zeros((_EXAMPLES, view.size_px, view.size_px, 3), dtype=torch.uint8)
-        for view in loaded.views
-    )
-    pictures = torch.export.Dim("pictures")
-    try:
-        with quiet():
-            program = torch.onnx.export(
-                probability_graph(loaded),
-                crops,
-                dynamo=True,
-                dynamic_shapes=(tuple({0: pictures} for _ in crops),),
-                input_names=names,
-                output_names=[OUTPUT],
-                opset_version=opset,
-                external_data=False,
-            )
-    except torch.onnx.errors.OnnxExporterError as error:
-        raise ExportError(
-            f"Cannot export {loaded.bundle.model!r} to ONNX: {_cause(error)}. "
-            "Use another --opset or a newer torch, or train another --model."
-        ) from error
-    if program is None:
-        raise AssertionError("torch gives a program where dynamo is used")
-    graph: ModelProto = program.model_proto
-    _strip(graph)
-    return graph
+def _cause(error: BaseException) -> str:
+    """Return what lies at the bottom of the exporter's report of several pages."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
 
 
 def write_bytes(
@@ -206,25 +227,3 @@ def write_bytes(
             "Cannot export the model to ONNX: it is larger than 2 GB, the most that one file can "
             "hold. Export a smaller model, or fewer members of the ensemble."
         ) from error
-
-
-def _kinds(loaded: LoadedModel) -> Iterator[str]:
-    yield loaded.bundle.network["kind"]
-    for member in loaded.members:
-        yield from _kinds(member)
-
-
-def _strip(graph: ModelProto) -> None:
-    """Remove what the exporter notes of its way, paths of this machine among it."""
-    inner = graph.graph
-    del inner.metadata_props[:]
-    for part in (*inner.node, *inner.value_info, *inner.input, *inner.output, *inner.initializer):
-        del part.metadata_props[:]
-        part.doc_string = ""
-
-
-def _cause(error: BaseException) -> str:
-    """Return what lies at the bottom of the exporter's report of several pages."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__

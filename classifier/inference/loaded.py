@@ -36,6 +36,11 @@ class LoadedModel:
         """The crops of a picture that it wants; of an ensemble, each that a member wants, once."""
         return self.bundle.views
 
+    @property
+    def member_views(self) -> list[list[int]]:
+        """For each member the views that it sees, as indices of ``views``."""
+        return [[self.views.index(view) for view in member.views] for member in self.members]
+
     def probabilities(
         self, pixels_by_view: Sequence[NDArray[np.uint8]], batch_size: int = BATCH_SIZE
     ) -> NDArray[np.float64]:
@@ -43,10 +48,8 @@ class LoadedModel:
         bundle = self.bundle
         if self.model is None:
             found = [
-                member.probabilities(
-                    [pixels_by_view[self.views.index(view)] for view in member.views], batch_size
-                )
-                for member in self.members
+                member.probabilities([pixels_by_view[i] for i in places], batch_size)
+                for member, places in zip(self.members, self.member_views, strict=True)
             ]
             return join_scores(found, bundle.network["weights"], bundle.temperature, bundle.offsets)
         is_one = len(pixels_by_view) == 1

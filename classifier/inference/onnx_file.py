@@ -14,19 +14,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-
-def import_onnx_package(name: str) -> None:
-    """Import ``onnx``, ``onnxscript`` or ``onnxruntime``.
-
-    No telemetry is sent unless the environment asks for it by ``ORT_DISABLE_TELEMETRY=0``.
-
-    Raises:
-        ImportError: It is not installed.
-    """
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read once, at onnxruntime's import
-    importlib.import_module(name)
-
-
 LAYOUT = 1
 """Of inputs, outputs and properties."""
 OUTPUT = "probabilities"
@@ -49,11 +36,6 @@ class OnnxProperties:
     """The face detector's model files by name."""
     quantised: bool = False
     """Whether it computes in int8, with ranges that it takes from each batch."""
-
-
-def input_names(views: int) -> list[str]:
-    """Return the graph's inputs: for each view a uint8 (N, size_px, size_px, 3) of RGB crops."""
-    return ["crops"] if views == 1 else [f"crops_{i}" for i in range(views)]
 
 
 def to_texts(properties: OnnxProperties) -> dict[str, str]:
@@ -87,6 +69,11 @@ def from_texts(texts: Mapping[str, str]) -> OnnxProperties:
     return OnnxProperties(config, detectors, texts.get(_NUMBERS) == "int8")
 
 
+def input_names(views: int) -> list[str]:
+    """Return the graph's inputs: for each view a uint8 (N, size_px, size_px, 3) of RGB crops."""
+    return ["crops"] if views == 1 else [f"crops_{i}" for i in range(views)]
+
+
 def seal(data: bytes) -> bytes:
     """Return the file's bytes with the SHA-256 of all of them in the digest's place."""
     start = _digest_start(data)
@@ -115,3 +102,15 @@ def _digest_start(data: bytes) -> int:
     if place < 0:
         raise ValueError("`roi-cls export` did not write it: it says nothing of crops and classes")
     return place + len(_MARKER)
+
+
+def import_onnx_package(name: str) -> None:
+    """Import ``onnx``, ``onnxscript`` or ``onnxruntime``.
+
+    No telemetry is sent unless the environment asks for it by ``ORT_DISABLE_TELEMETRY=0``.
+
+    Raises:
+        ImportError: It is not installed.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read once, at onnxruntime's import
+    importlib.import_module(name)

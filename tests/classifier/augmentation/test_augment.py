@@ -15,7 +15,7 @@ from roi_cls.classifier.augmentation.augment import (
     Augmenter,
     Strength,
     draw_places,
-    move,
+    move_planes,
 )
 from roi_cls.classifier.config import Augmentation
 from roi_cls.classifier.runs.bundle import Normalisation
@@ -90,9 +90,9 @@ def test_nothing_drawn_leaves_each_crop_or_its_mirror(monkeypatch: pytest.Monkey
 def test_pixels_stay_where_they_are_at_the_identity_and_return_when_mirrored_twice() -> None:
     planes = torch.rand(2, 3, 17, 17)
     mirror = torch.tensor([[-1.0, 0, 0], [0, 1, 0]]).expand(2, 2, 3)
-    torch.testing.assert_close(move(planes, IDENTITY.expand(2, 2, 3)), planes)
-    torch.testing.assert_close(move(planes, mirror), planes.flip(-1))
-    torch.testing.assert_close(move(move(planes, mirror), mirror), planes)
+    torch.testing.assert_close(move_planes(planes, IDENTITY.expand(2, 2, 3)), planes)
+    torch.testing.assert_close(move_planes(planes, mirror), planes.flip(-1))
+    torch.testing.assert_close(move_planes(move_planes(planes, mirror), mirror), planes)
 
 
 @given(st.integers(0, 1000), st.integers(2, 40))
@@ -102,7 +102,7 @@ def test_moving_equals_torchs_affine_grid(seed: int, side: int) -> None:
     planes = torch.rand(3, 2, side, side)
     grid = torch.nn.functional.affine_grid(places, [3, 2, side, side], align_corners=False)
     expected = torch.nn.functional.grid_sample(planes, grid, align_corners=False)
-    torch.testing.assert_close(move(planes, places), expected, atol=1e-4, rtol=0)
+    torch.testing.assert_close(move_planes(planes, places), expected, atol=1e-4, rtol=0)
 
 
 @given(st.integers(0, 1000))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from roi_cls.classifier.augmentation.blob import Window
-from roi_cls.classifier.augmentation.warp import about, bend, move, reflect
+from roi_cls.classifier.augmentation.warp import about, bend, move_picture, reflect
 from roi_cls.roi.image import Image
 
 PICTURE: Image = np.random.default_rng(0).integers(0, 256, (40, 40, 3)).astype(np.uint8)
@@ -13,11 +13,11 @@ WHOLE = Window(0, 0, 40, 40)
 
 def test_no_turn_no_scale_and_no_shift_leave_a_picture_as_it_is() -> None:
     matrix = about((12.0, 7.0), 0, 1, (0, 0))
-    assert np.array_equal(move(PICTURE, matrix, WHOLE), PICTURE)
+    assert np.array_equal(move_picture(PICTURE, matrix, WHOLE), PICTURE)
 
 
 def test_a_shift_moves_what_lies_in_the_window() -> None:
-    moved = move(PICTURE, about((0.0, 0.0), 0, 1, (3, -2)), Window(10, 20, 18, 25))
+    moved = move_picture(PICTURE, about((0.0, 0.0), 0, 1, (3, -2)), Window(10, 20, 18, 25))
     assert np.array_equal(moved, PICTURE[22:27, 7:15])
 
 
@@ -26,7 +26,7 @@ def test_a_turn_keeps_its_centre() -> None:
 
 
 def test_a_mirrored_picture_is_its_flip() -> None:
-    moved = move(PICTURE, reflect((19.5, 3.0), (7.0, 0.0)), WHOLE)
+    moved = move_picture(PICTURE, reflect((19.5, 3.0), (7.0, 0.0)), WHOLE)
     assert np.array_equal(moved, PICTURE[:, ::-1])
 
 
