@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from roi_cls.classifier.models.score import pair_logits
+
 _CHANNELS = (32, 64, 128, 32)  # of each halving; the last is the bottleneck: 1/24 of the values
 LEAST_SLOPE = 1e-3
 
@@ -40,8 +42,7 @@ class AnomalyNetwork(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return (B, 2) logits; the other class's is 0."""
         score = self.slope * self.errors(images).log() + self.shift
-        zero = torch.zeros_like(score)
-        return torch.stack((score, zero) if self._target == 0 else (zero, score), dim=1)
+        return pair_logits(score, self._target)
 
     def errors(self, images: Tensor) -> Tensor:
         """Return the (B,) mean squared error over the views of each picture, in 0 to 4."""

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from roi_cls.classifier.models.clip import CLIP_PREFIX, ClipTower, build_tower
-from roi_cls.classifier.models.timm_model import create_model, published, timm_model
+from roi_cls.classifier.models.timm_model import create_model, form_arguments, timm_model
 
 _HEAD = "(head)"
 """No parameter's name: it falls into the group of what no pattern matches."""
@@ -51,10 +51,7 @@ def build_backbone(
         module, facts = build_tower(name.removeprefix(CLIP_PREFIX), weights, size_px)
     else:
         module = create_model(name, weights, 0, size_px, 0.0, global_pool)
-        arguments: dict[str, Any] = {"global_pool": global_pool} if global_pool else {}
-        if published(name).fixed_input_size:
-            arguments["img_size"] = size_px
-        facts = {"timm": name, "arguments": arguments}
+        facts = {"timm": name, "arguments": form_arguments(name, size_px, global_pool)}
     return Backbone(module, _count_features(module, size_px), facts)
 
 

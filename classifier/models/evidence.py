@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.models.backbone import HeadedNetwork, build_backbone, rebuild_backbone
+from roi_cls.classifier.models.score import pair_logits
 
 PLACES = 4
 """The strongest places whose mean is the picture's score: one alone is noise."""
@@ -108,9 +109,7 @@ class EvidenceNetwork(HeadedNetwork):
         """Return (B, 2) logits, in training with the (B, h, w) local logits of the first view."""
         local = self.local_logits(images)
         score = self.head.answer(local).view(-1, self._views).logsumexp(1)
-        zero = torch.zeros_like(score)
-        pair = (score, zero) if self._target == 0 else (zero, score)
-        logits = torch.stack(pair, dim=1)
+        logits = pair_logits(score, self._target)
         return (logits, local[:: self._views]) if self.training else logits
 
     def local_logits(self, images: Tensor) -> Tensor:

@@ -32,14 +32,16 @@ def compute_logits(
     The model is put into evaluation mode and stays in it. With ``mirror``, the logits are the mean
     of those of the crops and of their mirror images.
     """
-    model.eval()
+    apply = _with_mirror(model.eval()) if mirror else model.eval()
+    return compute_outputs(apply, pixels, normalisation, backend, batch_size)
 
-    def apply_to_both(inputs: Tensor) -> Tensor:
+
+def _with_mirror(model: nn.Module) -> Callable[[Tensor], Tensor]:
+    def apply(inputs: Tensor) -> Tensor:
         both: Tensor = model(inputs).float() + model(inputs.flip(-1)).float()
         return both / 2
 
-    apply = apply_to_both if mirror else model
-    return compute_outputs(apply, pixels, normalisation, backend, batch_size)
+    return apply
 
 
 def compute_logits_apart(
@@ -56,17 +58,16 @@ def compute_logits_apart(
     has a picture of its own: threads that share one wait for each other actively, and beside
     processes that decode, that took 10 times as long as one thread alone.
     """
-    model.eval()
+    apply = _with_mirror(model.eval()) if mirror else model.eval()
     cpu = torch.device("cpu")
 
-    def apply(row: int) -> NDArray[np.float32]:
+    def score(row: int) -> NDArray[np.float32]:
         with torch.inference_mode():
             inputs = normalisation.apply(pick_pixels(pixels, np.array([row])), cpu)
-            outputs = (model(inputs) + model(inputs.flip(-1))) / 2 if mirror else model(inputs)
-            return np.asarray(outputs.numpy(), np.float32)
+            return np.asarray(apply(inputs).numpy(), np.float32)
 
     with _threads_apart(len(pixels)) as threads:
-        return np.concatenate(list(threads.map(apply, range(len(pixels)))))
+        return np.concatenate(list(threads.map(score, range(len(pixels)))))
 
 
 @contextlib.contextmanager
@@ -97,3 +98,9 @@ def compute_outputs(
             batch = normalisation.apply(pick_pixels(pixels, rows), backend.device)
             outputs.append(apply(batch).float().cpu().numpy())
     return np.concatenate(outputs)
+
+
+def pair_logits(score: Tensor, target_index: int) -> Tensor:
+    """Return (B, 2) logits of what (B,) scores say of the target; the other class's is 0."""
+    zero = torch.zeros_like(score)
+    return torch.stack((score, zero) if target_index == 0 else (zero, score), dim=1)

@@ -16,6 +16,7 @@ from sklearn.pipeline import Pipeline
 from torch import Tensor, nn
 
 from roi_cls.base.errors import TrainingError
+from roi_cls.classifier.models.score import pair_logits
 
 FOLDS = 5
 GRID = [
@@ -58,8 +59,7 @@ class SvmNetwork(nn.Module):
         features = describe_views(pixels.cpu().numpy(), self._views)
         found = torch.stack([machine(torch.from_numpy(features)) for machine in self.machines], 1)
         if self._classes == 2:
-            zero = torch.zeros_like(found)
-            found = torch.cat((found, zero) if self._target == 0 else (zero, found), dim=1)
+            found = pair_logits(found[:, 0], self._target)
         return found.to(images.device, torch.float32)
 
     def describe(self) -> dict[str, Any]:

@@ -50,11 +50,8 @@ def create_model(
         TrainingError: The model cannot see crops of this size, or pool like this.
     """
     check_model_name(name)
-    arguments: dict[str, Any] = {"num_classes": classes, "drop_rate": drop_rate}
-    if published(name).fixed_input_size:
-        arguments["img_size"] = size_px
-    if global_pool:
-        arguments["global_pool"] = global_pool
+    own = form_arguments(name, size_px, global_pool)
+    arguments = {"num_classes": classes, "drop_rate": drop_rate, **own}
     try:
         model = _build(name, weights, arguments)
         # Most models tell only when they are run that a size does not suit them.
@@ -176,6 +173,14 @@ def check_model_name(name: str) -> None:
 def published(name: str) -> PretrainedCfg:
     """Return what timm knows of the model's published weights; an empty record if it has none."""
     return timm.get_pretrained_cfg(name) or PretrainedCfg()
+
+
+def form_arguments(name: str, size_px: int, global_pool: str | None) -> dict[str, Any]:
+    """Return what to build a model with, so that it pools like this and sees crops of this size."""
+    arguments: dict[str, Any] = {"global_pool": global_pool} if global_pool else {}
+    if published(name).fixed_input_size:
+        arguments["img_size"] = size_px
+    return arguments
 
 
 def normalisation(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
