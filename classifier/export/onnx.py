@@ -76,7 +76,7 @@ def make_graph(loaded: LoadedModel, opset: int = OPSET) -> ModelProto:
     try:
         with quiet():
             program = torch.onnx.export(
-                probability_graph(loaded),
+                _probability_graph(loaded),
                 crops,
                 dynamo=True,
                 dynamic_shapes=(tuple({0: pictures} for _ in crops),),
@@ -97,7 +97,7 @@ def make_graph(loaded: LoadedModel, opset: int = OPSET) -> ModelProto:
     return graph
 
 
-def probability_graph(loaded: LoadedModel) -> nn.Module:
+def _probability_graph(loaded: LoadedModel) -> nn.Module:
     """Return a module in evaluation mode: a uint8 (N, S, S, 3) tensor per view -> (N, K) float32.
 
     loaded: On the CPU.

@@ -38,7 +38,7 @@ Cropped = tuple[Crops, ...] | str
 """The crops of each view, or why there are none."""
 Crop = Callable[[Source], Cropped]
 CropOpener = Callable[[], AbstractContextManager[Crop]]
-Pool = WorkerPool[Source, Cropped]
+_Pool = WorkerPool[Source, Cropped]
 
 
 class SourceCropper(Closing):
@@ -156,7 +156,7 @@ def crop_ahead(
         yield from take_ahead(_crop_each(iter(sources), crop), ahead, let_go)
         return
     make_work = partial(in_worker, opener)
-    pool = Pool(available_cores() if workers is None else workers, make_work, _died)
+    pool = _Pool(available_cores() if workers is None else workers, make_work, _died)
     few = 0 if workers or operator.length_hint(sources) >= WORTH_WORKERS else WORTH_WORKERS
 
     def stop() -> None:
@@ -172,7 +172,7 @@ def _crop_each(sources: Iterable[Source], crop: Crop) -> Iterator[tuple[Source, 
 
 
 def _crop_many(
-    sources: Iterator[Source], crop: Crop, few: int, pool: Pool
+    sources: Iterator[Source], crop: Crop, few: int, pool: _Pool
 ) -> Iterator[tuple[Source, Cropped]]:
     """Crop the first few here, as there may be no more, and the rest in the pool."""
     yield from _crop_each(itertools.islice(sources, few), crop)

@@ -26,7 +26,7 @@ from roi_cls.classifier.inference.onnx_file import (
     import_onnx_package,
     input_names,
 )
-from roi_cls.classifier.runs.bundle import ModelBundle, bundle_from_facts, read_facts
+from roi_cls.classifier.runs.bundle import ModelBundle, bundle_facts, bundle_from_facts
 from roi_cls.roi import CropParams
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def read_onnx(data: bytes, path: Path, device: Device = "auto") -> OnnxModel:
         check_seal(data)
         session = _open_session(data, device)
         properties = from_texts(session.get_modelmeta().custom_metadata_map)
-        facts = read_facts(properties.config)
+        facts = bundle_facts(properties.config)
     except ValueError as error:
         raise BundleError(
             f"Cannot use the model {str(path)!r}: {error}. "

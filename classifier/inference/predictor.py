@@ -109,22 +109,6 @@ class Predictor(Closing):
             for source, views in batch
         ]
 
-    def verdict(self, scores: NDArray[np.float64]) -> dict[str, Any]:
-        """Return label, score, probabilities and unsure of (K,) probabilities, by field name."""
-        bundle = self.bundle
-        labels, target = bundle.labels, bundle.labels.target_index
-        answer = int(decide(scores[None], target, bundle.threshold)[0])
-        return {
-            "label": labels.names[answer],
-            "score": float(scores[answer]),
-            "probabilities": {n: float(p) for n, p in zip(labels.names, scores, strict=True)},
-            "unsure": bool(is_unsure(scores[None], target, bundle.threshold, bundle.abstain)[0]),
-        }
-
-    def close(self) -> None:
-        """Free the detectors."""
-        self._cropper.close()
-
     def _faces(self, views: tuple[Crops, ...]) -> int:
         """Return how many crops of the picture are scored: one for each face that is shown.
 
@@ -158,6 +142,13 @@ class Predictor(Closing):
             time_s=source.time_s,
         )
 
+    def _aggregate_scores(self, scores: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
+        """Return the picture's probabilities from its faces', and which face to show for it."""
+        if self.options.aggregate == "mean":
+            return scores.mean(axis=0), 0
+        first = int(scores[:, self.bundle.labels.target_index].argmax())
+        return scores[first], first
+
     def _answer_each(self, crops: Crops, scores: NDArray[np.float64]) -> tuple[dict[str, Any], ...]:
         answers = []
         for cut, of_face in zip(crops.plan.cuts, scores, strict=True):
@@ -167,12 +158,21 @@ class Predictor(Closing):
                 answers.append({"box": cut.face.box.xyxy, "face_score": cut.face.score, **verdict})
         return tuple(answers)
 
-    def _aggregate_scores(self, scores: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
-        """Return the picture's probabilities from its faces', and which face to show for it."""
-        if self.options.aggregate == "mean":
-            return scores.mean(axis=0), 0
-        first = int(scores[:, self.bundle.labels.target_index].argmax())
-        return scores[first], first
+    def verdict(self, scores: NDArray[np.float64]) -> dict[str, Any]:
+        """Return label, score, probabilities and unsure of (K,) probabilities, by field name."""
+        bundle = self.bundle
+        labels, target = bundle.labels, bundle.labels.target_index
+        answer = int(decide(scores[None], target, bundle.threshold)[0])
+        return {
+            "label": labels.names[answer],
+            "score": float(scores[answer]),
+            "probabilities": {n: float(p) for n, p in zip(labels.names, scores, strict=True)},
+            "unsure": bool(is_unsure(scores[None], target, bundle.threshold, bundle.abstain)[0]),
+        }
+
+    def close(self) -> None:
+        """Free the detectors."""
+        self._cropper.close()
 
 
 def _decided(opened: OpenedModel, options: PredictOptions) -> ModelBundle:

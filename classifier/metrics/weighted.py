@@ -37,26 +37,26 @@ def weighted_metrics(
 ) -> dict[str, Floats]:
     """Return the metrics of ranking and decisions of each resample, each (B,), by name.
 
+    The names are those of ``Metrics``; ``precision``, ``recall`` and ``f1`` are the target's, those
+    of each class end in ``_<index>``. NaN where a resample does not define one.
+
     labels: (N,) class indices.  probabilities: (N, K).  predicted: (N,) decisions.
-    weights: (B, N). The names are those of ``weighted_decisions``, and ``precision``, ``recall``
-    and ``f1`` for the target's, ``roc_auc`` and ``average_precision``. NaN where a resample does
-    not define one.
+    weights: (B, N).
     """
-    found = weighted_decisions(labels, predicted, probabilities.shape[1], weights)
+    found = _weighted_decisions(labels, predicted, probabilities.shape[1], weights)
     found |= {name: found[f"{name}_{target}"] for name in ("precision", "recall", "f1")}
     positive = (labels == target).astype(np.float64)
-    ranking = weighted_ranking(positive, probabilities[:, target], weights)
+    ranking = _weighted_ranking(positive, probabilities[:, target], weights)
     found["roc_auc"], found["average_precision"] = ranking
     return found
 
 
-def weighted_decisions(
+def _weighted_decisions(
     labels: Labels, predicted: Labels, count: int, weights: Floats
 ) -> dict[str, Floats]:
     """Return the metrics that see decisions only, of each resample, each (B,), by name.
 
-    labels, predicted: (N,) class indices below ``count``.  weights: (B, N). The names are those
-    of ``Metrics``, and ``precision_<index>``, ``recall_<index>`` and ``f1_<index>`` of each class.
+    labels, predicted: (N,) class indices below ``count``.  weights: (B, N).
     """
     every = np.arange(count)
     is_label = (labels[:, None] == every).astype(np.float64)  # (N, K)
@@ -89,7 +89,7 @@ def _mean_defined(values: Floats) -> Floats:
     return means
 
 
-def weighted_ranking(positive: Floats, scores: Floats, weights: Floats) -> tuple[Floats, Floats]:
+def _weighted_ranking(positive: Floats, scores: Floats, weights: Floats) -> tuple[Floats, Floats]:
     """Return ROC-AUC and average precision of each resample, each (B,).
 
     positive: (N,) 1 where the picture is of the target, else 0.  scores: (N,).  weights: (B, N).

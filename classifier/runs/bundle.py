@@ -180,11 +180,11 @@ def describe_bundle(bundle: ModelBundle, facts: dict[str, Any]) -> dict[str, Any
 
 def write_config(folder: Path, config: dict[str, Any]) -> None:
     """Write a bundle's config.json, sealed. Raises ``StorageError``."""
-    text = json.dumps(seal_config(config), indent=2) + "\n"
+    text = json.dumps(_seal_config(config), indent=2) + "\n"
     write_atomically(folder / CONFIG_NAME, text.encode())
 
 
-def seal_config(config: dict[str, Any]) -> dict[str, Any]:
+def _seal_config(config: dict[str, Any]) -> dict[str, Any]:
     """Return the configuration with the SHA-256 of all else that it says.
 
     It names the weights by theirs, so that one changed bit anywhere is noticed. Against damage and
@@ -204,13 +204,13 @@ def load_bundle(folder: Path) -> ModelBundle:
     """
     config = _read_config(folder)
     try:
-        facts = read_facts(config)
+        facts = bundle_facts(config)
     except ValueError as error:
         raise BundleError(
             f"Cannot use the model in {str(folder)!r}: {error}. "
             "Train again, or install the roi-cls that wrote it."
         ) from error
-    if facts.get(_SEAL) != seal_config(config)["roi_cls"][_SEAL]:
+    if facts.get(_SEAL) != _seal_config(config)["roi_cls"][_SEAL]:
         raise BundleError(
             f"Cannot use the model in {str(folder)!r}: {CONFIG_NAME} was changed after it was "
             "written (its SHA-256 differs). Copy the whole folder again; to decide otherwise, "
@@ -247,7 +247,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def read_facts(config: Mapping[str, Any]) -> dict[str, Any]:
+def bundle_facts(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a configuration keeps of a bundle.
 
     Raises:
