@@ -93,10 +93,10 @@ results: .venv/.checked  ## compare all recipes on a small demo set (docs/result
 	@$(BIN)/python benchmarks/results_page.py $${WEIGHTS:+--weights "$$WEIGHTS"} $(ARGS)
 
 docs-test: .venv/.checked  ## run every command in README.md and docs, compare what they print
-	@$(BIN)/python docs/run_commands.py $(ARGS)
+	@$(BIN)/python -m docs.tools.run_commands $(ARGS)
 
 reference: .venv/.installed  ## write docs/reference.md from the code
-	@$(BIN)/python docs/make_reference.py
+	@$(BIN)/python -m docs.tools.make_reference
 
 clean:  ## remove what the tools made; .venv and artifacts stay
 	@rm -rf .links build dist .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,16 +1,13 @@
 """docs/reference.md is what the code says now, and leaves nothing out."""
 
 import re
-import sys
-from collections.abc import Iterator
 from dataclasses import fields
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Literal
 
 import pytest
 
+from docs.tools import command_words, make_reference, reference_words
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.roi import CropParams
 
@@ -19,19 +16,8 @@ DOCS = ROOT / "docs"
 
 
 @pytest.fixture(scope="module")
-def docs() -> Iterator[dict[str, ModuleType]]:
-    """Return the scripts in docs by name, imported as they import each other."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "path", [str(DOCS), *sys.path])
-        yield {
-            name: import_module(name)
-            for name in ("make_reference", "reference_words", "command_words")
-        }
-
-
-@pytest.fixture(scope="module")
-def page(docs: dict[str, ModuleType]) -> str:
-    text: str = docs["make_reference"].render()
+def page() -> str:
+    text: str = make_reference.render()
     return text
 
 
@@ -40,20 +26,18 @@ def test_reference_is_up_to_date(page: str) -> None:
     assert written == page, "run: make reference"
 
 
-def test_every_command_and_option_is_in_it(docs: dict[str, ModuleType], page: str) -> None:
-    for name, command in docs["command_words"].all_commands().items():
+def test_every_command_and_option_is_in_it(page: str) -> None:
+    for name, command in command_words.all_commands().items():
         assert f"\n### roi-cls {name}\n" in page
-        for option in docs["command_words"].options_of(command) - {"--help"}:
+        for option in command_words.options_of(command) - {"--help"}:
             assert f"`{option}`" in page
 
 
-def test_every_example_uses_commands_and_options_that_exist(
-    docs: dict[str, ModuleType], page: str
-) -> None:
+def test_every_example_uses_commands_and_options_that_exist(page: str) -> None:
     examples = re.findall(r"^    (.*roi-cls.*)$", page, re.M)
-    assert len(examples) >= len(docs["command_words"].all_commands())
+    assert len(examples) >= len(command_words.all_commands())
     for example in examples:
-        assert list(docs["command_words"].unknown_words(example)) == []
+        assert list(command_words.unknown_words(example)) == []
 
 
 @pytest.mark.parametrize("settings", [TrainConfig, CropParams])
@@ -99,8 +83,8 @@ def test_every_table_has_as_many_cells_in_each_row(page: str) -> None:
         (dict[str, float] | None, "object"),
     ],
 )
-def test_types_are_told_in_words(docs: dict[str, ModuleType], hint: object, words: str) -> None:
-    assert docs["reference_words"].type_words(hint) == words
+def test_types_are_told_in_words(hint: object, words: str) -> None:
+    assert reference_words.type_words(hint) == words
 
 
 @pytest.mark.parametrize(
@@ -111,5 +95,5 @@ def test_types_are_told_in_words(docs: dict[str, ModuleType], hint: object, word
         ("this | that; None", "this \\| that; null"),
     ],
 )
-def test_quoted_words_become_code(docs: dict[str, ModuleType], text: str, written: str) -> None:
-    assert docs["reference_words"].escape(text) == written
+def test_quoted_words_become_code(text: str, written: str) -> None:
+    assert reference_words.escape(text) == written

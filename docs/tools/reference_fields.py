@@ -10,8 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import get_args, get_origin
 
-from reference_words import doc, escape, field_default, table, type_words
-
+from docs.tools.reference_words import doc, escape, field_default, table, type_words
 from roi_cls.cache.record import CropRecord
 from roi_cls.cache.summary import CropSummary
 from roi_cls.classifier.evaluation.evaluation import Evaluation

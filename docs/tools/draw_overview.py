@@ -1,6 +1,6 @@
 """Draw the README's picture from a finished demo run: frame, face, crop, answer.
 
-.venv/bin/python docs/draw_overview.py artifacts/demo artifacts/runs/demo docs/overview.jpg
+.venv/bin/python -m docs.tools.draw_overview artifacts/demo artifacts/runs/demo OUTPUT.jpg
 """
 
 from __future__ import annotations

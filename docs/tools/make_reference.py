@@ -1,6 +1,6 @@
 """Write docs/reference.md from the code: commands, settings, variables, exit codes, fields, files.
 
-.venv/bin/python docs/make_reference.py
+.venv/bin/python -m docs.tools.make_reference
 
 What a table says is said once, in the code: a help text, or the string under a field.
 """
@@ -15,16 +15,15 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from command_words import all_commands
-from reference_fields import json_fields, recipe_files, run_files
-from reference_http import http_addresses
-from reference_words import default_words, doc, escape, field_default, table, type_words
-
+from docs.tools.command_words import all_commands
+from docs.tools.reference_fields import json_fields, recipe_files, run_files
+from docs.tools.reference_http import http_addresses
+from docs.tools.reference_words import default_words, doc, escape, field_default, table, type_words
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.data.split import SplitParams
 from roi_cls.roi import CropParams
 
-TARGET = Path(__file__).parent / "reference.md"
+TARGET = Path(__file__).resolve().parents[1] / "reference.md"
 SETTINGS = {"Crop": CropParams, "Training": TrainConfig, "Split": SplitParams}
 """Panels of options that several commands share, each read off its class."""
 EXIT_CODES = {

@@ -1,6 +1,6 @@
 """Run every command in README.md and docs, and compare what they print in shape.
 
-.venv/bin/python docs/run_commands.py [PAGE…] [--keep FOLDER] [--jobs N]
+.venv/bin/python -m docs.tools.run_commands [PAGE…] [--keep FOLDER] [--jobs N]
 
 Each page has a sandbox of its own, see sandbox.py; what a page says to the runner, see
 page_steps.py. Exit code 1 when a command fails, or prints something of another shape.
@@ -17,13 +17,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from command_words import unknown_inline, unknown_words
-from drawn_world import LABELS, copy_world, draw_world
-from page_steps import Page, PageError, Step, read_page
-from sandbox import Done, Sandbox
-from shape import json_mismatch, text_mismatch
+from docs.tools.command_words import unknown_inline, unknown_words
+from docs.tools.drawn_world import LABELS, copy_world, draw_world
+from docs.tools.page_steps import Page, PageError, Step, read_page
+from docs.tools.sandbox import Done, Sandbox
+from docs.tools.shape import json_mismatch, text_mismatch
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("README.md", "docs/**/*.md")
 GENERATED = {"docs/results.md": "written by `make results`, which runs its commands"}
 """Pages whose commands are run by what writes them."""

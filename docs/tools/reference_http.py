@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, cast
 
-from reference_words import escape, table
-
+from docs.tools.reference_words import escape, table
 from roi_cls.classifier.runs.bundle import ModelBundle
 from roi_cls.commands.serve.app import ServedModel, create_app
 from roi_cls.commands.serve.batcher import Judge

@@ -1,6 +1,6 @@
 """Draw the documentation's pictures of the page and the report, from a finished demo run.
 
-.venv/bin/python docs/draw_pages.py artifacts/demo artifacts/runs/demo docs
+.venv/bin/python -m docs.tools.draw_pages artifacts/demo artifacts/runs/demo docs/pictures
 
 Needs Chromium and its driver. The people in the pictures are drawn: they do not exist.
 """
