@@ -76,21 +76,21 @@ links:
 	done
 	@for link in .links/roi_cls/*; do [ -e "$$link" ] || rm -f "$$link"; done
 
-bench: .venv/.checked  ## measure the crop stage's speed (benchmarks/results.json)
-	@$(BIN)/python benchmarks/run.py $(ARGS)
+bench: .venv/.checked  ## measure the crop stage's speed (benchmarks/crops/results.json)
+	@$(BIN)/python -m benchmarks.crops.run $(ARGS)
 
-bench-train: .venv/.checked  ## measure training's speed (benchmarks/training.json)
-	@$(BIN)/python benchmarks/training.py --json benchmarks/training.json $(ARGS)
+bench-train: .venv/.checked  ## measure training's speed (benchmarks/training/results.json)
+	@$(BIN)/python -m benchmarks.training.run --json benchmarks/training/results.json $(ARGS)
 
-bench-predict: .venv/.checked  ## measure prediction's start and speed (benchmarks/predicting.json)
-	@$(BIN)/python benchmarks/predicting.py --json benchmarks/predicting.json $(ARGS)
+bench-predict: .venv/.checked  ## measure prediction's start and speed (benchmarks/predicting/results.json)
+	@$(BIN)/python -m benchmarks.predicting.run --json benchmarks/predicting/results.json $(ARGS)
 
 bench-serve: .venv/.checked  ## measure the server under load
-	@$(BIN)/python benchmarks/serving.py --run "$${RUN:-demo}" $(ARGS)
+	@$(BIN)/python -m benchmarks.serving --run "$${RUN:-demo}" $(ARGS)
 
 # Knobs: ARGS='--images 700 --size 96 --epochs 6 --seeds 2', and WEIGHTS as for train.
 results: .venv/.checked  ## compare all recipes on a small demo set (docs/results.md)
-	@$(BIN)/python benchmarks/results_page.py $${WEIGHTS:+--weights "$$WEIGHTS"} $(ARGS)
+	@$(BIN)/python -m benchmarks.training.results_page $${WEIGHTS:+--weights "$$WEIGHTS"} $(ARGS)
 
 docs-test: .venv/.checked  ## run every command in README.md and docs, compare what they print
 	@$(BIN)/python -m docs.tools.run_commands $(ARGS)

@@ -1,6 +1,6 @@
 """How well near-duplicates are told from pictures that only resemble each other.
 
-    python benchmarks/duplicates.py FOLDER... [--changed 300] [--largest 3000]
+    python -m benchmarks.duplicates FOLDER... [--changed 300] [--largest 3000]
 
 Of up to --changed pictures of a folder, changed copies are made: those are the pairs to be found.
 All pairs among up to --largest of its own pictures are the ones to be left alone; the closest are
@@ -18,9 +18,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from machine import describe_machine
 from numpy.typing import NDArray
 
+from benchmarks.machine import describe_machine
 from roi_cls.data.collect import find_pictures
 from roi_cls.data.fingerprint import VIEWS, Fingerprint, take_fingerprint
 from roi_cls.data.near import find_candidates, find_near_duplicates, measure_likeness

@@ -1,6 +1,6 @@
 """Do heat maps point at the defect? Measured where the place of each defect is known.
 
-.venv/bin/python benchmarks/explaining.py artifacts/demo artifacts/runs/demo
+.venv/bin/python -m benchmarks.explaining artifacts/demo artifacts/runs/demo
 
 A demo picture can be drawn with and without its defect; where the two differ is the defect. Asked
 are the test pictures whose defect the run found on a face.

@@ -27,7 +27,8 @@ def draw_portrait(index: int) -> Image:
     top = min(max(0, round(y - side / 2)), drawn.shape[0] - side)
     square = drawn[top : top + side, left : left + side]
     large = cv2.resize(square, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_CUBIC)
-    return np.clip(large + rng.normal(0, NOISE, large.shape), 0, 255).astype(np.uint8)
+    noisy = np.clip(large + rng.normal(0, NOISE, large.shape), 0, 255)
+    return np.asarray(noisy, np.uint8)
 
 
 def _with_face(index: int) -> int:

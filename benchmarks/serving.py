@@ -1,6 +1,6 @@
 """Requests per second of `roi-cls serve` under load, against one request after the other.
 
-    .venv/bin/python benchmarks/serving.py --run demo [--run NAME ...] [--json FILE]
+    .venv/bin/python -m benchmarks.serving --run demo [--run NAME ...] [--json FILE]
 
 Two servers of each run, in turns: as it is, with 16 clients at once; and unbatched, with one
 judge and one client that waits for each answer. One request in ten is broken. A request is one
@@ -25,8 +25,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from machine import describe_machine
-from portraits import write_portraits
+from benchmarks.machine import describe_machine
+from benchmarks.portraits import write_portraits
 
 REQUESTS = 200
 CLIENTS = 16

@@ -1,29 +1,20 @@
 """The benchmark of training runs, compares what it says, and prints what it measured."""
 
 import json
-import runpy
-import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-
-@pytest.fixture
-def training(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
-    return SimpleNamespace(**runpy.run_path(str(BENCHMARKS / "training.py"), run_name="training"))
+from benchmarks.training import run as training
 
 
 @pytest.mark.slow
 # timm's reader of a dataset leaves closing its pictures to Python.
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
-def test_quick_run_measures_every_side(
-    training: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_quick_run_measures_every_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "training.json"
     training.main(["--quick", "--device", "cpu", "--workers", "0", "--json", str(target)])
     (case,) = json.loads(target.read_text())["cases"]
@@ -40,11 +31,11 @@ def test_quick_run_measures_every_side(
     assert "share of the chip's peak" not in table  # not known of a CPU
 
 
-def test_ratios_are_medians_of_rounds(training: SimpleNamespace) -> None:
+def test_ratios_are_medians_of_rounds() -> None:
     assert training.ratio({"a": [2.0, 9.0, 3.0], "b": [1.0, 3.0, 2.0]}, "a", "b") == 2.0
 
 
-def test_sides_take_turns_and_the_first_epoch_is_not_counted(training: SimpleNamespace) -> None:
+def test_sides_take_turns_and_the_first_epoch_is_not_counted() -> None:
     order: list[str] = []
     sides = {name: lambda name=name: order.append(name) for name in ("a", "b")}
     times = training.time_in_turns(sides, 2, torch.device("cpu"))
@@ -65,13 +56,13 @@ def test_sides_take_turns_and_the_first_epoch_is_not_counted(training: SimpleNam
     ],
 )
 def test_peak_is_told_of_known_chips_alone(
-    training: SimpleNamespace, device: str, dtype: torch.dtype, chip: str, expected: float | None
+    device: str, dtype: torch.dtype, chip: str, expected: float | None
 ) -> None:
-    backend = SimpleNamespace(device=torch.device(device), format=dtype, name=f"{chip} (bf16)")
+    backend: Any = SimpleNamespace(device=torch.device(device), format=dtype, name=f"{chip} (bf16)")
     assert training.find_peak(backend) == expected
 
 
-def test_operations_are_those_of_one_picture(training: SimpleNamespace) -> None:
+def test_operations_are_those_of_one_picture() -> None:
     once = training.count_flops(training.Case("test_efficientnet", 32, 4, 1))
     larger = training.count_flops(training.Case("test_efficientnet", 64, 4, 1))
     assert once > 1e5

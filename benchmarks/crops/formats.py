@@ -1,6 +1,6 @@
 """Which form a stored crop should have: bytes, and time to write and to read, of each candidate.
 
-    python benchmarks/formats.py [FOLDER] [--json FILE] [--crops N] [--size PX]
+    python -m benchmarks.crops.formats [FOLDER] [--json FILE] [--crops N] [--size PX]
 
 Crops are the central squares of the pictures in FOLDER, else faces drawn by code. Every form must
 give back each pixel. One core; the best of several passes, since other work only adds time.

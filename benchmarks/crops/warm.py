@@ -1,6 +1,6 @@
 """How fast unchanged pictures are known again, and in how much memory.
 
-    .venv/bin/python benchmarks/warm.py [--pictures 100000] [--json FILE]
+    .venv/bin/python -m benchmarks.crops.warm [--pictures 100000] [--json FILE]
 
 The limit is looking at every file once (stat), in the same run. The pictures are links to some
 hundred drawn faces, so that every row has a face with its keypoints.
@@ -17,8 +17,8 @@ import time
 from pathlib import Path
 
 import cv2
-from machine import describe_machine
 
+from benchmarks.machine import describe_machine
 from roi_cls.cache.build import build_crops
 from roi_cls.cache.options import BuildOptions
 from roi_cls.data.demo.picture import draw_picture

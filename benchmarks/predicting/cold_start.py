@@ -1,4 +1,4 @@
-"""The sides of ``predicting.py`` that are commands: one answer, or only the imports it needs."""
+"""The sides that are commands: one answer, or only the imports it needs."""
 
 from __future__ import annotations
 

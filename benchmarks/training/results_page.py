@@ -1,6 +1,6 @@
 """Draw a small demo set, compare all recipes and all inputs on it, and write docs/results.md.
 
-    python benchmarks/results_page.py [--images 700] [--size 96] [--epochs 6] [--seeds 2]
+    python -m benchmarks.training.results_page [--images 700] [--size 96] [--epochs 6] [--seeds 2]
         [--weights hub|none|FOLDER] [--folder artifacts/results] [--page docs/results.md]
 
 What is finished is not done again: an interrupted call goes on where it was.
@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from machine import describe_machine
+from benchmarks.machine import describe_machine
 
 NOT_RUN = 3  # roi-cls's exit code where all is done but what could not be
 INPUT_NETWORK = ("--model", "test_efficientnet", "--weights", "none", "--global-pool", "max")

@@ -1,6 +1,6 @@
 """What a million and a billion pictures cost, from measured figures: the tables of docs/scale.md.
 
-    .venv/bin/python benchmarks/scale.py [--results benchmarks/results.json] [--size 224]
+    .venv/bin/python -m benchmarks.crops.scale [--results FILE] [--size 224]
 
 Rates come from ``results.json``: {"speed": what speed.py wrote, "warm": what warm.py wrote}. Bytes
 are measured here: portraits are cropped into an empty cache, and their rows are put into an index
@@ -18,8 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from portraits import write_portraits
-
+from benchmarks.portraits import write_portraits
 from roi_cls.cache.build import build_crops
 from roi_cls.cache.index import CropIndex
 from roi_cls.cache.options import BuildOptions
@@ -175,7 +174,7 @@ def _amount(size: float) -> str:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description="Tell what very many pictures cost.")
-    parser.add_argument("--results", type=Path, default=Path("benchmarks/results.json"))
+    parser.add_argument("--results", type=Path, default=Path("benchmarks/crops/results.json"))
     parser.add_argument("--size", type=int, default=CropParams().size_px, help="side of a crop, px")
     parser.add_argument("--pictures", type=int, default=64, help="portraits to measure bytes on")
     parser.add_argument("--folder", type=Path, default=Path("artifacts/bench/portraits"))

@@ -1,6 +1,6 @@
 """How well, and at what cost, each way of looking finds the faces of a folder of pictures.
 
-    python benchmarks/detection.py FOLDER [boxes.json] [--faceless FOLDER] [--json FILE]
+    python -m benchmarks.crops.detection FOLDER [boxes.json] [--faceless FOLDER] [--json FILE]
 
 boxes.json (default FOLDER/boxes.json) has the true boxes of each picture, by its file name:
 {"a.jpg": [[left, top, right, bottom], ...], ...}. A face is true where IoU with one is 0.4 or more.

@@ -1,6 +1,6 @@
 """How fast pictures become crops: ratios to decoding alone, a plain loop, and autocrop.
 
-    .venv/bin/python benchmarks/speed.py [--pictures 400] [--rounds 3] [--json FILE]
+    .venv/bin/python -m benchmarks.crops.speed [--pictures 400] [--rounds 3] [--json FILE]
 
 All sides run in turns on the same machine and the same pictures, read from the page cache. A rate
 is counted after a side's processes have started; what starting costs is told apart.
@@ -24,9 +24,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from machine import describe_machine
-from portraits import write_portraits
 
+from benchmarks.machine import describe_machine
+from benchmarks.portraits import write_portraits
 from roi_cls.base.machine import keep_freed_memory
 from roi_cls.base.pool import WorkerPool
 from roi_cls.cache.build import build_crops

@@ -1,6 +1,6 @@
 """How soon the first answer comes, and how many pictures a second after that.
 
-    make bench-predict      or      .venv/bin/python benchmarks/predicting.py [--pictures 160]
+    make bench-predict      or      .venv/bin/python -m benchmarks.predicting.run [--pictures 160]
 
 Cold starts are processes of their own, beside ones that only import the libraries. Throughput is
 that of ``Predictor``, beside each of its stages alone: decoding, detection with cutting, the model.
@@ -18,11 +18,10 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from cold_start import Start, cold_sides, time_command
-from machine import describe_machine
-from portraits import write_portraits
-from predicting_sides import export, make_run, stage_sides
-
+from benchmarks.machine import describe_machine
+from benchmarks.portraits import write_portraits
+from benchmarks.predicting.cold_start import Start, cold_sides, time_command
+from benchmarks.predicting.sides import export, make_run, stage_sides
 from roi_cls.base.machine import available_cores
 
 

@@ -1,6 +1,6 @@
 """What a training epoch costs beside its arithmetic, and against timm's training.
 
-    make bench-train        or        .venv/bin/python benchmarks/training.py [--rounds 5] [--quick]
+    make bench-train    or    .venv/bin/python -m benchmarks.training.run [--rounds 5] [--quick]
 
 All sides run in turns; a ratio is the median over rounds of two times of the same round. ``one
 batch`` is the same training step over one batch that lies ready on the device.
@@ -20,10 +20,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from machine import describe_machine
 from torch.utils.flop_counter import FlopCounterMode
-from training_sides import Side, draw_crops, our_sides, plain_steps, timm_side, write_pictures
 
+from benchmarks.machine import describe_machine
+from benchmarks.training.sides import (
+    Side,
+    draw_crops,
+    our_sides,
+    plain_steps,
+    timm_side,
+    write_pictures,
+)
 from roi_cls.base.machine import keep_all_memory
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.models.device import FORMATS, Backend, choose_backend
@@ -59,7 +66,7 @@ def time_in_turns(sides: Mapping[str, Side], rounds: int, device: torch.device) 
     """Return the seconds of each side's epochs, after one that is not counted."""
     times: dict[str, list[float]] = {name: [] for name in sides}
     for turn in range(-1, rounds):
-        order = list(sides) if turn % 2 == 0 else list(reversed(sides))
+        order = list(sides) if turn % 2 == 0 else list(reversed(list(sides)))
         for name in order:
             begin = time.perf_counter()
             sides[name]()
@@ -121,7 +128,7 @@ def count_flops(case: Case) -> int:
     model = create_model(case.model, "none", 2, case.size_px, 0.2, None)
     with FlopCounterMode(display=False) as counter:
         model(torch.randn(2, 3, case.size_px, case.size_px)).sum().backward()
-    return counter.get_total_flops() // 2
+    return int(counter.get_total_flops()) // 2
 
 
 def measure(case: Case, device: torch.device, rounds: int, workers: int) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""Run the speed benchmarks, print one table, and write all figures to benchmarks/results.json.
+"""Run the speed benchmarks, print one table, and write all figures to results.json.
 
-    make bench        or        .venv/bin/python benchmarks/run.py [--pictures 600] [--rounds 3]
+    make bench      or      .venv/bin/python -m benchmarks.crops.run [--pictures 600] [--rounds 3]
 
-Finding faces is measured apart, on your own pictures: benchmarks/detection.py.
+Finding faces is measured apart, on your own pictures: detection.py.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "results.json"
+RESULTS = Path(__file__).parent / "results.json"
 
 
 def run(name: str, *options: str) -> Any:
@@ -24,7 +23,8 @@ def run(name: str, *options: str) -> Any:
     print(f"{name} …", file=sys.stderr)
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "figures.json"
-        command = [sys.executable, str(HERE / f"{name}.py"), *options, "--json", str(target)]
+        module = f"benchmarks.crops.{name}"
+        command = [sys.executable, "-m", module, *options, "--json", str(target)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         return json.loads(target.read_text())
 

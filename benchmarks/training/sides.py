@@ -1,4 +1,4 @@
-"""The sides of ``training.py``: what takes training steps, and what they are made from."""
+"""The sides of a training epoch: what takes training steps, and what they are made from."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from portraits import draw_portrait
 from torch import Tensor
 
+from benchmarks.portraits import draw_portrait
 from roi_cls.base.torchvision import ensure_torchvision
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.models.device import Backend
@@ -43,8 +44,8 @@ def draw_crops(count: int, size_px: int) -> CropArray:
         for i in range(min(_DRAWN, count))
     ]
     pixels = np.stack([faces[i % len(faces)] for i in range(count)])
-    pixels = (pixels * random.uniform(0.7, 1, (count, 1, 1, 1))).astype(np.uint8)
-    return CropArray(pixels, np.arange(count) % 2, ())
+    shaded = np.asarray(pixels * random.uniform(0.7, 1, (count, 1, 1, 1)), np.uint8)
+    return CropArray(shaded, np.arange(count) % 2, ())
 
 
 class OneBatch:
@@ -118,7 +119,7 @@ def our_sides(
         for rows in in_batches(shuffled_rows(len(source), generator), batch):
             learner.step(source, rows, loss)
 
-    sources = {
+    sources: dict[str, Any] = {  # of a BatchSource, what training asks
         "one batch": OneBatch(source, batch),
         "roi-cls": source,
         "crop by crop": CropByCrop(crops, scale, backend.device),
@@ -195,7 +196,7 @@ def plain_steps(
         for _ in range(steps):
             with backend.autocast():
                 logits = model(images)
-            torch.nn.functional.cross_entropy(logits.float(), labels).backward()
+            torch.nn.functional.cross_entropy(logits.float(), labels).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             optimiser.step()
             optimiser.zero_grad()
 

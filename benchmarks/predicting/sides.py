@@ -1,4 +1,4 @@
-"""The sides of ``predicting.py`` that score many pictures, and the run they use."""
+"""The sides that score many pictures, and the run they use."""
 
 from __future__ import annotations
 
