@@ -37,7 +37,7 @@ help:  ## list the targets
 	@echo "Places and devices for all commands: ROI_CLS_CACHE, ROI_CLS_RUNS, ROI_CLS_DEVICE, ROI_CLS_WORKERS"
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## /  \1	/p' $(firstword $(MAKEFILE_LIST))
 
-setup: .venv/.checked  ## install everything into .venv, once
+setup: .venv/.checked links  ## install everything into .venv, once
 	@echo "Ready: $(BIN)/roi-cls --help"
 
 demo: .venv/.checked  ## draw the demo set (artifacts/demo)
@@ -65,16 +65,14 @@ lint: .venv/.installed  ## check style
 types: .venv/.installed links  ## check types
 	@$(BIN)/mypy && $(BIN)/mypy --explicit-package-bases tests
 
-# Type checkers cannot follow the folder mapping in pyproject.toml; these links show it to them.
-# Whatever is right stays in place: two processes may do this at once, a third may be reading.
+# Editors and type checkers cannot follow the folder mapping in pyproject.toml; these links in
+# roi_cls show it to them. Whatever is right stays: two processes may do this at once.
 links:
-	@mkdir -p .links/roi_cls
-	@for file in $(STAGES) recipes $(filter-out %/__pycache__,$(wildcard roi_cls/*)); do \
-	  link=".links/roi_cls/$${file##*/}"; \
-	  [ "$$link" -ef "$$file" ] || ln -sfn "../../$$file" "$$link" 2>/dev/null || \
-	  [ "$$link" -ef "$$file" ] || { echo "Cannot make the link $$link" >&2; exit 1; }; \
+	@for stage in $(STAGES) recipes; do \
+	  link="roi_cls/$$stage"; \
+	  [ "$$link" -ef "$$stage" ] || ln -sfn "../$$stage" "$$link" 2>/dev/null || \
+	  [ "$$link" -ef "$$stage" ] || { echo "Cannot make the link $$link" >&2; exit 1; }; \
 	done
-	@for link in .links/roi_cls/*; do [ -e "$$link" ] || rm -f "$$link"; done
 
 bench: .venv/.checked  ## measure the crop stage's speed (benchmarks/crops/results.json)
 	@$(BIN)/python -m benchmarks.crops.run $(ARGS)
@@ -99,7 +97,8 @@ reference: .venv/.installed  ## write docs/reference.md from the code
 	@$(BIN)/python -m docs.tools.make_reference
 
 clean:  ## remove what the tools made; .venv and artifacts stay
-	@rm -rf .links build dist .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -f $(addprefix roi_cls/,$(STAGES) recipes)
+	@rm -rf build dist .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # A Python given as PYTHON=… is taken or refused; the default may be replaced by a newer one.
 .venv/.installed: pyproject.toml constraints.txt
