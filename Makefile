@@ -30,7 +30,7 @@ ifeq ($(DATA),)
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo crops train test check lint types links bench bench-train bench-predict bench-serve results docs-test reference clean
+.PHONY: help setup demo crops train test check lint types links bench bench-train bench-predict bench-serve results docs-test reference house floor-plan clean
 
 help:  ## list the targets
 	@echo "make TARGET [DATA=FOLDER] [RUN=NAME] [MODEL=NAME] [WEIGHTS=hub|none|PATH] [ARGS='--option …']"
@@ -95,6 +95,12 @@ docs-test: .venv/.checked  ## run every command in README.md and docs, compare w
 
 reference: .venv/.installed  ## write docs/reference.md from the code
 	@$(BIN)/python -m docs.tools.make_reference
+
+house: .venv/.installed  ## measure how the code is laid out (ARGS=PATH: another checkout)
+	@$(BIN)/python -m docs.tools.house $(ARGS)
+
+floor-plan: .venv/.installed  ## draw docs/floor-plan.svg from the imports
+	@$(BIN)/python -m docs.tools.floor_plan
 
 clean:  ## remove what the tools made; .venv and artifacts stay
 	@rm -f $(addprefix roi_cls/,$(STAGES) recipes)

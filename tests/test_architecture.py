@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from pathlib import Path
 
 from docs.tools.house import (
     FLOORS,
@@ -19,6 +18,7 @@ from docs.tools.house import (
     Module,
     find_cycles,
     floor_of,
+    folders_of,
     imports_of,
     package_edges,
     package_of,
@@ -116,23 +116,9 @@ def test_imports_are_absolute() -> None:
 
 
 def test_folders_are_not_crowded() -> None:
-    roots = [ROOT / folder for folder in (TOP, *STAGES, "tests", "benchmarks", "docs")]
-    entries = [entry for root in roots for entry in (root, *root.rglob("*"))]
-    folders = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
-    crowded = {
-        folder.relative_to(ROOT).as_posix(): len(entries)
-        for folder in folders
-        if len(entries := _entries(folder)) > MOST_ENTRIES
-    }
+    folders = folders_of(ROOT, TOP, *STAGES, "tests", "benchmarks", "docs")
+    crowded = {name: entries for name, entries in folders.items() if entries > MOST_ENTRIES}
     assert crowded == {"recipes": 15}  # one file per system: a shelf, not a room
-
-
-def _entries(folder: Path) -> list[Path]:
-    return [
-        entry
-        for entry in folder.iterdir()
-        if entry.name[:2] != "__" and entry.name[0] != "." and not entry.is_symlink()
-    ]
 
 
 def test_modules_tell_one_story_and_say_which() -> None:

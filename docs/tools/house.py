@@ -1,13 +1,18 @@
 """The house in figures: which package may import which, and what the real imports are.
 
+make house      or      .venv/bin/python -m docs.tools.house [ANOTHER CHECKOUT]
+
 `tests/test_architecture.py` holds the rules; `floor_plan.py` draws them. Reads files, imports none.
 """
 
 from __future__ import annotations
 
+import argparse
 import ast
 import functools
-from collections.abc import Iterable, Iterator, Mapping
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +58,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 )
 """From the ground up: a package imports itself and what stands on a floor below, nothing else."""
 
+FULLEST = 8
+"""How many folders are told by name."""
 KEPT_APART = {("data.demo", "cache")}
 """Further imports that are not made, though their direction is right: from, to."""
 
@@ -66,24 +73,23 @@ class Module:
     path: Path
     tree: ast.Module
     lines: int
-
-    @property
-    def place(self) -> str:
-        """As people name it: its path from the repository's root."""
-        return self.path.relative_to(ROOT).as_posix()
+    place: str
+    """As people name it: its path from the repository's root."""
 
 
 @functools.cache
-def read_modules() -> Mapping[str, Module]:
+def read_modules(root: Path = ROOT) -> Mapping[str, Module]:
     """Return every module of the product, by name."""
     found = {}
     for folder in (TOP, *STAGES):
-        for path in sorted((ROOT / folder).rglob("*.py")):
+        for path in sorted((root / folder).rglob("*.py")):
             text = path.read_text(encoding="utf-8")
-            parts = path.relative_to(ROOT).with_suffix("").parts
+            place = path.relative_to(root)
+            parts = place.with_suffix("").parts
             inside = parts[1:] if parts[0] == TOP else parts
             name = ".".join(inside).removesuffix("__init__").rstrip(".")
-            found[name] = Module(name, path, ast.parse(text), text.count("\n"))
+            lines = text.count("\n")
+            found[name] = Module(name, path, ast.parse(text), lines, place.as_posix())
     return found
 
 
@@ -112,9 +118,9 @@ def _statements(node: ast.AST, at_once: bool) -> Iterator[ast.AST]:
 
 
 @functools.cache
-def read_graph(*, at_once: bool = False) -> Mapping[str, frozenset[str]]:
+def read_graph(root: Path = ROOT, *, at_once: bool = False) -> Mapping[str, frozenset[str]]:
     """Return the modules of the product that each imports; those within functions count, too."""
-    modules = read_modules()
+    modules = read_modules(root)
     return {
         name: frozenset(_own(imports_of(module, at_once=at_once), modules)) - {name}
         for name, module in modules.items()
@@ -183,10 +189,80 @@ def find_cycles(graph: Mapping[str, Iterable[str]]) -> list[list[str]]:
 
 
 def count_floors(graph: Mapping[str, Iterable[str]]) -> int:
-    """Return how many nodes the longest chain of imports has; the graph has no cycle."""
+    """Return how many nodes the longest chain of imports has; a cycle counts as one."""
+    one_of = {node: cycle[0] for cycle in find_cycles(graph) for node in cycle}
+    below: dict[str, set[str]] = {}
+    for node, others in graph.items():
+        own = one_of.get(node, node)
+        below.setdefault(own, set()).update({one_of.get(other, other) for other in others} - {own})
 
     @functools.cache
     def depth(node: str) -> int:
-        return 1 + max(map(depth, graph.get(node, ())), default=0)
+        return 1 + max(map(depth, below.get(node, ())), default=0)
 
-    return max(map(depth, graph))
+    return max(map(depth, below))
+
+
+def entries_of(folder: Path) -> list[Path]:
+    """Return what a visitor sees in a folder: no ``__init__.py``, nothing hidden, no links."""
+    return sorted(
+        entry
+        for entry in folder.iterdir()
+        if entry.name[:2] != "__" and entry.name[0] != "." and not entry.is_symlink()
+    )
+
+
+def folders_of(root: Path, *names: str) -> dict[str, int]:
+    """Return how many entries each of these folders has, and each folder within."""
+    found = {}
+    ahead = [root / name for name in names if (root / name).is_dir()]
+    while ahead:
+        folder = ahead.pop()
+        entries = entries_of(folder)
+        found[folder.relative_to(root).as_posix()] = len(entries)
+        ahead += [entry for entry in entries if entry.is_dir()]
+    return dict(sorted(found.items()))
+
+
+def describe(root: Path) -> Iterator[tuple[str, str]]:
+    """Yield the house's figures: what, and how much.
+
+    Raises:
+        ValueError: There is no product in this folder.
+    """
+    modules = read_modules(root)
+    if "" not in modules:
+        raise ValueError(f"{root} holds no {TOP}: name the root of a checkout")
+    graph = read_graph(root)
+    largest = max(modules.values(), key=lambda module: module.lines)
+    users = Counter(other for imported in graph.values() for other in imported)
+    folders = folders_of(root, TOP, *STAGES)
+    cycles = find_cycles(graph)
+    yield "modules", f"{len(modules)}"
+    yield "lines", f"{sum(module.lines for module in modules.values()):,}"
+    median = statistics.median(module.lines for module in modules.values())
+    yield "lines of a module", f"{median:.0f} at the median, {largest.lines} in {largest.place}"
+    yield "used by one other alone", f"{sum(n == 1 for n in users.values())} modules"
+    words = ", ".join(f"of {len(cycle)} modules" for cycle in cycles)
+    yield "circles of imports", words or "none"
+    yield "longest chain of imports", f"{count_floors(graph)} modules"
+    entries = statistics.median(folders.values())
+    yield "folders", f"{len(folders)}, with {entries:.0f} entries at the median; the fullest:"
+    for name, entries in sorted(folders.items(), key=lambda item: (-item[1], item[0]))[:FULLEST]:
+        yield f"  {name}", f"{entries}"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the figures of this checkout, or of another one."""
+    parser = argparse.ArgumentParser(description="Measure how the house is built.")
+    parser.add_argument("root", nargs="?", type=Path, default=ROOT, help="Unset: this checkout.")
+    try:
+        figures = list(describe(parser.parse_args(arguments).root.resolve()))
+    except ValueError as error:
+        parser.error(str(error))
+    for what, how_much in figures:
+        print(f"{what:<36}{how_much}")  # noqa: T201  (a script's result)
+
+
+if __name__ == "__main__":
+    main()
