@@ -105,7 +105,7 @@ def measure_accuracy(
     return float(right / weights.sum())
 
 
-_logger = logging.getLogger(__name__)
+_logger = logging.getLogger("roi_cls.fitting")  # the name that docs/python.md promises
 
 
 @dataclass(frozen=True, slots=True)

@@ -502,7 +502,7 @@ def _counting(detect: Callable[..., Any], seen: list[object]) -> Callable[..., A
 
 def test_warnings_of_the_training_reach_the_log(caplog: pytest.LogCaptureFixture) -> None:
     pixels = np.concatenate([PIXELS, PIXELS[:1]])
-    with caplog.at_level("INFO", "roi_cls.python.fit"):
+    with caplog.at_level("INFO", "roi_cls.fitting"):
         RoiClassifier(**SMALL).fit(pixels, [*IS_BRIGHT, False])
     texts = [record.getMessage() for record in caplog.records]
     assert any(text.startswith("The same bytes have two labels: ") for text in texts)
