@@ -17,6 +17,7 @@ DEMO_TRAIN_ARGS ?= --epochs 40 --patience 0 --lr 3e-3 --imbalance sampling \
 
 BIN := .venv/bin
 STAGES := roi cache data classifier
+LINKS := $(addprefix roi_cls/,$(STAGES) recipes)
 DEMO := artifacts/demo
 # Recipes read these as "$$DATA": a path with spaces or quotes stays one word.
 export PYTHON DATA RUN MODEL WEIGHTS
@@ -68,8 +69,8 @@ types: .venv/.installed links  ## check types
 # Editors and type checkers cannot follow the folder mapping in pyproject.toml; these links in
 # roi_cls show it to them. Whatever is right stays: two processes may do this at once.
 links:
-	@for stage in $(STAGES) recipes; do \
-	  link="roi_cls/$$stage"; \
+	@for link in $(LINKS); do \
+	  stage="$${link#roi_cls/}"; \
 	  [ "$$link" -ef "$$stage" ] || ln -sfn "../$$stage" "$$link" 2>/dev/null || \
 	  [ "$$link" -ef "$$stage" ] || { echo "Cannot make the link $$link" >&2; exit 1; }; \
 	done
@@ -103,7 +104,6 @@ floor-plan: .venv/.installed  ## draw docs/floor-plan.svg from the imports
 	@$(BIN)/python -m docs.tools.floor_plan
 
 clean:  ## remove what the tools made; .venv and artifacts stay
-	@rm -f $(addprefix roi_cls/,$(STAGES) recipes)
 	@rm -rf build dist .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # A Python given as PYTHON=… is taken or refused; the default may be replaced by a newer one.
@@ -123,6 +123,7 @@ clean:  ## remove what the tools made; .venv and artifacts stay
 	    echo "Cannot make .venv. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }; \
 	fi
 	@echo "Installing (once, a few minutes)…"
+	@rm -f $(LINKS)  # else setuptools relies on them, and the stages were gone with the links
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  -c constraints.txt --editable '.[dev]'
 	@touch $@
