@@ -15,17 +15,25 @@ from html import escape
 from itertools import pairwise
 from pathlib import Path
 
-from docs.tools.house import FLOORS, floor_of, package_edges, package_of, read_modules
+from docs.tools.house import (
+    FLOORS,
+    STAGES,
+    TOP,
+    floor_of,
+    package_edges,
+    package_of,
+    read_modules,
+)
 
 TARGET = Path(__file__).resolve().parents[1] / "floor-plan.svg"
-WIDTH = 1040
+WIDTH = 1060
 """Of the drawing, px."""
 MARGIN = 20
-ROOM_WIDTH, ROOM_HEIGHT = 84, 50
-WIDE_ROOM = 162
+ROOM_WIDTH, ROOM_HEIGHT = 85, 60
+WIDE_ROOM = 124
 """Width of a room on a floor with at most ``FEW`` of them."""
 FEW = 6
-PITCH = 84
+PITCH = 94
 """From floor to floor, px."""
 PASSAGE = 10
 """Width of the gap that lets arrows pass a floor, px."""
@@ -45,13 +53,8 @@ SIZES = ((10, 6.0), (5, 4.6), (2, 3.4), (1, 2.2))
 """From so many imports on, the radius of a dot of the table, px."""
 ROUND = 100
 """Lines are told to the nearest so many: the drawing changes when the house does."""
-KINDS = {
-    "base": "base",
-    "roi": "roi",
-    "cache": "cache",
-    "data": "data",
-    "classifier": "classifier",
-}
+COLOURED = {"base", "roi", "cache", "data", "classifier"}
+"""Packages with a colour of their own; the others have the application's, ``app``."""
 STYLE = """
   :root { --paper: #ffffff; --ink: #1f2933; --faint: #6b7785; --line: #8793a1; --floor: #eef1f4;
     --base: #d9dee4; --roi: #cdeedd; --cache: #d3eef0; --data: #fbeecb; --classifier: #dbe4fb;
@@ -63,8 +66,9 @@ STYLE = """
   text { font-family: system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif;
     fill: var(--ink); font-size: 11px; }
   .title { font-size: 20px; font-weight: 600; }
-  .name { font-size: 13px; font-weight: 600; }
+  .name { font-size: 11.5px; font-weight: 600; }
   .faint { fill: var(--faint); }
+  .small { fill: var(--faint); font-size: 10px; }
   .room { stroke: var(--line); stroke-width: 1; }
   .way { fill: none; stroke: var(--line); stroke-opacity: 0.75; }
   .grid { stroke: var(--floor); stroke-width: 1; }
@@ -246,29 +250,29 @@ def _way(one: Room, other: Room, middles: Mapping[Room, float], count: int) -> s
 
 def _room(room: Room, middle: float, modules: int, lines: int) -> Iterator[str]:
     left, top = middle - room.width / 2, _top(room.floor)
-    parent, _, name = room.package.rpartition(".")
+    within, _, name = room.package.rpartition(".")
+    first = room.package.partition(".")[0]
+    folder = within or ("" if first in STAGES else TOP)
     about = max(ROUND, round(lines / ROUND) * ROUND)
     yield (
         f'<rect class="room" x="{left:.1f}" y="{top}" width="{room.width}" '
         f'height="{ROOM_HEIGHT}" rx="3" fill="var(--{_kind(room.package)})"/>'
     )
-    first = f"{parent}/" if parent and parent != "commands" else ""
-    size = ' style="font-size:11.5px"' if room.width == ROOM_WIDTH else ""
-    rows = (
-        (18, f'class="name"{size}', name, first),
-        (32, "", f"{modules} module{'s' * (modules != 1)}", ""),
-        (44, 'class="faint"', f"{about:,} lines", ""),
-    )
-    for y, how, text, before in rows:
-        lead = f'<tspan class="faint" font-weight="400" font-size="11">{before}</tspan>'
+    for y, look, text in (
+        (13, "small", folder),
+        (28, "name", name),
+        (41, "words", f"{modules} module{'s' * (modules != 1)}"),
+        (54, "faint", f"{about:,} lines"),
+    ):
         yield (
-            f'<text {how} x="{middle:.1f}" y="{top + y}" text-anchor="middle">'
-            f"{lead if before else ''}{escape(text)}</text>"
+            f'<text class="{look}" x="{middle:.1f}" y="{top + y}" text-anchor="middle">'
+            f"{escape(text)}</text>"
         )
 
 
 def _kind(package: str) -> str:
-    return KINDS.get(package.partition(".")[0], "app")
+    first = package.partition(".")[0]
+    return first if first in COLOURED else "app"
 
 
 def _table(edges: Mapping[tuple[str, str], int]) -> Iterator[str]:
