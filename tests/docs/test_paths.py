@@ -32,6 +32,14 @@ _MODULE = re.compile(r"-m ((?:benchmarks|docs)(?:\.\w+)+)")
 _DOTTED = re.compile(rf"(?<![\w./-]){TOP}((?:\.\w+)+)")
 
 
+def code_files(*folders: str) -> list[str]:
+    """Return the modules of the product, and the Python files in these folders."""
+    found = {module.place for module in read_modules().values()}
+    for folder in folders:
+        found |= {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*.py")}
+    return sorted(found)
+
+
 def read(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
 
@@ -96,20 +104,16 @@ def test_every_path_that_builds_and_ci_name_exists(name: str) -> None:
 
 def test_every_file_that_the_code_speaks_of_exists() -> None:
     """In comments, docstrings and messages of the product, the benchmarks and the tools."""
-    scripts = [path for top in ("benchmarks", "docs") for path in (ROOT / top).rglob("*.py")]
-    codes = {module.place for module in read_modules().values()}
-    codes |= {path.relative_to(ROOT).as_posix() for path in scripts}
     assert [
         f"{code}: {path}"
-        for code in sorted(codes)
+        for code in code_files("benchmarks", "docs")
         for path in _WORD.findall(read(code))
         if path.rpartition(".")[2] in SUFFIXES and not is_there(path, code)
     ] == []
 
 
 def test_every_module_that_is_run_by_its_name_exists() -> None:
-    scripts = [path for top in ("benchmarks", "docs") for path in (ROOT / top).rglob("*.py")]
-    texts = [*TEXTS, *(path.relative_to(ROOT).as_posix() for path in scripts)]
+    texts = [*TEXTS, *code_files("benchmarks", "docs")]
     named = {name for text in texts for name in _MODULE.findall(read(text))}
     assert len(named) > 8
     assert [name for name in named if not (ROOT / f"{name.replace('.', '/')}.py").exists()] == []
@@ -127,3 +131,14 @@ def test_every_module_of_ours_that_is_named_exists(text: str) -> None:
             if not re.search(rf"\b{last}\b", words):
                 unknown.append(f"{TOP}{dotted}")
     assert unknown == []
+
+
+def test_every_make_target_that_is_named_exists() -> None:
+    named = {
+        target
+        for text in (*TEXTS, *code_files("benchmarks", "docs", "tests"))
+        for target in re.findall(r"(?:`|run: )make ([a-z][a-z-]*)", read(text))
+    }
+    targets = set(re.findall(r"^([a-z][a-z-]*):", read("Makefile"), re.M))
+    assert {"setup", "floor-plan", "reference"} <= named
+    assert sorted(named - targets) == []
