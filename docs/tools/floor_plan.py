@@ -22,6 +22,7 @@ from docs.tools.house import (
     floor_of,
     package_edges,
     package_of,
+    reach,
     read_modules,
 )
 
@@ -100,22 +101,12 @@ def find_ways(edges: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], int
     direct: defaultdict[str, set[str]] = defaultdict(set)
     for one, other in edges:
         direct[one].add(other)
-    reached = {p: _reach(p, direct) for floor in FLOORS for p in floor}
+    reached = {p: reach(direct, p) for floor in FLOORS for p in floor}
     return {
         (one, other): count
         for (one, other), count in edges.items()
         if not any(other in reached[third] for third in direct[one] if third != other)
     }
-
-
-def _reach(package: str, direct: Mapping[str, set[str]]) -> set[str]:
-    reached: set[str] = set()
-    ahead = [package]
-    while ahead:
-        new = direct.get(ahead.pop(), set()) - reached
-        reached |= new
-        ahead += new
-    return reached
 
 
 def lead_ways(edges: Mapping[tuple[str, str], int]) -> dict[Way, int]:

@@ -160,6 +160,17 @@ def package_edges() -> dict[tuple[str, str], int]:
     return edges
 
 
+def reach(graph: Mapping[str, Iterable[str]], start: str) -> set[str]:
+    """Return the nodes that a node leads to, by any way; itself where it stands in a cycle."""
+    reached: set[str] = set()
+    ahead = [start]
+    while ahead:
+        new = set(graph.get(ahead.pop(), ())) - reached
+        reached |= new
+        ahead += new
+    return reached
+
+
 def find_cycles(graph: Mapping[str, Iterable[str]]) -> list[list[str]]:
     """Return the groups of nodes that reach each other (Tarjan's strongly connected components)."""
     index: dict[str, int] = {}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from docs.tools.house import read_graph, read_modules
+from docs.tools.house import reach, read_graph, read_modules
 
 PAGE = Path(__file__).parents[2] / "docs" / "developing.md"
 FOLDERS = {"evaluate": "train", "data": "datasets"}
@@ -32,12 +32,7 @@ def test_each_file_on_the_way_imports_the_next(
     graph = read_graph()
     names = {module.place: name for name, module in read_modules().items()}
     start = f"roi_cls/commands/{FOLDERS.get(command, command)}/command.py"
-    reached, ahead = {names[start]}, [names[start]]
-    while ahead:
-        new = graph[ahead.pop()] - reached
-        reached |= new
-        ahead += new
-    assert names[way[0]] in reached
+    assert names[way[0]] in reach(graph, names[start]) | {names[start]}
     for one, other in pairwise(way):
         assert names[other] in graph[names[one]], f"{one} does not import {other}"
     ends = {names[place] for place in places}

@@ -207,7 +207,14 @@ def test_no_page_hides_commands_from_the_runner_by_indenting_them() -> None:
             assert in_block or not (line.startswith("    ") and is_command), f"{name}: {line}"
 
 
-@pytest.mark.parametrize("name", PAGES)
+OTHERS = [
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    *(str(p.relative_to(ROOT)) for p in sorted((ROOT / "benchmarks").rglob("*.md"))),
+]
+
+
+@pytest.mark.parametrize("name", [*PAGES, *OTHERS])
 def test_every_link_to_another_file_leads_there(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     links = [link for link in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in link]
