@@ -23,6 +23,7 @@ from benchmarks.portraits import write_portraits
 from benchmarks.predicting.cold_start import Start, cold_sides, time_command
 from benchmarks.predicting.sides import export, make_run, stage_sides
 from roi_cls.base.machine import available_cores
+from roi_cls.classifier.config import BATCH_SIZE
 
 
 def in_turns(sides: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
@@ -96,12 +97,19 @@ def measure_rates(run: Path, paths: list[Path], rounds: int) -> dict[str, float]
 def main() -> None:
     """Measure, print, and write the figures where that is asked for."""
     parser = argparse.ArgumentParser(description="Measure the start and the rate of prediction.")
-    parser.add_argument("--pictures", type=int, default=160, help="portraits of each format")
+    parser.add_argument(
+        "--pictures",
+        type=int,
+        default=160,
+        help="portraits of each format; the first two batches are not counted",
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--model", default="mobilenetv2_100", help="of timm, random weights")
     parser.add_argument("--folder", type=Path, default=Path("artifacts/bench/portraits"))
     parser.add_argument("--json", type=Path, help="also write the figures there")
     options = parser.parse_args()
+    if options.pictures <= 2 * BATCH_SIZE:
+        parser.error(f"--pictures must be more than {2 * BATCH_SIZE}, got {options.pictures}")
     portraits = write_portraits(options.folder, options.pictures)
     results: dict[str, object] = {
         "machine": describe_machine(),
