@@ -16,8 +16,8 @@ from roi_cls.classifier.metrics.decision import join_scores
 from roi_cls.classifier.metrics.selection import select_greedily
 from roi_cls.classifier.recipe import Combine
 from roi_cls.classifier.runs.bundle import ModelBundle
+from roi_cls.classifier.runs.operating_point import choose_operating_point
 from roi_cls.classifier.runs.scores import ScoreTable, class_indices
-from roi_cls.classifier.training.operating_point import choose_operating_point
 from roi_cls.data.sample import LabelSet
 
 
@@ -53,17 +53,17 @@ def fuse(tables: Sequence[ScoreTable], labels: LabelSet, combine: Combine) -> Fu
     weights = (1 / len(scores),) * len(scores)
     if combine == "greedy":
         weights = select_greedily(scores, truth, labels.target_index)
-    return Fusion(weights, blend(shared, weights))
+    return Fusion(weights, average_tables(shared, weights))
 
 
-def blend(tables: Sequence[ScoreTable], weights: Sequence[float]) -> ScoreTable:
+def average_tables(tables: Sequence[ScoreTable], weights: Sequence[float]) -> ScoreTable:
     """Return the weighted mean of the tables' scores, for the pictures that stand in all."""
     shared = _shared(tables)
     scores = join_scores([table.probabilities for table in shared], weights)
     return replace(shared[0], probabilities=scores)
 
 
-def settle(
+def choose_joint_point(
     bundle: ModelBundle, table: ScoreTable, threshold_rule: str, calibrate: bool
 ) -> tuple[ModelBundle, str | None]:
     """Return the ensemble's facts with the scaling and threshold that ``table`` asks for.
@@ -86,7 +86,7 @@ def calibrate_table(table: ScoreTable, bundle: ModelBundle) -> ScoreTable:
 
 def mean_table(tables: Sequence[ScoreTable]) -> ScoreTable:
     """Return the mean scores of models of one system, for the same pictures."""
-    return blend(tables, [1.0] * len(tables))
+    return average_tables(tables, [1.0] * len(tables))
 
 
 def stack_tables(tables: Sequence[ScoreTable]) -> ScoreTable:

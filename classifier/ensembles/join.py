@@ -11,7 +11,13 @@ from typing import Any
 
 from roi_cls.base.atomic import telling_storage, write_atomically
 from roi_cls.base.errors import BundleError, TrainingError
-from roi_cls.classifier.ensembles.fusion import Fusion, blend, calibrate_table, fuse, settle
+from roi_cls.classifier.ensembles.fusion import (
+    Fusion,
+    average_tables,
+    calibrate_table,
+    choose_joint_point,
+    fuse,
+)
 from roi_cls.classifier.recipe import Combine
 from roi_cls.classifier.runs.bundle import ModelBundle, load_bundle
 from roi_cls.classifier.runs.ensemble import join_members, save_ensemble
@@ -62,7 +68,7 @@ def join_runs(
     joined = join_members(members, [fusion.weights[i] for i in kept])
     joined = replace(joined, abstain=bundles[0].abstain, training=settings)
     calibrate = settings["config"]["calibrate"]
-    bundle, shortfall = settle(joined, fusion.table, rule, calibrate)
+    bundle, shortfall = choose_joint_point(joined, fusion.table, rule, calibrate)
     if shortfall:
         on_note(f"warning: {shortfall}")
     _write(runs[0], new, settings)
@@ -70,7 +76,7 @@ def join_runs(
         write_scores(new.oof_scores, calibrate_table(fusion.table, bundle), labels.names)
     # What the ensemble itself says of the validation part, as `verify` will hear it.
     own = [read_scores(runs[i].validation_scores, labels.names) for i in kept]
-    said = blend(own, [fusion.weights[i] for i in kept])
+    said = average_tables(own, [fusion.weights[i] for i in kept])
     write_scores(new.validation_scores, calibrate_table(said, bundle), labels.names)
     save_ensemble(new.path, members, bundle)
     return fusion

@@ -7,7 +7,7 @@ also chose each member's best epoch, so they flatter a little, which the test pa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -18,16 +18,16 @@ from numpy.typing import NDArray
 from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.ensembles.fusion import (
     calibrate_table,
+    choose_joint_point,
     fuse,
     mean_table,
-    settle,
     stack_tables,
 )
-from roi_cls.classifier.ensembles.members import Member, System, plan_members
+from roi_cls.classifier.ensembles.members import Member, System, plan_members, systems_of
 from roi_cls.classifier.inference.loaded import load_any
 from roi_cls.classifier.metrics.decision import join_scores
-from roi_cls.classifier.models.device import Backend, choose_backend
-from roi_cls.classifier.recipe import Combine
+from roi_cls.classifier.models.device import choose_backend
+from roi_cls.classifier.recipe import Combine, TrainingRecipe
 from roi_cls.classifier.runs.ensemble import join_members, save_ensemble
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.scores import (
@@ -37,21 +37,13 @@ from roi_cls.classifier.runs.scores import (
     score_table,
     write_scores,
 )
-from roi_cls.classifier.training.data import TrainingData
+from roi_cls.classifier.training.data import TrainingData, write_data
 from roi_cls.classifier.training.distributed import join_processes
+from roi_cls.classifier.training.job import TrainJob, check_free
+from roi_cls.classifier.training.observers import Observers
 from roi_cls.classifier.training.record import Beginning, RunRecord, collect_settings, is_done
-from roi_cls.classifier.training.run import (
-    Observers,
-    RunPlan,
-    TrainJob,
-    TrainOutcome,
-    check_free,
-    load_job_data,
-    train_on,
-    write_data,
-)
+from roi_cls.classifier.training.run import TrainOutcome, complete_run, load_job_data
 from roi_cls.data.split import make_folds
-from roi_cls.roi.recipe import OpenedRecipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +60,38 @@ class EnsembleJob:
     combine: Combine = "mean"
 
     @property
-    def facts(self) -> dict[str, Any]:
-        """What decides the result beside the job, as plain JSON values."""
+    def whole(self) -> TrainJob:
+        """The job of the joint run: the first system's settings, and what decides the rest."""
         systems = [system.to_dict() for system in self.systems]
         plan = {"systems": systems, "folds": self.folds, "seeds": self.seeds}
-        return {**self.job.facts, "ensemble": {**plan, "combine": self.combine}}
+        facts = {**self.job.facts, "ensemble": {**plan, "combine": self.combine}}
+        return replace(self.job, config=self.systems[0].config, facts=facts)
+
+
+def multiply(
+    job: TrainJob,
+    recipe: TrainingRecipe,
+    given: Mapping[str, Any],
+    adjust: Callable[[TrainingRecipe], TrainingRecipe] = lambda recipe: recipe,
+) -> EnsembleJob | None:
+    """Return the several models that a recipe makes of a job; None: it is one model.
+
+    Args:
+        job: Settled by the recipe, where that has no members.
+        recipe: Says members, folds and seeds.
+        given: Settings by the name of their fields that win over those of every recipe.
+        adjust: Applied to each member first.
+
+    Raises:
+        TrainingError: The recipe's members cannot be combined.
+    """
+    if recipe.members:
+        systems = systems_of(recipe, given, adjust)
+    elif recipe.folds or recipe.seeds > 1:
+        systems = (System(recipe.name, job.config, job.crop),)
+    else:
+        return None
+    return EnsembleJob(job, systems, recipe.folds, recipe.seeds, recipe.combine)
 
 
 def train_ensemble(ensemble: EnsembleJob, observers: Observers) -> TrainOutcome:
@@ -81,24 +100,23 @@ def train_ensemble(ensemble: EnsembleJob, observers: Observers) -> TrainOutcome:
     Raises:
         RoiClsError: Anything that keeps the run from its end, in words for its user.
     """
-    job = ensemble.job
-    first = ensemble.systems[0].config
-    with join_processes(choose_backend(first.device, first.precision).device) as world:
+    job = ensemble.whole
+    backend = choose_backend(job.config.device, job.config.precision)
+    with join_processes(backend.device) as world:
         if world.is_first:
             check_free(job)
-        trainer = _Members(ensemble, observers)
-        data = trainer.load(0)
-        settings = collect_settings(first, data, {**ensemble.facts, "abstain": job.abstain})
-        settings["label_names"] = job.label_names
+        members = _Members(ensemble, observers)
+        data = members.load(0)
+        settings = collect_settings(job, data)
         if world.from_first(is_done(job.run, settings) if world.is_first else False):
             return TrainOutcome(len(data.errors), trained=False)
-        begin = Beginning(job.run, settings, partial(write_data, job, data, trainer.recipes))
+        begin = Beginning(job.run, settings, partial(write_data, job, data))
         record = RunRecord()
         for place in range(len(ensemble.systems)):
-            trainer.train(place, begin)
+            members.train(place, begin)
         if world.is_first:
             begin()
-            _join(ensemble, trainer, settings, record, observers)
+            _join(members, settings, record, observers.on_note)
         world.wait()
     return TrainOutcome(len(data.errors), trained=True)
 
@@ -109,7 +127,6 @@ class _Members:
     def __init__(self, ensemble: EnsembleJob, observers: Observers) -> None:
         self.ensemble = ensemble
         self.plan = plan_members(ensemble.systems, ensemble.folds, ensemble.seeds)
-        self.recipes: tuple[OpenedRecipe, ...] = ()
         self.scores: list[NDArray[np.float64]] = []
         """Of each member in the order of the plan, for the pictures of the validation part."""
         self._observers = observers
@@ -130,7 +147,7 @@ class _Members:
         observers = self._observers
         if place > 0:  # what is to be told of the data is told once
             observers = replace(observers, on_data=lambda data: None)
-        data, self.recipes = load_job_data(job, observers)
+        data = load_job_data(job, observers)
         if self._digest not in ("", data.digest):
             raise TrainingError(
                 f"Cannot train {system.name!r} beside {self.ensemble.systems[0].name!r}: they "
@@ -147,75 +164,76 @@ class _Members:
         """
         data = self.load(place)
         folds = _fold_of_rows(self.ensemble, data)
-        job = self.ensemble.job
         for number, (member, run) in enumerate(zip(self.plan, self.folders, strict=True), 1):
             if member.place != place:
                 continue
             self._observers.on_note(f"Member {number} of {len(self.plan)}: {member.name}")
             own = data if member.fold is None else data.divide(folds == member.fold)
-            facts = {"label_names": job.label_names, "fold": _fold_facts(self.ensemble, member)}
-            plan = RunPlan(run, member.system.config, job.abstain, facts)
-            write = partial(_write_member, begin, replace(job, run=run), data, self.recipes)
-            train_on(own, plan, self._observers, write)
-            model = load_any(run.path, _exact(member))
+            complete_run(self._job(member, run), own, self._observers, begin)
+            model = load_any(run.path, choose_backend(member.system.config.device, "fp32"))
             self.scores.append(model.probabilities(data.validation.by_view))
 
-
-def _write_member(
-    begin: Callable[[], None], job: TrainJob, data: TrainingData, recipes: Sequence[OpenedRecipe]
-) -> None:
-    """Write what a member's run is made from, too, so that it can be used by itself."""
-    begin()
-    write_data(job, data, recipes)
+    def _job(self, member: Member, run: RunFolder) -> TrainJob:
+        """Return the job of a member, whose run can be used by itself."""
+        fold = None
+        if member.fold is not None:
+            fold = {"held_out": member.fold + 1, "of": self.ensemble.folds}
+        facts = {"label_names": self.ensemble.job.label_names, "fold": fold}
+        system = member.system
+        return replace(
+            self.ensemble.job, run=run, config=system.config, crop=system.crop, facts=facts
+        )
 
 
 def _join(
-    ensemble: EnsembleJob,
-    trainer: _Members,
+    members: _Members,
     settings: dict[str, Any],
     record: RunRecord,
-    observers: Observers,
+    on_note: Callable[[str], None],
 ) -> None:
     """Weigh the members, choose scaling and threshold, write scores and, last, the bundle."""
+    ensemble = members.ensemble
     run, first = ensemble.job.run, ensemble.systems[0].config
-    data = trainer.load(len(ensemble.systems) - 1)
+    data = members.load(len(ensemble.systems) - 1)
     names = data.labels.names
-    tables = [_system_table(trainer, place, names) for place in range(len(ensemble.systems))]
+    tables = [_system_table(members, place, names) for place in range(len(ensemble.systems))]
     fusion = fuse(tables, data.labels, ensemble.combine)
-    share = len(ensemble.systems) / len(trainer.plan)
-    weights = [fusion.weights[member.place] * share for member in trainer.plan]
+    share = len(ensemble.systems) / len(members.plan)
+    weights = [fusion.weights[member.place] * share for member in members.plan]
     kept = [i for i, weight in enumerate(weights) if weight > 0]
-    folders = [trainer.folders[i].path for i in kept]
+    folders = [members.folders[i].path for i in kept]
     joined = replace(
         join_members(folders, [weights[i] for i in kept]),
         abstain=ensemble.job.abstain,
         data_digest=data.digest,
         training=settings,
     )
-    bundle, shortfall = settle(joined, fusion.table, first.threshold_rule, first.calibrate)
+    bundle, shortfall = choose_joint_point(
+        joined, fusion.table, first.threshold_rule, first.calibrate
+    )
     record.add("threshold_shortfall", shortfall)
     if shortfall:
-        observers.on_note(f"warning: {shortfall}")
+        on_note(f"warning: {shortfall}")
     if ensemble.folds:
         write_scores(run.oof_scores, calibrate_table(fusion.table, bundle), names)
     # With folds, members have learned from these pictures: only `verify` may use the scores.
     scores = join_scores(
-        [trainer.scores[i] for i in kept],
+        [members.scores[i] for i in kept],
         [weights[i] for i in kept],
         bundle.temperature,
         bundle.offsets,
     )
     table = score_table(data.validation, data.labels, scores, data_root(data.source))
     write_scores(run.validation_scores, table, names)
-    record.add("members", {m.name: w for m, w in zip(trainer.plan, weights, strict=True)})
+    record.add("members", {m.name: w for m, w in zip(members.plan, weights, strict=True)})
     record.write(run.record, run.metrics, choose_backend(first.device, first.precision))
     save_ensemble(run.path, folders, bundle)
 
 
-def _system_table(trainer: _Members, place: int, names: Sequence[str]) -> ScoreTable:
+def _system_table(members: _Members, place: int, names: Sequence[str]) -> ScoreTable:
     """Return the mean over seeds of a system's scores of pictures that it did not learn from."""
     by_seed: dict[int, list[ScoreTable]] = {}
-    for member, run in zip(trainer.plan, trainer.folders, strict=True):
+    for member, run in zip(members.plan, members.folders, strict=True):
         if member.place == place:
             table = read_scores(run.validation_scores, names)
             by_seed.setdefault(member.system.config.seed, []).append(table)
@@ -236,13 +254,3 @@ def _fold_of_rows(ensemble: EnsembleJob, data: TrainingData) -> NDArray[np.int64
     folds = make_folds(usable, ensemble.folds, seed, digests, data.near)
     places = {record.path: fold for record, fold in zip(data.records, folds, strict=True)}
     return np.array([places[record.path] for record in rows], np.int64)
-
-
-def _fold_facts(ensemble: EnsembleJob, member: Member) -> dict[str, int] | None:
-    if member.fold is None:
-        return None
-    return {"held_out": member.fold + 1, "of": ensemble.folds}
-
-
-def _exact(member: Member) -> Backend:
-    return choose_backend(member.system.config.device, "fp32")

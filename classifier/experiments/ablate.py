@@ -15,7 +15,7 @@ import numpy as np
 
 from roi_cls.base.errors import TrainingError
 from roi_cls.base.rows import markdown_table
-from roi_cls.classifier.experiments.compare import measure_trials, run_seeds, summarise
+from roi_cls.classifier.experiments.compare import make_comparison, measure_trials, run_seeds
 from roi_cls.classifier.experiments.comparison import Comparison, SystemResult, to_markdown
 from roi_cls.classifier.experiments.trial import Bench, Trial, check_same_data
 from roi_cls.classifier.metrics.decision import decide
@@ -24,7 +24,7 @@ from roi_cls.classifier.metrics.paired import Difference, PairedComparison, comp
 from roi_cls.classifier.metrics.threshold import choose_threshold
 from roi_cls.classifier.recipe import TrainingRecipe
 from roi_cls.classifier.runs.scores import class_indices, read_scores
-from roi_cls.classifier.training.run import Observers
+from roi_cls.classifier.training.observers import Observers
 
 INPUT_NAMES = {
     "roi": "the face crop",
@@ -224,7 +224,7 @@ _SETTINGS: Mapping[str, dict[str, Any]] = MappingProxyType(
 """All that differs between the inputs."""
 
 
-def ablate(
+def compare_inputs(
     bench: Bench,
     recipe: TrainingRecipe,
     inputs: Sequence[InputKind],
@@ -254,7 +254,7 @@ def ablate(
     first = trials[inputs[0]][0]
     truth, target = class_indices(first.table, first.labels), first.labels.target_index
     scores = {name: _input_scores(found) for name, found in trials.items()}
-    comparison = summarise(first, results, bench.budget)
+    comparison = make_comparison(first, results, bench.budget)
     return Ablation(comparison, pair_inputs(truth, scores, target))
 
 

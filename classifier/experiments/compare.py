@@ -15,13 +15,13 @@ from roi_cls.classifier.experiments.trial import Bench, Budget, Trial, check_sam
 from roi_cls.classifier.metrics.seeds import SeedScores, measure_majority, measure_seeds
 from roi_cls.classifier.recipe import TrainingRecipe
 from roi_cls.classifier.runs.scores import class_indices
-from roi_cls.classifier.training.run import Observers
+from roi_cls.classifier.training.observers import Observers
 from roi_cls.data.table import read_split
 
 MissingWeights = Literal["skip", "random"]
 
 
-def compare(
+def compare_recipes(
     bench: Bench,
     recipes: Sequence[TrainingRecipe],
     observers: Observers,
@@ -54,10 +54,10 @@ def compare(
             f"{results[0].name}: {results[0].reason}"
         )
     check_same_data(trials)
-    return summarise(next(iter(trials.values()))[0], results, bench.budget)
+    return make_comparison(next(iter(trials.values()))[0], results, bench.budget)
 
 
-def summarise(first: Trial, results: Sequence[SystemResult], budget: Budget) -> Comparison:
+def make_comparison(first: Trial, results: Sequence[SystemResult], budget: Budget) -> Comparison:
     """Return the comparison of results on the pictures of their ``first`` trial."""
     labels = first.labels
     majority = str(first.training["majority_label"])

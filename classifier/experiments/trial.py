@@ -18,8 +18,7 @@ import numpy as np
 from roi_cls.base.errors import TrainingError
 from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.config import BATCH_SIZE, Device
-from roi_cls.classifier.ensembles.members import systems_of
-from roi_cls.classifier.ensembles.train import EnsembleJob, train_ensemble
+from roi_cls.classifier.ensembles.train import multiply, train_ensemble
 from roi_cls.classifier.evaluation.evaluation import EVALUATION_VERSION
 from roi_cls.classifier.evaluation.run import EvaluateJob, evaluate_run
 from roi_cls.classifier.inference.loaded import LoadedModel, load_any
@@ -28,7 +27,9 @@ from roi_cls.classifier.models.device import choose_backend
 from roi_cls.classifier.recipe import TrainingRecipe
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.scores import ScoreTable, read_scores
-from roi_cls.classifier.training.run import Observers, TrainJob, train_run
+from roi_cls.classifier.training.job import TrainJob
+from roi_cls.classifier.training.observers import Observers
+from roi_cls.classifier.training.run import train_run
 from roi_cls.data.sample import LabelSet
 from roi_cls.data.split import SplitParams
 
@@ -233,11 +234,9 @@ def _train(bench: Bench, run: RunFolder, recipe: TrainingRecipe, observers: Obse
         abstain=recipe.abstain,
         facts={"recipe": recipe.to_dict()},
     )
-    if recipe.members or recipe.folds or recipe.seeds > 1:
-        systems = systems_of(recipe, given, bench.budget.apply)
-        train_ensemble(
-            EnsembleJob(job, systems, recipe.folds, recipe.seeds, recipe.combine), observers
-        )
+    ensemble = multiply(job, recipe, given, bench.budget.apply)
+    if ensemble:
+        train_ensemble(ensemble, observers)
     else:
         train_run(job, observers)
 

@@ -66,7 +66,7 @@ _MOVED_BYTES = 64 * 2**20
 """Sent to the GPU at once: pixels read from a file need not be in the host's memory together."""
 
 
-class CropStore:
+class DeviceCrops:
     """Pictures by row number, as tensors on the device."""
 
     def __init__(self, pixels: NDArray[np.uint8], device: torch.device) -> None:
@@ -123,7 +123,7 @@ class PixelSource:
     ) -> None:
         self.labels = crops.labels
         self._views = len(crops.by_view)
-        self._store = CropStore(crops.pixels, device)
+        self._store = DeviceCrops(crops.pixels, device)
         self._device = device
         self._normalisation = normalisation
         self._augmenter = Augmenter(config.augmentation, normalisation)

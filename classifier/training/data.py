@@ -1,4 +1,4 @@
-"""What a run learns from: samples, crops and split brought together, with their faults told."""
+"""What a run learns from: its job's pictures, cropped and split, with their faults told."""
 
 from __future__ import annotations
 
@@ -9,31 +9,28 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from roi_cls.base.atomic import write_atomically
 from roi_cls.base.errors import DataError
 from roi_cls.cache import CropRecord, CropResult
+from roi_cls.cache.manifest import open_manifest
 from roi_cls.cache.options import BuildOptions
+from roi_cls.classifier.runs.scores import data_root
+from roi_cls.classifier.training.distributed import current_world
+from roi_cls.classifier.training.job import TrainJob
+from roi_cls.data.collect import collect_samples
 from roi_cls.data.crops import CropArray, check_cropped, crop_views, load_views
 from roi_cls.data.fingerprint import take_fingerprints
 from roi_cls.data.near import find_near_duplicates
 from roi_cls.data.sample import LabelSet, Sample, choose_labels
 from roi_cls.data.split import Split, SplitParams, split_samples
-from roi_cls.data.table import split_digest
+from roi_cls.data.table import split_digest, write_split
 from roi_cls.data.units import equal_bytes, group_samples
-from roi_cls.roi import CropParams
-from roi_cls.roi.recipe import OpenedRecipe
+from roi_cls.roi.recipe import Recipe, open_recipe
+
+OnCrop = Callable[[CropResult, int], None]
+"""Called with each crop, and how many there will be."""
 
 _RANK = {"train": 0, "validation": 1, "test": 2}
-
-
-@dataclass(frozen=True, slots=True)
-class Splitting:
-    """How samples become parts."""
-
-    root: Path
-    """Folder that the paths are relative to."""
-    params: SplitParams
-    target: str | None
-    """The class that is looked for; None: the rarer one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +45,8 @@ class TrainingData:
     """Of the split."""
     records: tuple[CropRecord, ...]
     """A row for each picture, also for those in error: they are in a part, and in no array."""
-    views: tuple[CropParams, ...]
-    """The recipes of the crops, one for each view of a picture."""
+    recipes: tuple[Recipe, ...]
+    """How the crops were cut, one for each view of a picture."""
     source: Path
     """Folder or table that the pictures came from."""
     near: tuple[tuple[int, ...], ...] = ()
@@ -77,33 +74,61 @@ class TrainingData:
         return replace(self, train=train, validation=validation)
 
 
-def load_training_data(
-    source: Path,
-    samples: Sequence[Sample],
-    splitting: Splitting,
-    views: Sequence[OpenedRecipe],
-    options: BuildOptions,
-    on_crop: Callable[[CropResult, int], None] = lambda result, total: None,
-) -> TrainingData:
-    """Crop and split the samples; return the training and validation crops.
+def load_training_data(job: TrainJob, on_crop: OnCrop = lambda result, total: None) -> TrainingData:
+    """Crop and split the job's pictures; return the training and validation crops.
 
     A picture in error keeps its part, so that a test picture that cannot be read is counted at
     evaluation. Of equal bytes in two given parts, only those of the later part stay in one.
+    Of several processes the first one crops; the others then find the crops.
 
     Raises:
-        DataError: A class or a part cannot be made.
+        RoiClsError: There are no such pictures, or a class or a part cannot be made of them.
     """
-    samples = group_samples(samples, splitting.params.group_regex, splitting.root)
-    labels = choose_labels(samples, splitting.target)
-    total = len(samples) * len(views)
-    rows = crop_views(samples, views, options, lambda result: on_crop(result, total))
+    recipes = _open_recipes(job)
+    samples = job.samples or collect_samples(job.source, job.label_names)
+    world = current_world()
+    if world.is_first:
+        data = _crop_and_split(job, samples, recipes, on_crop)
+        world.wait()
+        return data
+    world.wait()
+    return _crop_and_split(job, samples, recipes, on_crop)
+
+
+def write_data(job: TrainJob, data: TrainingData) -> None:
+    """Write what the run is made from: manifest, split, and the detector's files."""
+    run, digests = job.run, [record.sha256 or "" for record in data.records]
+    with open_manifest(run.crops) as add_row:
+        for record in data.records:
+            add_row(record)
+    write_split(run.split, data.split.samples, data_root(data.source), digests)
+    for model in data.recipes[0].models:
+        write_atomically(run.detector / f"{model.sha256}.tflite", model.path.read_bytes())
+
+
+def _open_recipes(job: TrainJob) -> tuple[Recipe, ...]:
+    first = open_recipe(job.crop, job.detector_model)
+    if not job.config.frame:
+        return (first,)
+    # The full frame beside the face needs no detector; its other fields stay the same.
+    return first, open_recipe(replace(job.crop, crop="full"))
+
+
+def _crop_and_split(
+    job: TrainJob, samples: Sequence[Sample], recipes: tuple[Recipe, ...], on_crop: OnCrop
+) -> TrainingData:
+    params, options, root = job.split, job.options, data_root(job.source)
+    samples = group_samples(samples, params.group_regex, root)
+    labels = choose_labels(samples, job.target)
+    total = len(samples) * len(recipes)
+    rows = crop_views(samples, recipes, options, lambda result: on_crop(result, total))
     records = rows[0]
     check_cropped(records)
     digests = [record.sha256 or "" for record in records]
-    near = _find_near(samples, digests, options) if splitting.params.near_duplicates else ()
-    made = _split(samples, records, splitting.params, near)
+    near = _find_near(samples, digests, options) if params.near_duplicates else ()
+    made = _split(samples, records, params, near)
     split = _without_leaks(made, (*equal_bytes(digests), *near))
-    digest = split_digest(split.samples, splitting.root, digests)
+    digest = split_digest(split.samples, root, digests)
 
     def load(part: str) -> CropArray:
         places = [
@@ -112,13 +137,12 @@ def load_training_data(
             if sample.split == part and record.status == "ok"
         ]
         chosen = [[of_view[i] for i in places] for of_view in rows]
-        return load_views([split.samples[i] for i in places], chosen, labels, views, options)
+        return load_views([split.samples[i] for i in places], chosen, labels, recipes, options)
 
     train, validation = load("train"), load("validation")
     _check_classes(labels, train, validation)
-    recipes = tuple(view.params for view in views)
     return TrainingData(
-        labels, train, validation, split, digest, records, recipes, source, tuple(near)
+        labels, train, validation, split, digest, records, recipes, job.source, tuple(near)
     )
 
 

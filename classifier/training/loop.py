@@ -1,11 +1,14 @@
-"""The training loop: two phases, the best epoch by validation, resumable after each epoch."""
+"""The training loop: two phases, the best epoch by validation, resumable after each epoch.
+
+``Course`` knows the epochs, whatever learns in them; ``Trainer`` lets a network learn.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -24,13 +27,103 @@ from roi_cls.classifier.metrics.decision import to_probabilities
 from roi_cls.classifier.models.device import Backend
 from roi_cls.classifier.models.pixels import balanced_rows, in_batches, shuffled_rows
 from roi_cls.classifier.models.saved import save_weights
+from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training.batches import BatchSource
 from roi_cls.classifier.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from roi_cls.classifier.training.distributed import World, current_world, deterministic
 from roi_cls.classifier.training.learner import Learner, Loss, batch_size, class_frequencies
+from roi_cls.classifier.training.observers import EpochReport, Observer
 from roi_cls.classifier.training.optimiser import is_plateau, phase_of, rate_share
 from roi_cls.classifier.training.settle import telling_what_fits
-from roi_cls.classifier.training.values import EpochReport, Observer, TrainFiles
+
+_CHECK_STEPS = 50
+"""Between two looks at the loss within an epoch: each makes a GPU wait."""
+
+
+class Course:
+    """The epochs of a run: how many are done, which was the best, whether there is another.
+
+    Each has a line in ``metrics.jsonl``; the weights of the best one are kept in a file. Of several
+    processes the first one writes.
+    """
+
+    def __init__(self, config: TrainConfig, run: RunFolder, world: World) -> None:
+        self._config, self._run, self._world = config, run, world
+        self.progress = Progress()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the epochs or the patience are used up."""
+        progress, config = self.progress, self._config
+        # Patience begins anew with the second phase: a good epoch of the head must not end it.
+        stale = progress.epoch - max(progress.best_epoch + 1, config.first_phase)
+        in_second_phase = progress.epoch > config.first_phase
+        out_of_patience = bool(config.patience) and in_second_phase and stale >= config.patience
+        return progress.epoch >= config.epochs or out_of_patience
+
+    def begin(self) -> None:
+        """Begin with the first epoch, without a line."""
+        if self._world.is_first:
+            write_atomically(self._run.metrics, b"")
+
+    def go_on(self, progress: Progress) -> None:
+        """Go on after the epochs of a checkpoint, with their lines alone."""
+        self.progress = progress
+        if self._world.is_first:
+            # A line may have been written without its checkpoint, whole or in part.
+            kept = self._run.metrics.read_bytes() if self._run.metrics.exists() else b""
+            lines = kept.splitlines(keepends=True)
+            write_atomically(self._run.metrics, b"".join(lines[: progress.epoch]))
+
+    def is_best(self, scores: Mapping[str, float]) -> bool:
+        """Whether an epoch with these measures is better than all before it."""
+        if self._config.metric == "last":
+            return True
+        # Easy data reach the highest average precision early; the loss tells who is surer.
+        best = (self.progress.best_value, -self.progress.best_loss)
+        return (self._value(scores), -scores["validation_loss"]) > best
+
+    def keep(self, report: EpochReport, model: nn.Module, steps: int) -> None:
+        """Count the epoch, write its line and, if it is the best, the weights."""
+        progress = replace(self.progress, epoch=report.epoch, steps=steps)
+        if report.best:
+            value = self._value(asdict(report))
+            progress = replace(
+                progress,
+                best_epoch=report.epoch - 1,
+                best_value=value,
+                best_loss=report.validation_loss,
+            )
+        start, _ = phase_of(self._config, report.epoch - 1)
+        if is_plateau(report.epoch - 1, progress.best_epoch, start):
+            progress = replace(progress, reductions=progress.reductions + 1)
+        self.progress = progress
+        if self._world.is_first:
+            with self._run.metrics.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(asdict(report)) + "\n")
+            if report.best:
+                save_weights(self._run.best, model)
+
+    def load_best(self, model: nn.Module) -> None:
+        """Give the model the weights of the best epoch.
+
+        Raises:
+            TrainingError: They are missing or damaged.
+        """
+        self._world.wait()  # until the first process has written them
+        try:
+            model.load_state_dict(load_file(str(self._run.best)))
+        except (OSError, RuntimeError, SafetensorError) as error:
+            raise TrainingError(
+                f"Cannot finish: the weights of the best epoch, {str(self._run.best)!r}, are "
+                "missing or damaged. Delete the run's folder and train again."
+            ) from error
+
+    def _value(self, scores: Mapping[str, Any]) -> float:
+        """Return what chooses the best epoch; higher is better."""
+        if self._config.metric in ("loss", "last"):
+            return -float(scores["validation_loss"])
+        return float(scores[self._config.metric])
 
 
 def score_source(
@@ -62,23 +155,19 @@ def measure_validation(
     }
 
 
-_CHECK_STEPS = 50
-"""Between two looks at the loss within an epoch: each makes a GPU wait."""
-
-
 class Trainer:
     """Trains one model. Use ``run``; the best weights end up in ``model``."""
 
     def __init__(
-        self, config: TrainConfig, model: nn.Module, backend: Backend, files: TrainFiles
+        self, config: TrainConfig, model: nn.Module, backend: Backend, run: RunFolder
     ) -> None:
         """Take a model and settings whose batch size is a number, see ``settle``."""
         self._config = config
         self._backend = backend
-        self._files = files
+        self._run = run
         self._world = current_world()
         self._learner = Learner(config, model, backend, self._world)
-        self._progress = Progress()
+        self._course = Course(config, run, self._world)
 
     @property
     def model(self) -> nn.Module:
@@ -106,19 +195,20 @@ class Trainer:
         """
         self._resume()
         with deterministic(self._config.deterministic):
-            while not self._is_finished():
+            while not self._course.is_finished:
                 report = self._epoch(train, validation, target_index, on_step)
-                self._keep(report)
+                self._course.keep(report, self.model, self.steps)
+                self._keep_state()
                 on_epoch(report)
-        self._load_best()
+        self._course.load_best(self.model)
 
     def _epoch(
         self, train: BatchSource, validation: BatchSource, target_index: int, on_step: Observer
     ) -> EpochReport:
-        epoch = self._progress.epoch
+        epoch = self._course.progress.epoch
         if epoch and epoch == self._config.first_phase:
             self._learner.begin_phase(is_head=False)
-            self._progress = replace(self._progress, reductions=0)
+            self._course.progress = replace(self._course.progress, reductions=0)
         # Seeded by the epoch, so that a resumed run draws what an uninterrupted one draws; each
         # process draws its own.
         torch.manual_seed(self._seed + self._world.rank * 1_000_003)
@@ -132,37 +222,23 @@ class Trainer:
             lr=lr,
             train_loss=train_loss,
             **scores,
-            best=self._is_best(scores),
+            best=self._course.is_best(scores),
             seconds=round(time.monotonic() - started, 3),
             images_per_second=round(len(train) / (learned - started), 1),
         )
 
     @property
     def _seed(self) -> int:
-        return self._config.seed * 100_003 + self._progress.epoch
-
-    def _is_finished(self) -> bool:
-        progress, config = self._progress, self._config
-        # Patience begins anew with the second phase: a good epoch of the head must not end it.
-        stale = progress.epoch - max(progress.best_epoch + 1, config.first_phase)
-        in_second_phase = progress.epoch > config.first_phase
-        out_of_patience = bool(config.patience) and in_second_phase and stale >= config.patience
-        return progress.epoch >= config.epochs or out_of_patience
+        return self._config.seed * 100_003 + self._course.progress.epoch
 
     def _resume(self) -> None:
-        if not self._files.checkpoint.exists():
-            if self._world.is_first:
-                write_atomically(self._files.metrics, b"")
+        if not self._run.checkpoint.exists():
+            self._course.begin()
             return
-        checkpoint = load_checkpoint(self._files.checkpoint)
-        self._progress = checkpoint.progress
-        is_head = self._progress.epoch - 1 < self._config.first_phase
+        checkpoint = load_checkpoint(self._run.checkpoint)
+        is_head = checkpoint.progress.epoch - 1 < self._config.first_phase
         self._learner.restore(checkpoint, is_head=is_head)
-        if self._world.is_first:
-            # A line may have been written without its checkpoint, whole or in part.
-            kept = self._files.metrics.read_bytes() if self._files.metrics.exists() else b""
-            lines = kept.splitlines(keepends=True)
-            write_atomically(self._files.metrics, b"".join(lines[: self._progress.epoch]))
+        self._course.go_on(checkpoint.progress)
 
     def _learn(
         self, train: BatchSource, target_index: int, on_step: Observer
@@ -190,7 +266,7 @@ class Trainer:
 
     def _rate(self, step: int, steps: int) -> float:
         """Return the learning rate at a step of this epoch."""
-        config, epoch = self._config, self._progress.epoch
+        config, epoch = self._config, self._course.progress.epoch
         start, end = phase_of(config, epoch)
         is_head = epoch < config.first_phase
         share = rate_share(
@@ -198,7 +274,7 @@ class Trainer:
             (epoch - start) * steps + step,
             (end - start) * steps,
             warmup=0 if is_head else round(config.warmup * steps),
-            reductions=self._progress.reductions,
+            reductions=self._course.progress.reductions,
         )
         return share * (config.head_lr if is_head else config.lr)
 
@@ -211,7 +287,7 @@ class Trainer:
     def _check_finite(self, value: float, what: str) -> None:
         if not math.isfinite(value):
             raise TrainingError(
-                f"Cannot go on: the {what} is {value} in epoch {self._progress.epoch + 1}. "
+                f"Cannot go on: the {what} is {value} in epoch {self._course.progress.epoch + 1}. "
                 "Lower --lr or use --precision fp32."
             )
 
@@ -221,57 +297,15 @@ class Trainer:
         micro_f1 = float((logits.argmax(axis=1) == validation.labels).mean())
         return measure_validation(logits, validation.labels, target_index) | {"micro_f1": micro_f1}
 
-    def _value(self, scores: dict[str, Any]) -> float:
-        """Return what chooses the best epoch; higher is better."""
-        if self._config.metric in ("loss", "last"):
-            return -float(scores["validation_loss"])
-        return float(scores[self._config.metric])
-
-    def _is_best(self, scores: dict[str, float]) -> bool:
-        if self._config.metric == "last":
-            return True
-        # Easy data reach the highest average precision early; the loss tells who is surer.
-        best = (self._progress.best_value, -self._progress.best_loss)
-        return (self._value(scores), -scores["validation_loss"]) > best
-
-    def _keep(self, report: EpochReport) -> None:
-        """Write the epoch's line, the best weights and, last, the state to go on from."""
-        progress = replace(self._progress, epoch=report.epoch, steps=self._learner.steps)
-        if report.best:
-            value = self._value(asdict(report))
-            progress = replace(
-                progress,
-                best_epoch=report.epoch - 1,
-                best_value=value,
-                best_loss=report.validation_loss,
-            )
-        start, _ = phase_of(self._config, report.epoch - 1)
-        if is_plateau(report.epoch - 1, progress.best_epoch, start):
-            progress = replace(progress, reductions=progress.reductions + 1)
-        self._progress = progress
+    def _keep_state(self) -> None:
+        """Write, last of an epoch, the state to go on from."""
         if self._world.is_first:
-            self._write(report)
-
-    def _write(self, report: EpochReport) -> None:
-        with self._files.metrics.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(asdict(report)) + "\n")
-        if report.best:
-            save_weights(self._files.best, self.model)
-        choices = {"batch_size": self._config.batch_size, "precision": self._config.precision}
-        save_checkpoint(self._files.checkpoint, self._learner.checkpoint(self._progress, choices))
+            config, progress = self._config, self._course.progress
+            choices = {"batch_size": config.batch_size, "precision": config.precision}
+            save_checkpoint(self._run.checkpoint, self._learner.checkpoint(progress, choices))
 
     def _draw_rows(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
         generator = torch.Generator().manual_seed(self._seed)
         if self._config.imbalance == "sampling":
             return balanced_rows(labels, generator)
         return shuffled_rows(len(labels), generator)
-
-    def _load_best(self) -> None:
-        self._world.wait()  # until the first process has written them
-        try:
-            self.model.load_state_dict(load_file(str(self._files.best)))
-        except (OSError, RuntimeError, SafetensorError) as error:
-            raise TrainingError(
-                f"Cannot finish: the weights of the best epoch, {str(self._files.best)!r}, are "
-                "missing or damaged. Delete the run's folder and train again."
-            ) from error

@@ -88,7 +88,7 @@ def set_train_mode(model: nn.Module) -> None:
 
 def make_optimiser(model: nn.Module, config: TrainConfig, lr: float) -> torch.optim.Optimizer:
     """Return the optimiser over what learns; biases and norms (one axis) are not decayed."""
-    groups = _layer_groups(model, config) if config.layer_decay < 1 else _groups(model, config)
+    groups = _groups(model, config)
     match config.optimiser:
         case "adamw":
             return torch.optim.AdamW(groups, lr=lr)
@@ -112,25 +112,19 @@ def phase_of(config: TrainConfig, epoch: int) -> tuple[int, int]:
 
 
 def _groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
-    learning = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in learning if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return [group for group in groups if group["params"]]
+    """Return what learns in groups: by decay and, with ``layer_decay``, by depth.
 
-
-def _layer_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
-    """Return groups by depth; each has ``lr_scale``, its share of the head's rate.
-
-    Clark et al. 2020, "ELECTRA"; the depth of a parameter is timm's.
+    Those by depth have ``lr_scale``, their share of the head's rate: Clark et al. 2020, "ELECTRA".
     """
-    from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]  # not re-exported
+    from timm import optim
 
-    return cast(
-        list[dict[str, Any]],
-        param_groups_layer_decay(model, config.weight_decay, layer_decay=config.layer_decay),
-    )
+    decay = config.weight_decay
+    if config.layer_decay < 1:
+        groups = optim.param_groups_layer_decay(model, decay, layer_decay=config.layer_decay)  # type: ignore[attr-defined]  # not re-exported
+    else:
+        # What decays comes first: a checkpoint names an optimiser's state by its place.
+        groups = optim.param_groups_weight_decay(model, decay)[::-1]  # type: ignore[attr-defined]  # not re-exported
+    return [group for group in groups if group["params"]]
 
 
 def _learning_names(model: nn.Module, blocks: int | None) -> set[str] | None:

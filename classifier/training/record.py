@@ -22,7 +22,6 @@ import torch
 from roi_cls.base.atomic import write_atomically
 from roi_cls.base.digest import hash_file
 from roi_cls.base.errors import BundleError, TrainingError
-from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.models.device import Backend
 from roi_cls.classifier.models.saved import NAMELESS
 from roi_cls.classifier.models.weights import find_weights
@@ -30,24 +29,21 @@ from roi_cls.classifier.runs.bundle import package_versions
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training.data import TrainingData
 from roi_cls.classifier.training.distributed import current_world
+from roi_cls.classifier.training.job import TrainJob
 from roi_cls.data.crops import CropArray
 
 _MOVES = ("source", "errors")  # data may move, and unreadable pictures are in no part
 
 
-def collect_settings(
-    config: TrainConfig, data: TrainingData, facts: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return everything that decides the result; equal settings, equal run.
-
-    facts: more of that, known to the caller alone; plain JSON values.
-    """
+def collect_settings(job: TrainJob, data: TrainingData) -> dict[str, Any]:
+    """Return everything that decides the result; equal settings, equal run."""
+    config = job.config
     uses_file = config.weights not in ("hub", "none") and config.method not in NAMELESS
     file = find_weights(config.model, config.weights) if uses_file else None
     return {
         "source": str(data.source.absolute()),
         "config": config.to_dict(),
-        "crop": data.views[0].to_dict(),
+        "crop": data.recipes[0].params.to_dict(),
         "labels": list(data.labels.names),
         "target": data.labels.target,
         "data_digest": data.digest,
@@ -57,7 +53,9 @@ def collect_settings(
         "train_images": len(data.train),
         "validation_images": len(data.validation),
         "majority_label": data.labels.names[int(np.bincount(data.train.labels).argmax())],
-        **facts,
+        **job.facts,
+        "label_names": job.label_names,
+        "abstain": job.abstain,
     }
 
 

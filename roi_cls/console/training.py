@@ -8,8 +8,7 @@ from contextlib import ExitStack, contextmanager
 
 from roi_cls.cache import CropRecord, CropResult
 from roi_cls.classifier.training.data import TrainingData
-from roi_cls.classifier.training.run import Observers
-from roi_cls.classifier.training.values import EpochReport
+from roi_cls.classifier.training.observers import EpochReport, Observers
 from roi_cls.console.terminal import Advance, note, progress
 from roi_cls.console.words import count_text
 from roi_cls.data.split import Split
@@ -132,9 +131,9 @@ def watch_runs() -> Iterator[Observers]:
 
     with cropping_progress() as on_crop, ExitStack() as bars:
         steps = _Steps(bars)
-        observers = Observers(on_step=steps.on_step, on_epoch=steps.on_epoch, on_note=note)
-        observers.on_crop, observers.on_data = on_crop, on_data
-        yield observers
+        yield Observers(
+            on_crop, on_data, on_step=steps.on_step, on_epoch=steps.on_epoch, on_note=note
+        )
 
 
 class _Steps:

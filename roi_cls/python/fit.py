@@ -21,13 +21,13 @@ from sklearn.utils import check_consistent_length
 
 from roi_cls.base.errors import DataError
 from roi_cls.cache.options import BuildOptions
-from roi_cls.classifier.ensembles.members import systems_of
-from roi_cls.classifier.ensembles.train import EnsembleJob, train_ensemble
+from roi_cls.classifier.ensembles.train import multiply, train_ensemble
 from roi_cls.classifier.inference.prediction import Prediction
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training.data import TrainingData
-from roi_cls.classifier.training.run import Observers, TrainJob, train_run
-from roi_cls.classifier.training.values import EpochReport
+from roi_cls.classifier.training.job import TrainJob
+from roi_cls.classifier.training.observers import EpochReport, Observers
+from roi_cls.classifier.training.run import train_run
 from roi_cls.console.training import epoch_line
 from roi_cls.data.sample import Sample
 from roi_cls.python.pictures import common_folder
@@ -137,9 +137,8 @@ def fit_run(order: FitOrder) -> None:
     recipe = order.settings.recipe
     with _cache(order.cache) as cache:
         job = _job(order, BuildOptions(cache, order.workers, order.max_pixels))
-        if recipe.members or recipe.folds or recipe.seeds > 1:
-            systems = systems_of(recipe, order.settings.given)
-            ensemble = EnsembleJob(job, systems, recipe.folds, recipe.seeds, recipe.combine)
+        ensemble = multiply(job, recipe, order.settings.given)
+        if ensemble:
             train_ensemble(ensemble, _observers(order))
         else:
             train_run(job, _observers(order))
@@ -188,9 +187,7 @@ def _observers(order: FitOrder) -> Observers:
         for first, second in data.split.conflicts:
             _logger.warning("The same bytes have two labels: %s and %s", first, second)
 
-    observers = Observers(on_epoch=on_epoch, on_note=on_note)
-    observers.on_data = on_data
-    return observers
+    return Observers(on_data=on_data, on_epoch=on_epoch, on_note=on_note)
 
 
 def _check_read(data: TrainingData, errors: Errors) -> None:

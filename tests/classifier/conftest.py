@@ -13,7 +13,9 @@ from roi_cls.base.closing import Closing
 from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.runs.folder import RunFolder
-from roi_cls.classifier.training.run import Observers, TrainJob, train_run
+from roi_cls.classifier.training.job import TrainJob
+from roi_cls.classifier.training.observers import Observers
+from roi_cls.classifier.training.run import train_run
 from roi_cls.data.split import SplitParams
 from roi_cls.roi import Box, CropParams, Detection, Face
 from roi_cls.roi.picture import Picture

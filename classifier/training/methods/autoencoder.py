@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Iterator
@@ -12,8 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
+from torch import nn
 
-from roi_cls.base.atomic import write_atomically
 from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.models.anomaly import LEAST_SLOPE, AnomalyNetwork
@@ -22,22 +21,20 @@ from roi_cls.classifier.models.pixels import in_batches, pick_pixels, shuffled_r
 from roi_cls.classifier.models.score import compute_outputs
 from roi_cls.classifier.models.timm_model import normalisation
 from roi_cls.classifier.runs.bundle import Normalisation
+from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training.data import TrainingData
-from roi_cls.classifier.training.loop import measure_validation
-from roi_cls.classifier.training.optimiser import rate_share
-from roi_cls.classifier.training.values import EpochReport, FitObservers, FittedModel, TrainFiles
+from roi_cls.classifier.training.distributed import current_world
+from roi_cls.classifier.training.loop import Course, measure_validation
+from roi_cls.classifier.training.observers import EpochReport, Observer, Observers
+from roi_cls.classifier.training.optimiser import rate_share, set_rate
 
 SIDE = 128
 """Pixels at most that are reconstructed: what is finer is noise to it."""
 
 
 def fit_autoencoder(
-    config: TrainConfig,
-    data: TrainingData,
-    backend: Backend,
-    files: TrainFiles,
-    observers: FitObservers,
-) -> FittedModel:
+    config: TrainConfig, data: TrainingData, backend: Backend, run: RunFolder, observers: Observers
+) -> nn.Module:
     """Return an autoencoder of the pictures that are not of the target, with its score scaled.
 
     Validation pictures choose the epoch, by the error on those not of the target, and the slope
@@ -59,51 +56,50 @@ def fit_autoencoder(
     ).to(backend.device)
     exact = Backend(backend.device, torch.float32)
     observers.on_start(exact, sum(p.numel() for p in network.parameters()))
-    _Fitting(config, data, network, exact).run(files, observers)
-    return FittedModel(network.eval(), Normalisation(*normalisation(network)))
+    fitting = _Fitting(config, data, network, exact, observers.on_step)
+    # One phase; whatever the settings choose a network's epoch by, an autoencoder's is the error's.
+    course = Course(replace(config, head_epochs=0, metric="loss"), run, current_world())
+    course.begin()
+    while not course.is_finished:
+        report = fitting.learn(course.progress.epoch + 1)
+        report = replace(report, best=course.is_best(asdict(report)))
+        course.keep(report, network, steps=0)
+        observers.on_epoch(report)
+    course.load_best(network)
+    errors, is_target = fitting.validate()
+    if not scale_score(network, errors, is_target):
+        observers.on_note(
+            "warning: on validation the pictures of the target are reconstructed no worse "
+            "than the others; the anomaly score tells nothing here."
+        )
+    return network.eval()
 
 
 class _Fitting:
-    """The training of one autoencoder."""
+    """The steps and the validation of one autoencoder."""
 
     def __init__(
-        self, config: TrainConfig, data: TrainingData, network: AnomalyNetwork, backend: Backend
+        self,
+        config: TrainConfig,
+        data: TrainingData,
+        network: AnomalyNetwork,
+        backend: Backend,
+        on_step: Observer,
     ) -> None:
         self._config, self._data, self._network = config, data, network
-        self._exact = backend
+        self._exact, self._on_step = backend, on_step
         self._scale = Normalisation(*normalisation(network))
         self._optimiser = torch.optim.Adam(network.parameters(), config.lr)
         self._target = data.labels.target_index
         self._rows = np.flatnonzero(data.train.labels != self._target)
         self._size = 32 if config.batch_size == "auto" else config.batch_size
 
-    def run(self, files: TrainFiles, observers: FitObservers) -> None:
-        """Train, keep the best epoch, scale its score."""
-        write_atomically(files.metrics, b"")
-        best, best_epoch, kept = math.inf, 0, self._network.state_dict()
-        patience = self._config.patience or self._config.epochs
-        for epoch in range(1, self._config.epochs + 1):
-            report = self._epoch(epoch, observers)
-            if report.validation_loss < best:
-                best, best_epoch, report = report.validation_loss, epoch, replace(report, best=True)
-                kept = {k: v.clone() for k, v in self._network.state_dict().items()}
-            with files.metrics.open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps(asdict(report)) + "\n")
-            observers.on_epoch(report)
-            if epoch - best_epoch >= patience:
-                break
-        self._network.load_state_dict(kept)
-        if not scale_score(self._network, self._errors(), self._is_target()):
-            observers.on_note(
-                "warning: on validation the pictures of the target are reconstructed no worse "
-                "than the others; the anomaly score tells nothing here."
-            )
-
-    def _epoch(self, epoch: int, observers: FitObservers) -> EpochReport:
+    def learn(self, epoch: int) -> EpochReport:
+        """Train for an epoch, counted from 1, and validate; whether it is the best is left open."""
         started = time.monotonic()
-        train_loss, lr = self._learn(epoch, observers)
+        train_loss, lr = self._step_through(epoch)
         learned = time.monotonic()
-        errors, is_target = self._errors(), self._is_target()
+        errors, is_target = self.validate()
         if not np.isfinite(np.log(errors)).all():
             raise TrainingError(
                 f"Cannot go on: the reconstruction error is no number in epoch {epoch}. Lower --lr."
@@ -122,17 +118,21 @@ class _Fitting:
             images_per_second=round(len(self._rows) / (learned - started), 1),
         )
 
-    def _learn(self, epoch: int, observers: FitObservers) -> tuple[float, float]:
-        """Train for one epoch; return the mean error and the last learning rate."""
+    def validate(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return the (N,) errors of the validation pictures, and which are of the target."""
+        network, validation = self._network.eval(), self._data.validation
+        errors = compute_outputs(network.errors, validation.pixels, self._scale, self._exact)
+        return errors, np.asarray(validation.labels == self._target, np.bool_)
+
+    def _step_through(self, epoch: int) -> tuple[float, float]:
+        """Learn every picture once; return the mean error and the last learning rate."""
         network = self._network.train()
         batches = list(self._batches(epoch))
         total, done, lr = 0.0, 0, 0.0
         for i, rows in enumerate(batches):
             step, steps = (epoch - 1) * len(batches) + i, self._config.epochs * len(batches)
-            lr = self._config.lr * rate_share(
-                self._config.schedule, step, steps, warmup=0, reductions=0
-            )
-            self._optimiser.param_groups[0]["lr"] = lr
+            lr = self._config.lr * rate_share(self._config.schedule, step, steps)
+            set_rate(self._optimiser, lr)
             pixels = pick_pixels(self._data.train.pixels, rows)
             images = self._scale.apply(pixels, self._exact.device)
             with self._exact.autocast():
@@ -142,21 +142,13 @@ class _Fitting:
             self._optimiser.step()
             total += float(loss.detach()) * len(rows)
             done += len(rows)
-            observers.on_step(done, len(self._rows))
+            self._on_step(done, len(self._rows))
         return total / len(self._rows), lr
 
     def _batches(self, epoch: int) -> Iterator[NDArray[np.int64]]:
         generator = torch.Generator().manual_seed(self._config.seed * 100_003 + epoch)
         order = self._rows[shuffled_rows(len(self._rows), generator)]
         return in_batches(order, self._size)
-
-    def _errors(self) -> NDArray[np.float32]:
-        network = self._network.eval()
-        pixels = self._data.validation.pixels
-        return compute_outputs(network.errors, pixels, self._scale, self._exact)
-
-    def _is_target(self) -> NDArray[np.bool_]:
-        return np.asarray(self._data.validation.labels == self._target, np.bool_)
 
 
 def scale_score(

@@ -20,10 +20,11 @@ from roi_cls.classifier.models.network import FeatureNetwork
 from roi_cls.classifier.models.score import compute_outputs
 from roi_cls.classifier.models.timm_model import normalisation
 from roi_cls.classifier.runs.bundle import Normalisation
+from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training.batches import Batch
 from roi_cls.classifier.training.data import TrainingData
 from roi_cls.classifier.training.loop import Trainer
-from roi_cls.classifier.training.values import FitObservers, FittedModel, TrainFiles
+from roi_cls.classifier.training.observers import Observers
 from roi_cls.data.crops import CropArray
 
 
@@ -80,9 +81,9 @@ def fit_embedding(
     config: TrainConfig,
     data: TrainingData,
     backend: Backend,
-    files: TrainFiles,
-    observers: FitObservers,
-) -> FittedModel:
+    run: RunFolder,
+    observers: Observers,
+) -> nn.Module:
     """Return a frozen backbone with a head trained on the embeddings of the training crops.
 
     Raises:
@@ -108,7 +109,7 @@ def fit_embedding(
         embeddings = embed_crops(network, crops, scale, exact)
         return EmbeddingSource(embeddings, crops.labels, classes, backend.device)
 
-    trainer = Trainer(head_config(config), HeadAlone(network), exact, files)
+    trainer = Trainer(head_config(config), HeadAlone(network), exact, run)
     trainer.run(
         source(data.train),
         source(data.validation),
@@ -117,7 +118,7 @@ def fit_embedding(
         observers.on_epoch,
     )
     network.head.load_state_dict(trainer.model.get_submodule("head").state_dict())
-    return FittedModel(network.eval(), scale)
+    return network.eval()
 
 
 def embed_crops(

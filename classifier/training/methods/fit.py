@@ -1,18 +1,25 @@
-"""One fitted model, by the method that the settings name."""
+"""One fitted model, by the method that the settings name: a trained network, or another's."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import torch
+from torch import nn
 
 from roi_cls.base.errors import TrainingError
 from roi_cls.base.machine import keep_all_memory
 from roi_cls.classifier.config import Method, TrainConfig
 from roi_cls.classifier.models.device import Backend
-from roi_cls.classifier.models.timm_model import check_model_name
+from roi_cls.classifier.models.network import build_network
+from roi_cls.classifier.models.timm_model import check_model_name, normalisation
+from roi_cls.classifier.runs.bundle import Normalisation
+from roi_cls.classifier.runs.folder import RunFolder
+from roi_cls.classifier.training.batches import PixelSource
 from roi_cls.classifier.training.data import TrainingData
-from roi_cls.classifier.training.values import FitObservers, FittedModel, TrainFiles
+from roi_cls.classifier.training.loop import Trainer
+from roi_cls.classifier.training.observers import Observers
+from roi_cls.classifier.training.settle import settle
 
 _PIXEL_CHANGES = ("self_blend", "mixup", "cutmix")
 _STEPS = ("focal_gamma", "ema", "layer_decay", "accumulate", "label_smoothing")
@@ -50,37 +57,57 @@ def idle_settings(config: TrainConfig) -> tuple[str, ...]:
 
 
 def fit_model(
-    config: TrainConfig,
-    data: TrainingData,
-    backend: Backend,
-    files: TrainFiles,
-    observers: FitObservers | None = None,
-) -> FittedModel:
+    config: TrainConfig, data: TrainingData, backend: Backend, run: RunFolder, observers: Observers
+) -> nn.Module:
     """Return the model that the settings' method makes of the training and validation crops.
 
-    Each method is a function ``fit_NAME(config, data, backend, files, observers) -> FittedModel``
-    whose needs are imported only when it is chosen.
+    It gives (B, K) logits of (B*V, 3, S, S) crops, in evaluation mode; its ``pretrained_cfg`` says
+    how they are normalised. Each method is a function of these arguments, whose needs are imported
+    only when it is chosen.
 
     Raises:
         RoiClsError: The model cannot be built, trained or resumed, in words for its user.
     """
     keep_all_memory()
     fit = _method(config)
-    told = observers or FitObservers()
     if idle := idle_settings(config):
-        told.on_note(f"note: the method {config.method!r} makes no use of {', '.join(idle)}.")
+        observers.on_note(f"note: the method {config.method!r} makes no use of {', '.join(idle)}.")
     torch.manual_seed(config.seed)
-    return fit(config, data, backend, files, told)
+    return fit(config, data, backend, run, observers)
 
 
-_Fit = Callable[[TrainConfig, TrainingData, Backend, TrainFiles, FitObservers], FittedModel]
+def fit_network(
+    config: TrainConfig, data: TrainingData, backend: Backend, run: RunFolder, observers: Observers
+) -> nn.Module:
+    """Return a network trained on the crops, with the weights of its best epoch.
+
+    Raises:
+        RoiClsError: It cannot be built, trained or resumed.
+    """
+    classes, target = len(data.labels.names), data.labels.target_index
+    size_px = data.train.pixels.shape[-2]
+    model = build_network(config, classes, size_px, len(data.train.by_view), target)
+    scale = Normalisation(*normalisation(model))
+    device = backend.device
+    train = PixelSource(data.train, classes, scale, device, config, target)
+    validation = PixelSource(data.validation, classes, scale, device, config, target)
+    model.to(device)
+    config, backend = settle(config, model, train, backend, run.checkpoint, observers.on_note)
+    observers.on_start(backend, sum(p.numel() for p in model.parameters()))
+    trainer = Trainer(config, model, backend, run)
+    trainer.run(train, validation, target, observers.on_step, observers.on_epoch)
+    observers.on_fact("backend", backend.name)
+    observers.on_fact("batch_size", config.batch_size)
+    observers.on_fact("steps", trainer.steps)
+    return trainer.model
+
+
+_Fit = Callable[[TrainConfig, TrainingData, Backend, RunFolder, Observers], nn.Module]
 
 
 def _method(config: TrainConfig) -> _Fit:
     match config.method:
         case "network":
-            from roi_cls.classifier.training.methods.network import fit_network
-
             return fit_network
         case "embedding":
             from roi_cls.classifier.training.methods.embedding import fit_embedding

@@ -14,22 +14,23 @@ from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold, cross_va
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
+from torch import nn
 
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.models.device import Backend
 from roi_cls.classifier.models.svm import FOLDS, GRID, Machine, SvmNetwork, describe_views
-from roi_cls.classifier.runs.bundle import Normalisation
+from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training.data import TrainingData
-from roi_cls.classifier.training.values import FitObservers, FittedModel, TrainFiles
+from roi_cls.classifier.training.observers import Observers
 
 
 def fit_svm(
     config: TrainConfig,
     data: TrainingData,
     backend: Backend,
-    files: TrainFiles,
-    observers: FitObservers,
-) -> FittedModel:
+    run: RunFolder,
+    observers: Observers,
+) -> nn.Module:
     """Return the machine that cross-validation within the training part likes best.
 
     Validation pictures play no part here: they stay for the temperature and the threshold.
@@ -53,8 +54,7 @@ def fit_svm(
     observers.on_fact(
         "svm", chosen[0] if len(chosen) == 1 else dict(zip(names, chosen, strict=True))
     )
-    scale = network.pretrained_cfg
-    return FittedModel(network.eval(), Normalisation(scale["mean"], scale["std"]))
+    return network.eval()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -20,20 +20,19 @@ from roi_cls.classifier.models.clip import (
 )
 from roi_cls.classifier.models.device import Backend
 from roi_cls.classifier.models.network import CosineHead, FeatureNetwork
-from roi_cls.classifier.models.timm_model import normalisation
 from roi_cls.classifier.models.weights import hub_error
-from roi_cls.classifier.runs.bundle import Normalisation
+from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training.data import TrainingData
-from roi_cls.classifier.training.values import FitObservers, FittedModel, TrainFiles
+from roi_cls.classifier.training.observers import Observers
 
 
 def fit_zero_shot(
     config: TrainConfig,
     data: TrainingData,
     backend: Backend,
-    files: TrainFiles,
-    observers: FitObservers,
-) -> FittedModel:
+    run: RunFolder,
+    observers: Observers,
+) -> nn.Module:
     """Return the classifier that captions make of a CLIP; nothing is trained.
 
     The captions' embeddings become the directions of a head by similarity, so that the model is the
@@ -57,7 +56,7 @@ def fit_zero_shot(
     observers.on_start(
         Backend(backend.device, torch.float32), sum(p.numel() for p in network.parameters())
     )
-    return FittedModel(network.eval(), Normalisation(*normalisation(network)))
+    return network.eval()
 
 
 def parse_captions(text: str | None, names: Sequence[str]) -> tuple[str, ...]:

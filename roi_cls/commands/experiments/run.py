@@ -9,8 +9,8 @@ from typing import Any
 from roi_cls.base.atomic import write_atomically
 from roi_cls.base.rows import to_json
 from roi_cls.classifier.ensembles.join import join_runs
-from roi_cls.classifier.experiments.ablate import Ablation, InputKind, ablate, ablation_page
-from roi_cls.classifier.experiments.compare import MissingWeights, compare
+from roi_cls.classifier.experiments.ablate import Ablation, InputKind, ablation_page, compare_inputs
+from roi_cls.classifier.experiments.compare import MissingWeights, compare_recipes
 from roi_cls.classifier.experiments.comparison import (
     SystemResult,
     estimate_text,
@@ -29,7 +29,7 @@ def compare_and_tell(
 ) -> int:
     """Compare the recipes, save and print the tables; return how many could not be run."""
     with watch_runs() as observers:
-        found = compare(bench, recipes, observers, missing_weights, _tell_result)
+        found = compare_recipes(bench, recipes, observers, missing_weights, _tell_result)
     page = to_markdown(found, title)
     _save(bench.folder, "results", page, to_csv(found), found.to_dict())
     show(page.rstrip())
@@ -41,7 +41,7 @@ def ablate_and_tell(
 ) -> Ablation:
     """Compare the inputs, save and print the tables."""
     with watch_runs() as observers:
-        found = ablate(bench, recipe, inputs, observers, _tell_result)
+        found = compare_inputs(bench, recipe, inputs, observers, _tell_result)
     page = ablation_page(found, title)
     _save(bench.folder, "ablation", page, to_csv(found.comparison), found.to_dict())
     show(page.rstrip())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ from typing import Annotated
 import typer
 
 from roi_cls.classifier.config import TrainConfig
+from roi_cls.classifier.recipe import TrainingRecipe
 from roi_cls.console.arguments import (
     CACHE,
     RUNS,
@@ -69,12 +71,12 @@ def train(
     """
     from roi_cls.cache.options import BuildOptions
     from roi_cls.classifier.runs.folder import RunFolder
-    from roi_cls.classifier.training.run import TrainJob
-    from roi_cls.commands.train.run import TrainOrder, train_order_and_tell
+    from roi_cls.classifier.training.job import TrainJob
+    from roi_cls.commands.train.run import train_and_tell
     from roi_cls.data.sample import parse_label_names
 
-    name = recipe.name if recipe else config.model
-    folder = RunFolder(runs / (run or f"{datetime.now():%Y%m%d-%H%M%S}-{name}"))
+    asked = replace(recipe or TrainingRecipe(config.model), folds=folds, seeds=seeds)
+    folder = RunFolder(runs / (run or f"{datetime.now():%Y%m%d-%H%M%S}-{asked.name}"))
     job = TrainJob(
         source,
         folder,
@@ -90,8 +92,7 @@ def train(
         abstain=abstain,
         facts={"recipe": recipe.to_dict() if recipe else None},
     )
-    order = TrainOrder(job, recipe, given_settings(ctx), folds, seeds)
-    outcome = train_order_and_tell(order)
+    outcome = train_and_tell(job, asked, given_settings(ctx))
     show(f"Run {folder.path.name!r} is ready in {folder.path}")
     note_next("evaluate", str(source), *run_arguments(folder.path, runs))
     exit_with(outcome.errors)

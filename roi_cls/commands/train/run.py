@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from roi_cls.classifier.ensembles.members import System, systems_of
-from roi_cls.classifier.ensembles.train import EnsembleJob, train_ensemble
+from roi_cls.classifier.ensembles.train import EnsembleJob, multiply, train_ensemble
 from roi_cls.classifier.evaluation.run import EvaluateJob, EvaluateOutcome, evaluate_run
 from roi_cls.classifier.evaluation.table import render_evaluation
 from roi_cls.classifier.models.backbone import build_backbone
@@ -18,8 +17,9 @@ from roi_cls.classifier.models.svm import check_skimage
 from roi_cls.classifier.recipe import TrainingRecipe
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.openings import warn_of_openings
-from roi_cls.classifier.training.run import Observers, TrainJob, TrainOutcome, train_run
-from roi_cls.classifier.training.values import EpochReport
+from roi_cls.classifier.training.job import TrainJob
+from roi_cls.classifier.training.observers import EpochReport, Observers
+from roi_cls.classifier.training.run import TrainOutcome, train_run
 from roi_cls.commands.train.mistakes import write_mistake_sheet
 from roi_cls.console.terminal import note, progress, show
 from roi_cls.console.training import (
@@ -32,8 +32,22 @@ from roi_cls.console.training import (
 from roi_cls.console.words import count_text
 
 
-def train_and_tell(job: TrainJob) -> TrainOutcome:
-    """Train as ``train_run`` does, with progress and a line per epoch on stderr."""
+def train_and_tell(job: TrainJob, recipe: TrainingRecipe, given: Mapping[str, Any]) -> TrainOutcome:
+    """Train one model, or the several that make one run, with progress and epochs on stderr.
+
+    Args:
+        job: Data, folder and settings, with the recipe's.
+        recipe: Says members, folds and seeds.
+        given: Settings that the command line itself gives.
+    """
+    ensemble = multiply(job, recipe, given)
+    outcome = _train_several(ensemble) if ensemble else _train_one(job)
+    if not outcome.trained:
+        note(f"Run {job.run.path.name!r} is finished already, with these data and settings.")
+    return outcome
+
+
+def _train_one(job: TrainJob) -> TrainOutcome:
     _check_model(job)
     with cropping_progress() as on_crop, progress("Training", "crops") as advance:
         epoch: int | None = None
@@ -52,12 +66,18 @@ def train_and_tell(job: TrainJob) -> TrainOutcome:
         def on_start(backend: Backend, parameters: int) -> None:
             note(_start_line(job, backend, parameters))
 
-        observers = Observers(on_start, on_step, on_epoch, note, on_crop=on_crop)
-        observers.on_data = tell_data
-        outcome = train_run(job, observers)
-    if not outcome.trained:
-        note(f"Run {job.run.path.name!r} is finished already, with these data and settings.")
-    return outcome
+        return train_run(job, Observers(on_crop, tell_data, on_start, on_step, on_epoch, note))
+
+
+def _train_several(ensemble: EnsembleJob) -> TrainOutcome:
+    epochs = max(system.config.epochs for system in ensemble.systems)
+    with watch_runs() as observers:
+
+        def on_epoch(report: EpochReport) -> None:
+            observers.on_epoch(report)
+            note(epoch_line(report, epochs))
+
+        return train_ensemble(ensemble, replace(observers, on_data=tell_data, on_epoch=on_epoch))
 
 
 def _check_model(job: TrainJob) -> None:
@@ -114,56 +134,3 @@ def _show_mistakes(run: RunFolder, outcome: EvaluateOutcome) -> None:
     if mistakes:
         count = f"{len(mistakes)} of {count_text(evaluation.overall.images, 'picture')}"
         note(f"Answered wrongly: {count}, see {run.mistake_sheet} and {run.mistakes.name}.")
-
-
-@dataclass(frozen=True, slots=True)
-class TrainOrder:
-    """What ``train`` was asked for: one model, or several that make one run."""
-
-    job: TrainJob
-    recipe: TrainingRecipe | None
-    given: Mapping[str, Any]
-    """Settings that the command line itself gives."""
-    folds: int
-    seeds: int
-
-
-def train_order_and_tell(order: TrainOrder) -> TrainOutcome:
-    """Train as ordered, with progress and a line per epoch on stderr."""
-    job, recipe = order.job, order.recipe
-    if recipe and recipe.members:
-        systems = systems_of(recipe, order.given)
-    elif order.folds or order.seeds > 1:
-        name = recipe.name if recipe else job.config.model
-        systems = (System(name, job.config, job.crop),)
-    else:
-        return train_and_tell(job)
-    combine = recipe.combine if recipe else "mean"
-    return train_ensemble_and_tell(EnsembleJob(job, systems, order.folds, order.seeds, combine))
-
-
-def train_ensemble_and_tell(ensemble: EnsembleJob) -> TrainOutcome:
-    """Train as ``train_ensemble`` does, with a line per member and epoch on stderr."""
-    epochs = max(system.config.epochs for system in ensemble.systems)
-
-    def on_epoch(report: EpochReport) -> None:
-        note(epoch_line(report, epochs))
-
-    with watch_runs() as observers:
-        observers.on_data = tell_data
-        observers.on_epoch = _both(observers.on_epoch, on_epoch)
-        outcome = train_ensemble(ensemble, observers)
-    if not outcome.trained:
-        name = ensemble.job.run.path.name
-        note(f"Run {name!r} is finished already, with these data and settings.")
-    return outcome
-
-
-def _both(
-    first: Callable[[EpochReport], None], second: Callable[[EpochReport], None]
-) -> Callable[[EpochReport], None]:
-    def call(report: EpochReport) -> None:
-        first(report)
-        second(report)
-
-    return call

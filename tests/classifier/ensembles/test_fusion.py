@@ -8,9 +8,9 @@ import pytest
 from roi_cls.base.errors import BundleError
 from roi_cls.classifier.ensembles.fusion import (
     calibrate_table,
+    choose_joint_point,
     fuse,
     mean_table,
-    settle,
     stack_tables,
 )
 from roi_cls.classifier.metrics.decision import join_scores
@@ -86,7 +86,7 @@ def test_settings_are_chosen_on_the_scores_that_the_ensemble_will_give() -> None
     scores = table(sure)
     # Colder than the truth warrants: the temperature must bring it back, beyond 1.
     extreme = replace(scores, probabilities=join_scores([scores.probabilities], [1.0], 0.2))
-    bundle, _ = settle(BUNDLE, extreme, "f1", calibrate=True)
+    bundle, _ = choose_joint_point(BUNDLE, extreme, "f1", calibrate=True)
     assert bundle.temperature > 1.5
     assert bundle.threshold is not None
     assert bundle.offsets[1] == 0 != bundle.offsets[0]
@@ -94,7 +94,7 @@ def test_settings_are_chosen_on_the_scores_that_the_ensemble_will_give() -> None
     called, truth = told >= bundle.threshold, class_indices(extreme, LABELS) == 0
     hits = (called & truth).sum()
     assert 2 * hits / (called.sum() + truth.sum()) > 0.75
-    plain, _ = settle(BUNDLE, extreme, "f1", calibrate=False)
+    plain, _ = choose_joint_point(BUNDLE, extreme, "f1", calibrate=False)
     assert (plain.temperature, plain.offsets) == (1.0, (0.0, 0.0))
 
 
@@ -106,7 +106,7 @@ def test_scores_of_members_that_learned_from_as_many_of_each_are_brought_to_the_
     balanced |= {f"p{i}": float(p) for i, p in enumerate(random.beta(1.5, 3, 900))}
     scores = table(balanced)
     assert scores.probabilities[:, 0].mean() > 0.3
-    bundle, _ = settle(BUNDLE, scores, "f1", calibrate=True)
+    bundle, _ = choose_joint_point(BUNDLE, scores, "f1", calibrate=True)
     told = calibrate_table(scores, bundle).probabilities
     assert told[:, 0].mean() == pytest.approx(0.1, abs=0.005)
     assert told.sum(axis=1) == pytest.approx(np.ones(1000))
@@ -116,6 +116,6 @@ def test_scores_of_members_that_learned_from_as_many_of_each_are_brought_to_the_
 
 def test_rule_of_the_threshold_is_kept() -> None:
     scores = table({"o1": 0.9, "o2": 0.3, "p1": 0.4, "p2": 0.1})
-    bundle, _ = settle(BUNDLE, scores, "recall>=0.9", calibrate=False)
+    bundle, _ = choose_joint_point(BUNDLE, scores, "recall>=0.9", calibrate=False)
     assert bundle.threshold_rule == "recall>=0.9"
     assert bundle.threshold == pytest.approx(0.2)

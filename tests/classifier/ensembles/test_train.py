@@ -17,7 +17,8 @@ from roi_cls.classifier.inference.verify import verify_run
 from roi_cls.classifier.runs.bundle import load_bundle
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.scores import read_scores
-from roi_cls.classifier.training.run import Observers, TrainJob
+from roi_cls.classifier.training.job import TrainJob
+from roi_cls.classifier.training.observers import Observers
 from roi_cls.data.table import read_split
 
 MakeJob = Callable[..., TrainJob]

@@ -8,14 +8,14 @@ import pytest
 
 from roi_cls.base.errors import TrainingError
 from roi_cls.cache.options import BuildOptions
-from roi_cls.classifier.experiments.ablate import ablate
-from roi_cls.classifier.experiments.compare import compare
+from roi_cls.classifier.experiments.ablate import compare_inputs
+from roi_cls.classifier.experiments.compare import compare_recipes
 from roi_cls.classifier.experiments.comparison import Comparison, SystemResult
 from roi_cls.classifier.experiments.trial import Bench, Budget
 from roi_cls.classifier.recipe import TrainingRecipe, parse_recipe
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.openings import read_openings
-from roi_cls.classifier.training.run import Observers
+from roi_cls.classifier.training.observers import Observers
 from roi_cls.data.split import SplitParams
 
 TINY = """
@@ -63,7 +63,7 @@ def test_systems_are_measured_on_the_same_pictures_and_runs_are_reused(
     bench = make_bench(epochs=1)
     blind = replace(recipe.changed({"lr": 1e-12}), name="blind")
     told: list[SystemResult] = []
-    first = compare(bench, [recipe, blind], Observers(), on_result=told.append)
+    first = compare_recipes(bench, [recipe, blind], Observers(), on_result=told.append)
     assert [result.name for result in first.results] == ["tiny", "blind"]
     assert first.results == tuple(told)
     assert first.counts["test"] == {"blue": 4, "red": 3}
@@ -77,7 +77,7 @@ def test_systems_are_measured_on_the_same_pictures_and_runs_are_reused(
     assert (tiny.weights, tiny.parameters > 1000, tiny.ms_per_picture > 0) == ("random", True, True)
     run = RunFolder(bench.folder / "tiny")
     epochs: list[object] = []
-    again = compare(bench, [recipe, blind], Observers(on_epoch=epochs.append))
+    again = compare_recipes(bench, [recipe, blind], Observers(on_epoch=epochs.append))
     assert epochs == []
     assert len(read_openings(run.test_openings)) == 1
     assert again.results[0].metrics == tiny.metrics
@@ -85,7 +85,7 @@ def test_systems_are_measured_on_the_same_pictures_and_runs_are_reused(
 
 def test_seeds_are_runs_of_their_own(make_bench: MakeBench, recipe: TrainingRecipe) -> None:
     bench = make_bench(epochs=1, seeds=2)
-    (result,) = compare(bench, [recipe], Observers()).results
+    (result,) = compare_recipes(bench, [recipe], Observers()).results
     assert result.metrics is not None
     assert result.seeds == 2
     assert set(result.metrics.spread) == set(result.metrics.estimates)
@@ -97,7 +97,7 @@ def test_system_that_cannot_run_is_a_row_with_the_reason(
 ) -> None:
     unknown = replace(recipe.changed({"model": "resnet999"}), name="unknown")
     double = replace(recipe.changed({"frame": True}), name="double")
-    comparison = compare(make_bench(epochs=1), [unknown, recipe, double], Observers())
+    comparison = compare_recipes(make_bench(epochs=1), [unknown, recipe, double], Observers())
     assert [result.metrics is None for result in comparison.results] == [True, False, True]
     assert "resnet999" in comparison.results[0].reason
     assert "--frame and --crop full" in comparison.results[2].reason
@@ -108,11 +108,11 @@ def test_missing_weights_are_told_or_replaced(
 ) -> None:
     bench = make_bench(epochs=1)
     other = replace(recipe.changed({"weights": str(tmp_path / "gone.pth")}), name="other")
-    skipped = compare(bench, [recipe, other], Observers()).results[1]
+    skipped = compare_recipes(bench, [recipe, other], Observers()).results[1]
     assert skipped.metrics is None
     assert "gone.pth" in skipped.reason
     notes: list[str] = []
-    replaced = compare(
+    replaced = compare_recipes(
         bench, [recipe, other], Observers(on_note=notes.append), missing_weights="random"
     ).results[1]
     assert replaced.metrics is not None
@@ -123,7 +123,7 @@ def test_missing_weights_are_told_or_replaced(
 def test_nothing_to_compare_is_an_error(make_bench: MakeBench, recipe: TrainingRecipe) -> None:
     unknown = recipe.changed({"model": "resnet999"})
     with pytest.raises(TrainingError, match=r"none of the 1 systems could be run. tiny: .*resnet9"):
-        compare(make_bench(), [unknown], Observers())
+        compare_recipes(make_bench(), [unknown], Observers())
 
 
 def test_ensembles_are_compared_as_any_system(
@@ -135,7 +135,7 @@ def test_ensembles_are_compared_as_any_system(
         path.write_text(TINY.replace("size_px = 32", f"size_px = {side}"))
         members.append(str(path))
     both = parse_recipe("both", f"members = {members}\n")
-    comparison = compare(make_bench(epochs=1), [recipe, both], Observers())
+    comparison = compare_recipes(make_bench(epochs=1), [recipe, both], Observers())
     tiny, joined = comparison.results
     assert tiny.parameters is not None
     assert joined.parameters == 2 * tiny.parameters
@@ -145,7 +145,9 @@ def test_ensembles_are_compared_as_any_system(
 def test_inputs_are_compared_pairwise_on_the_same_pictures(
     make_bench: MakeBench, recipe: TrainingRecipe, central_face: type
 ) -> None:
-    found = ablate(make_bench(epochs=1, seeds=2), recipe, ("roi", "full", "both"), Observers())
+    found = compare_inputs(
+        make_bench(epochs=1, seeds=2), recipe, ("roi", "full", "both"), Observers()
+    )
     comparison: Comparison = found.comparison
     assert [result.name for result in comparison.results] == ["roi", "full", "both"]
     assert [len(pair.by_seed) for pair in found.pairs] == [2, 2, 2]
@@ -156,4 +158,4 @@ def test_inputs_are_compared_pairwise_on_the_same_pictures(
 def test_ensemble_has_no_one_input(make_bench: MakeBench) -> None:
     recipe = parse_recipe("both", "members = ['best', 'classical']")
     with pytest.raises(TrainingError, match="it has members, each with an input of its own"):
-        ablate(make_bench(), recipe, ("roi", "full"), Observers())
+        compare_inputs(make_bench(), recipe, ("roi", "full"), Observers())

@@ -22,7 +22,8 @@ from roi_cls.classifier.inference.predictor import Predictor, open_predictor
 from roi_cls.classifier.inference.scorer import OpenedModel
 from roi_cls.classifier.runs.bundle import load_bundle
 from roi_cls.classifier.runs.folder import RunFolder
-from roi_cls.classifier.training.run import Observers, train_run
+from roi_cls.classifier.training.observers import Observers
+from roi_cls.classifier.training.run import train_run
 from roi_cls.roi import Box, CropParams, Detection, Face
 from roi_cls.roi.picture import Picture
 

@@ -24,7 +24,9 @@ from roi_cls.classifier.runs.bundle import Normalisation, load_bundle, write_con
 from roi_cls.classifier.runs.ensemble import join_members, save_ensemble
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.scores import read_scores
-from roi_cls.classifier.training.run import Observers, TrainJob, train_run
+from roi_cls.classifier.training.job import TrainJob
+from roi_cls.classifier.training.observers import Observers
+from roi_cls.classifier.training.run import train_run
 from roi_cls.roi import Box, CropParams, Detection, Face
 from roi_cls.roi.crop import make_crops
 from roi_cls.roi.picture import Picture

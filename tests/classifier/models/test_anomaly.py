@@ -15,17 +15,20 @@ from roi_cls.classifier.models.anomaly import AnomalyNetwork
 from roi_cls.classifier.models.device import choose_backend
 from roi_cls.classifier.models.saved import load_model
 from roi_cls.classifier.models.score import compute_logits
-from roi_cls.classifier.runs.bundle import load_bundle
+from roi_cls.classifier.runs.bundle import Normalisation, load_bundle
+from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training.data import TrainingData
+from roi_cls.classifier.training.job import TrainJob
 from roi_cls.classifier.training.methods.autoencoder import fit_autoencoder, scale_score
-from roi_cls.classifier.training.run import Observers, TrainJob, train_run
-from roi_cls.classifier.training.values import EpochReport, FitObservers, TrainFiles
+from roi_cls.classifier.training.observers import EpochReport, Observers
+from roi_cls.classifier.training.run import train_run
 from roi_cls.data.crops import CropArray
 from roi_cls.data.sample import LabelSet
 from roi_cls.data.split import Split
 
 MakeJob = Callable[..., TrainJob]
 CPU = choose_backend("cpu", "fp32")
+SCALE = Normalisation((0.5,) * 3, (0.5,) * 3)
 CONFIG = TrainConfig(method="autoencoder", epochs=10, batch_size=8, lr=3e-3, patience=0)
 
 
@@ -51,13 +54,13 @@ def _data(views: int = 1) -> TrainingData:
         split=Split((), (), ()),
         digest="",
         records=(),
-        views=(),
+        recipes=(),
         source=Path("set"),
     )
 
 
-def _files(folder: Path) -> TrainFiles:
-    return TrainFiles(folder / "metrics", folder / "checkpoint", folder / "best")
+def _files(folder: Path) -> RunFolder:
+    return RunFolder(folder)
 
 
 @pytest.mark.parametrize("views", [1, 2])
@@ -66,9 +69,9 @@ def test_what_was_not_learned_scores_higher(tmp_path: Path, views: int) -> None:
     reports: list[EpochReport] = []
     torch.manual_seed(0)
     fitted = fit_autoencoder(
-        CONFIG, data, CPU, _files(tmp_path), FitObservers(on_epoch=reports.append)
+        CONFIG, data, CPU, _files(tmp_path), Observers(on_epoch=reports.append)
     )
-    logits = compute_logits(fitted.model, data.validation.pixels, fitted.normalisation, CPU)
+    logits = compute_logits(fitted, data.validation.pixels, SCALE, CPU)
     scores, is_target = logits[:, 0], data.validation.labels == 0
     assert (logits[:, 1] == 0).all()
     assert scores[is_target].min() > scores[~is_target].max()
@@ -76,7 +79,7 @@ def test_what_was_not_learned_scores_higher(tmp_path: Path, views: int) -> None:
     assert np.mean(1 / (1 + np.exp(-scores))) == pytest.approx(0.25, abs=0.02)
     assert reports[-1].train_loss < reports[0].train_loss / 2
     assert [
-        json.loads(line)["epoch"] for line in (tmp_path / "metrics").read_text().splitlines()
+        json.loads(line)["epoch"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()
     ] == [*range(1, 11)]
     losses = [report.validation_loss for report in reports]
     assert [r.best for r in reports] == [
@@ -94,8 +97,8 @@ def test_targets_are_not_learned_from(tmp_path: Path) -> None:
         folder.mkdir()
         torch.manual_seed(0)
         config = replace(CONFIG, epochs=2)
-        fitted = fit_autoencoder(config, each, CPU, _files(folder), FitObservers())
-        states.append(fitted.model.state_dict())
+        fitted = fit_autoencoder(config, each, CPU, _files(folder), Observers())
+        states.append(fitted.state_dict())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
@@ -106,16 +109,14 @@ def test_best_epoch_by_validation_is_kept_and_patience_ends(tmp_path: Path) -> N
     # At so high a rate the loss jumps about.
     config = replace(CONFIG, lr=0.3, epochs=40, patience=2)
     fitted = fit_autoencoder(
-        config, data, CPU, _files(tmp_path), FitObservers(on_epoch=reports.append)
+        config, data, CPU, _files(tmp_path), Observers(on_epoch=reports.append)
     )
     best = max(report.epoch for report in reports if report.best)
     assert len(reports) == best + 2 < 40
-    network = fitted.model
+    network = fitted
     assert isinstance(network, AnomalyNetwork)
     plain = data.validation.pixels[data.validation.labels == 1]
-    images = fitted.normalisation.apply(
-        torch.from_numpy(plain).permute(0, 3, 1, 2), torch.device("cpu")
-    )
+    images = SCALE.apply(torch.from_numpy(plain).permute(0, 3, 1, 2), torch.device("cpu"))
     with torch.no_grad():
         error = float(network.errors(images).mean())
     assert error == pytest.approx(reports[best - 1].validation_loss, rel=1e-4)
@@ -124,7 +125,7 @@ def test_best_epoch_by_validation_is_kept_and_patience_ends(tmp_path: Path) -> N
 def test_training_that_diverges_is_told(tmp_path: Path) -> None:
     config = replace(CONFIG, lr=1e30, epochs=3)
     with pytest.raises(TrainingError, match=r"error is no number in epoch \d\. Lower --lr\."):
-        fit_autoencoder(config, _data(), CPU, _files(tmp_path), FitObservers())
+        fit_autoencoder(config, _data(), CPU, _files(tmp_path), Observers())
 
 
 def test_score_never_falls_with_the_error() -> None:
@@ -156,7 +157,7 @@ def test_run_is_a_bundle_that_scores_alike(
 def test_three_classes_are_refused(tmp_path: Path) -> None:
     data = replace(_data(), labels=LabelSet(("a", "b", "c"), "a"))
     with pytest.raises(TrainingError) as caught:
-        fit_autoencoder(CONFIG, data, CPU, _files(tmp_path), FitObservers())
+        fit_autoencoder(CONFIG, data, CPU, _files(tmp_path), Observers())
     assert str(caught.value) == (
         "Cannot train an autoencoder for 3 classes: it tells what it has learned from what it has "
         "not. Use --method network."

@@ -14,7 +14,8 @@ from typing import Any
 from roi_cls.classifier.training import learner
 from roi_cls.classifier.training import loop as train
 from roi_cls.classifier.training import run as train_on
-from roi_cls.classifier.training.run import Observers, train_run
+from roi_cls.classifier.training.observers import Observers
+from roi_cls.classifier.training.run import train_run
 
 
 def _die() -> None:

@@ -20,12 +20,13 @@ from roi_cls.classifier.config import Imbalance, Metric, TrainConfig
 from roi_cls.classifier.models.device import Backend, choose_backend
 from roi_cls.classifier.models.timm_model import create_model
 from roi_cls.classifier.runs.bundle import Normalisation
+from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training.batches import Batch, BatchSource
 from roi_cls.classifier.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from roi_cls.classifier.training.distributed import World
 from roi_cls.classifier.training.learner import Learner, Loss
 from roi_cls.classifier.training.loop import Trainer
-from roi_cls.classifier.training.values import EpochReport, TrainFiles
+from roi_cls.classifier.training.observers import EpochReport
 
 SCALE = Normalisation((0.5,) * 3, (0.5,) * 3)
 CONFIG = TrainConfig(
@@ -82,9 +83,7 @@ def _trainer(folder: Path, classes: int = 2, **changes: Any) -> Trainer:
 
 def _trainer_of(model: nn.Module, folder: Path, config: TrainConfig) -> Trainer:
     folder.mkdir(exist_ok=True)
-    names = ("metrics.jsonl", "checkpoint.safetensors", "best.safetensors")
-    files = TrainFiles(*(folder / name for name in names))
-    return Trainer(config, model, choose_backend("cpu", "fp32"), files)
+    return Trainer(config, model, choose_backend("cpu", "fp32"), RunFolder(folder))
 
 
 def _state(trainer: Trainer) -> dict[str, torch.Tensor]:
@@ -471,8 +470,7 @@ def test_settings_left_to_the_machine_must_be_settled_first(tmp_path: Path) -> N
 def test_loss_scale_of_fp16_is_resumed(tmp_path: Path) -> None:
     half = Backend(torch.device("cpu"), torch.float16)
     config = replace(CONFIG, epochs=2)
-    names = ("metrics.jsonl", "checkpoint.safetensors", "best.safetensors")
-    files = TrainFiles(*(tmp_path / name for name in names))
+    files = RunFolder(tmp_path)
     toy = _toy((4, 4))
     learner = Learner(config, create_model(config.model, "none", 2, 32), half, World())
     learner._scaler = torch.amp.GradScaler("cpu", init_scale=2.0**7, growth_interval=1)

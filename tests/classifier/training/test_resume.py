@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from roi_cls.classifier.runs.folder import RunFolder
-from roi_cls.classifier.training.run import Observers, TrainJob, train_run
+from roi_cls.classifier.training.job import TrainJob
+from roi_cls.classifier.training.observers import Observers
+from roi_cls.classifier.training.run import train_run
 
 PROGRAM = Path(__file__).with_name("killed_training.py")
 PLACES = [

@@ -18,7 +18,9 @@ from roi_cls.classifier.inference.predictor import open_predictor
 from roi_cls.classifier.runs.bundle import load_bundle
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training.data import TrainingData
-from roi_cls.classifier.training.run import Observers, TrainJob, train_run
+from roi_cls.classifier.training.job import TrainJob
+from roi_cls.classifier.training.observers import Observers
+from roi_cls.classifier.training.run import train_run
 from roi_cls.data.split import SplitParams
 from roi_cls.data.table import read_split
 from roi_cls.roi import CropParams

@@ -9,7 +9,7 @@ import pytest
 from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.training import logs as tensorboard_log
 from roi_cls.classifier.training.logs import TensorboardLog, check_tensorboard
-from roi_cls.classifier.training.values import EpochReport
+from roi_cls.classifier.training.observers import EpochReport
 
 
 def _report(epoch: int) -> EpochReport:

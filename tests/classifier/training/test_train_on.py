@@ -12,12 +12,13 @@ import pytest
 from roi_cls.base.errors import DataError, TrainingError
 from roi_cls.classifier.evaluation.run import EvaluateJob, evaluate_run
 from roi_cls.classifier.inference.verify import verify_run
+from roi_cls.classifier.runs import operating_point
 from roi_cls.classifier.runs.bundle import load_bundle
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.scores import read_scores
-from roi_cls.classifier.training import operating_point
-from roi_cls.classifier.training.run import Observers, TrainJob, load_job_data, train_on, train_run
-from roi_cls.classifier.training.values import FitObservers
+from roi_cls.classifier.training.job import TrainJob
+from roi_cls.classifier.training.observers import Observers
+from roi_cls.classifier.training.run import complete_run, load_job_data, train_run
 from roi_cls.roi import CropParams
 
 MakeJob = Callable[..., TrainJob]
@@ -28,7 +29,7 @@ def test_data_divided_anew_are_trained_on_without_cropping(
     tmp_path: Path, toy_set: Path, make_job: MakeJob
 ) -> None:
     job = make_job(toy_set, tmp_path / "run", epochs=1)
-    data, _ = load_job_data(job)
+    data = load_job_data(job, Observers())
     everything = [*data.train.records, *data.validation.records]
     is_validation = np.arange(len(everything)) % 3 == 0
     fold = data.divide(is_validation)
@@ -37,21 +38,21 @@ def test_data_divided_anew_are_trained_on_without_cropping(
     both = np.concatenate([data.train.pixels, data.validation.pixels])
     assert (fold.train.pixels == both[~is_validation]).all()
 
-    plan = replace(job.plan, run=RunFolder(tmp_path / "run" / "members" / "0"))
+    member = replace(job, run=RunFolder(tmp_path / "run" / "members" / "0"))
     begun = []
-    assert train_on(fold, plan, FitObservers(), lambda: begun.append(1))
+    assert complete_run(member, fold, Observers(), lambda: begun.append(1))
     assert begun == [1]
-    table = read_scores(plan.run.validation_scores, data.labels.names)
+    table = read_scores(member.run.validation_scores, data.labels.names)
     assert len(table.paths) == len(fold.validation)
-    assert not train_on(fold, plan, FitObservers(), lambda: begun.append(2))  # finished
+    assert not complete_run(member, fold, Observers(), lambda: begun.append(2))  # finished
     assert begun == [1]
     other = data.divide(np.arange(len(everything)) % 3 == 1)
     with pytest.raises(TrainingError, match="the pictures, their labels or their parts were other"):
-        train_on(other, plan, FitObservers())
+        complete_run(member, other, Observers())
 
 
 def test_division_without_a_class_is_told(tmp_path: Path, toy_set: Path, make_job: MakeJob) -> None:
-    data, _ = load_job_data(make_job(toy_set, tmp_path / "run"))
+    data = load_job_data(make_job(toy_set, tmp_path / "run"), Observers())
     labels = np.concatenate([data.train.labels, data.validation.labels])
     with pytest.raises(DataError, match="Cannot choose the best epoch"):
         data.divide((labels == 0) & (np.arange(len(labels)) % 2 == 0))

@@ -16,7 +16,9 @@ from roi_cls.classifier.models.saved import load_model
 from roi_cls.classifier.models.score import compute_logits
 from roi_cls.classifier.models.timm_model import normalisation
 from roi_cls.classifier.runs.bundle import Normalisation, load_bundle
+from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training.batches import PixelSource
+from roi_cls.classifier.training.job import TrainJob
 from roi_cls.classifier.training.loop import Trainer
 from roi_cls.classifier.training.methods.embedding import (
     EmbeddingSource,
@@ -24,8 +26,8 @@ from roi_cls.classifier.training.methods.embedding import (
     embed_crops,
     head_config,
 )
-from roi_cls.classifier.training.run import Observers, TrainJob, train_run
-from roi_cls.classifier.training.values import TrainFiles
+from roi_cls.classifier.training.observers import Observers
+from roi_cls.classifier.training.run import train_run
 from roi_cls.data.crops import CropArray
 
 MakeJob = Callable[..., TrainJob]
@@ -39,9 +41,9 @@ def _crops(count: int, views: int = 1) -> CropArray:
     return CropArray(random.integers(0, 256, shape, dtype=np.uint8), labels, (None,) * count)  # type: ignore[arg-type]  # rows play no part
 
 
-def _files(folder: Path) -> TrainFiles:
+def _files(folder: Path) -> RunFolder:
     folder.mkdir()
-    return TrainFiles(folder / "metrics", folder / "checkpoint", folder / "best")
+    return RunFolder(folder)
 
 
 def _network(views: int, hidden: int) -> FeatureNetwork:

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from roi_cls.classifier.training.run import Observers, TrainJob, TrainOutcome
-from roi_cls.classifier.training.values import EpochReport
+from roi_cls.classifier.training.job import TrainJob
+from roi_cls.classifier.training.observers import EpochReport, Observers
+from roi_cls.classifier.training.run import TrainOutcome
 
 Command = Callable[..., CompletedProcess[str]]
 METRICS = [

@@ -1,16 +1,13 @@
-"""What training is given and what it gives: files, observers, epochs, a fitted model."""
+"""Who is told of what while a run goes on, and what an epoch's report says."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from roi_cls.classifier.models.device import Backend
-from roi_cls.classifier.runs.bundle import Normalisation
+from roi_cls.classifier.training.data import OnCrop, TrainingData
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +37,17 @@ class EpochReport:
     """Of the most probable classes, on validation: with one label per picture, the accuracy."""
 
 
-@dataclass(frozen=True, slots=True)
-class TrainFiles:
-    """Where a run keeps what training writes."""
-
-    metrics: Path
-    checkpoint: Path
-    best: Path
-
-
 Observer = Callable[[int, int], None]
 """Called with (crops done, crops in the epoch) after each step."""
 
 
-@dataclass(slots=True)
-class FitObservers:
-    """Who is told of what, while a model is fitted."""
+@dataclass(frozen=True, slots=True)
+class Observers:
+    """Who is told of what, while a run goes on."""
 
+    on_crop: OnCrop = lambda result, total: None
+    on_data: Callable[[TrainingData], None] = lambda data: None
+    """Called once with what is learned from, before a file of the run is written."""
     on_start: Callable[[Backend, int], None] = lambda backend, parameters: None
     """Called once with the number of parameters, before the work begins."""
     on_step: Observer = lambda done, total: None
@@ -65,12 +56,3 @@ class FitObservers:
     """Called with what the user should know and cannot see in the result."""
     on_fact: Callable[[str, Any], None] = lambda name, value: None
     """Called with what was decided or counted on the way, for the run's record; plain JSON."""
-
-
-@dataclass(frozen=True, slots=True)
-class FittedModel:
-    """A model that gives (B, K) logits of normalised (B*V, 3, S, S) crops in evaluation mode."""
-
-    model: nn.Module
-    normalisation: Normalisation
-    """That its crops need."""
