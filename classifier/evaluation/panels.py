@@ -1,4 +1,7 @@
-"""The figures of an evaluation: calibration, abstention, ranking, and the PNG files they make."""
+"""The figures of an evaluation as PNG files, and the panels that they and a report are made of.
+
+Calibration, abstention, ranking: a panel draws on axes that it is given, and decides nothing.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,34 @@ from roi_cls.classifier.metrics.interval import CURVE_GRID, RankingBands, rankin
 
 EDGES = tuple(i / 20 for i in range(21))
 """Of the bars in which pictures of similar probability are counted."""
+
+
+def draw_evaluation(folder: Path, pictures: ScoredPictures) -> None:
+    """Write ``reliability.png``, ``risk_coverage.png`` and ``roc_pr.png`` into a folder.
+
+    The last is left out, and an older one removed, where all pictures are of one side.
+
+    Raises:
+        StorageError: A file cannot be written.
+    """
+    figure, (diagram, counts) = new_figure(2)
+    plot_reliability(diagram, pictures)
+    plot_scores(counts, pictures)
+    save_figure(figure, folder / "reliability.png")
+
+    figure, (axes,) = new_figure()
+    plot_risk_coverage(axes, pictures)
+    save_figure(figure, folder / "risk_coverage.png")
+
+    ranking = folder / "roc_pr.png"
+    if not pictures.has_both:
+        ranking.unlink(missing_ok=True)
+        return
+    figure, (roc, recall) = new_figure(2)
+    bands = ranking_bands(pictures.is_target, pictures.scores)
+    plot_roc(roc, pictures, bands)
+    plot_recall(recall, pictures, bands)
+    save_figure(figure, ranking)
 
 
 def plot_reliability(diagram: Axes, pictures: ScoredPictures) -> None:
@@ -176,58 +207,3 @@ def _mark_abstention(axes: Axes, curve: RiskCoverage, evaluation: Evaluation) ->
         at = answered - 1
         label = f"abstaining below a margin of {evaluation.abstain:g}"
         axes.plot(curve.coverage[at], curve.risk[at], "o", color=MARK, label=label)
-
-
-def draw_evaluation(folder: Path, pictures: ScoredPictures) -> None:
-    """Write ``reliability.png``, ``risk_coverage.png`` and ``roc_pr.png`` into a folder.
-
-    The last is left out, and an older one removed, where all pictures are of one side.
-
-    Raises:
-        StorageError: A file cannot be written.
-    """
-    draw_reliability(folder / "reliability.png", pictures)
-    draw_risk_coverage(folder / "risk_coverage.png", pictures)
-    ranking = folder / "roc_pr.png"
-    if pictures.has_both:
-        draw_ranking(ranking, pictures)
-    else:
-        ranking.unlink(missing_ok=True)
-
-
-def draw_reliability(path: Path, pictures: ScoredPictures) -> None:
-    """Write the reliability diagram: claimed against observed share, and how often each is claimed.
-
-    Raises:
-        StorageError: The file cannot be written.
-    """
-    figure, (diagram, counts) = new_figure(2)
-    plot_reliability(diagram, pictures)
-    plot_scores(counts, pictures)
-    save_figure(figure, path)
-
-
-def draw_risk_coverage(path: Path, pictures: ScoredPictures) -> None:
-    """Write the risk-coverage curve: what is gained by not answering the least sure pictures.
-
-    Raises:
-        StorageError: The file cannot be written.
-    """
-    figure, (axes,) = new_figure()
-    plot_risk_coverage(axes, pictures)
-    save_figure(figure, path)
-
-
-def draw_ranking(path: Path, pictures: ScoredPictures) -> None:
-    """Write the ROC and the precision-recall curve, with intervals and the threshold's place.
-
-    There must be pictures of the target and others.
-
-    Raises:
-        StorageError: The file cannot be written.
-    """
-    figure, (roc, recall) = new_figure(2)
-    bands = ranking_bands(pictures.is_target, pictures.scores)
-    plot_roc(roc, pictures, bands)
-    plot_recall(recall, pictures, bands)
-    save_figure(figure, path)
