@@ -59,7 +59,7 @@ def join_runs(
     join_members(paths)  # refuses other classes
     _check_same_split(runs, bundles)
     labels = bundles[0].labels
-    tables = [read_scores(_honest_scores(run), labels.names) for run in runs]
+    tables = [read_scores(honest_scores(run), labels.names) for run in runs]
     fusion = fuse(tables, labels, combine)
     kept = [i for i, weight in enumerate(fusion.weights) if weight > 0]
     members = [paths[i] for i in kept]
@@ -82,7 +82,8 @@ def join_runs(
     return fusion
 
 
-def _honest_scores(run: RunFolder) -> Path:
+def honest_scores(run: RunFolder) -> Path:
+    """Return where a run keeps its scores of pictures that it did not learn from."""
     return run.oof_scores if run.oof_scores.is_file() else run.validation_scores
 
 

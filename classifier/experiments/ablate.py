@@ -15,9 +15,10 @@ import numpy as np
 
 from roi_cls.base.errors import TrainingError
 from roi_cls.base.rows import markdown_table
+from roi_cls.classifier.ensembles.join import honest_scores
 from roi_cls.classifier.experiments.compare import make_comparison, measure_trials, run_seeds
 from roi_cls.classifier.experiments.comparison import Comparison, SystemResult, to_markdown
-from roi_cls.classifier.experiments.trial import Bench, Trial, check_same_data
+from roi_cls.classifier.experiments.trial import ExperimentJob, Trial, check_same_data
 from roi_cls.classifier.metrics.decision import decide
 from roi_cls.classifier.metrics.interval import Floats, Labels, format_number
 from roi_cls.classifier.metrics.paired import Difference, PairedComparison, compare_scores
@@ -26,12 +27,21 @@ from roi_cls.classifier.recipe import TrainingRecipe
 from roi_cls.classifier.runs.scores import class_indices, read_scores
 from roi_cls.classifier.training.observers import Observers
 
+InputKind = Literal["roi", "full", "both"]
 INPUT_NAMES = {
     "roi": "the face crop",
     "full": "the full frame",
     "both": "both views together",
 }
 """What can be given to the model, and what it is called in a sentence."""
+_SETTINGS: Mapping[str, dict[str, Any]] = MappingProxyType(
+    {
+        "roi": {"crop": "face", "frame": False},
+        "full": {"crop": "full", "frame": False},
+        "both": {"crop": "face", "frame": True},
+    }
+)
+"""All that differs between the inputs."""
 _SHOWN = {"roc_auc": "ROC-AUC", "average_precision": "PR-AUC", "f1": "F1", "accuracy": "accuracy"}
 
 
@@ -95,6 +105,60 @@ class Ablation:
         }
 
 
+def compare_inputs(
+    job: ExperimentJob,
+    recipe: TrainingRecipe,
+    inputs: Sequence[InputKind],
+    observers: Observers,
+    on_result: Callable[[SystemResult], None] = lambda result: None,
+) -> Ablation:
+    """Train and test the recipe once per input and seed; compare the inputs pairwise.
+
+    Raises:
+        TrainingError: The recipe has members, or the inputs' test pictures are not the same.
+        RoiClsError: It cannot be trained here.
+    """
+    if recipe.members:
+        raise TrainingError(
+            f"Cannot ablate the recipe {recipe.name!r}: it has members, each with an input of its "
+            "own. Name one of them."
+        )
+    trials: dict[str, tuple[Trial, ...]] = {}
+    results = []
+    for name in inputs:
+        changed = recipe.changed(_SETTINGS[name])
+        trials[name] = run_seeds(job, name, changed, observers)
+        result = measure_trials(name, replace(changed, description=name), trials[name])
+        on_result(result)
+        results.append(result)
+    check_same_data(trials)
+    first = trials[inputs[0]][0]
+    truth, target = class_indices(first.table, first.labels), first.labels.target_index
+    scores = {name: _input_scores(found) for name, found in trials.items()}
+    comparison = make_comparison(first, results, job.budget)
+    return Ablation(comparison, pair_inputs(truth, scores, target))
+
+
+def _input_scores(trials: Sequence[Trial]) -> InputScores:
+    return InputScores(
+        seeds=tuple(trial.table.probabilities for trial in trials),
+        thresholds=tuple(trial.threshold for trial in trials),
+        mean_threshold=_mean_threshold(trials),
+    )
+
+
+def _mean_threshold(trials: Sequence[Trial]) -> float:
+    """Return the threshold of the mean of the seeds' scores, chosen without the test pictures."""
+    labels = trials[0].labels
+    if len(labels.names) != 2:
+        return 0.5  # plays no part
+    tables = [read_scores(honest_scores(trial.run), labels.names) for trial in trials]
+    mean = np.mean([table.probabilities[:, labels.target_index] for table in tables], axis=0)
+    is_target = class_indices(tables[0], labels) == labels.target_index
+    rule = str(trials[0].training["config"]["threshold_rule"])
+    return choose_threshold(np.asarray(mean, np.float64), is_target, rule)
+
+
 def pair_inputs(
     labels: Labels, scores: Mapping[str, InputScores], target: int
 ) -> tuple[InputPair, ...]:
@@ -117,15 +181,6 @@ def pair_inputs(
         )
         for first, second in combinations(scores, 2)
     )
-
-
-def ablation_page(ablation: Ablation, title: str) -> str:
-    """Return Markdown: the verdicts, each input's metrics, and the paired differences."""
-    page = to_markdown(ablation.comparison, title)
-    heading, rest = page.split("\n\n", 1)
-    verdicts = "\n".join(f"- {verdict}" for verdict in ablation.verdicts)
-    parts = [heading, verdicts, rest.rstrip(), *_pairs_table(ablation.pairs)]
-    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _by_seed(
@@ -151,6 +206,15 @@ def _compare(
         for scores, threshold in zip((first, second), thresholds, strict=True)
     ]
     return compare_scores(labels, first, second, decided[0], decided[1], target=target)
+
+
+def ablation_page(ablation: Ablation, title: str) -> str:
+    """Return Markdown: the verdicts, each input's metrics, and the paired differences."""
+    page = to_markdown(ablation.comparison, title)
+    heading, rest = page.split("\n\n", 1)
+    verdicts = "\n".join(f"- {verdict}" for verdict in ablation.verdicts)
+    parts = [heading, verdicts, rest.rstrip(), *_pairs_table(ablation.pairs)]
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _verdict(pair: InputPair) -> str:
@@ -211,72 +275,3 @@ def _p(value: float) -> str:
 
 def _capital(text: str) -> str:
     return text[0].upper() + text[1:]
-
-
-InputKind = Literal["roi", "full", "both"]
-_SETTINGS: Mapping[str, dict[str, Any]] = MappingProxyType(
-    {
-        "roi": {"crop": "face", "frame": False},
-        "full": {"crop": "full", "frame": False},
-        "both": {"crop": "face", "frame": True},
-    }
-)
-"""All that differs between the inputs."""
-
-
-def compare_inputs(
-    bench: Bench,
-    recipe: TrainingRecipe,
-    inputs: Sequence[InputKind],
-    observers: Observers,
-    on_result: Callable[[SystemResult], None] = lambda result: None,
-) -> Ablation:
-    """Train and test the recipe once per input and seed; compare the inputs pairwise.
-
-    Raises:
-        TrainingError: The recipe has members, or the inputs' test pictures are not the same.
-        RoiClsError: It cannot be trained here.
-    """
-    if recipe.members:
-        raise TrainingError(
-            f"Cannot ablate the recipe {recipe.name!r}: it has members, each with an input of its "
-            "own. Name one of them."
-        )
-    trials: dict[str, tuple[Trial, ...]] = {}
-    results = []
-    for name in inputs:
-        changed = recipe.changed(_SETTINGS[name])
-        trials[name] = run_seeds(bench, name, changed, observers)
-        result = measure_trials(name, replace(changed, description=name), trials[name])
-        on_result(result)
-        results.append(result)
-    check_same_data(trials)
-    first = trials[inputs[0]][0]
-    truth, target = class_indices(first.table, first.labels), first.labels.target_index
-    scores = {name: _input_scores(found) for name, found in trials.items()}
-    comparison = make_comparison(first, results, bench.budget)
-    return Ablation(comparison, pair_inputs(truth, scores, target))
-
-
-def _input_scores(trials: Sequence[Trial]) -> InputScores:
-    return InputScores(
-        seeds=tuple(trial.table.probabilities for trial in trials),
-        thresholds=tuple(trial.threshold for trial in trials),
-        mean_threshold=_mean_threshold(trials),
-    )
-
-
-def _mean_threshold(trials: Sequence[Trial]) -> float:
-    """Return the threshold of the mean of the seeds' scores, chosen without the test pictures."""
-    labels = trials[0].labels
-    if len(labels.names) != 2:
-        return 0.5  # plays no part
-    paths = [
-        trial.run.oof_scores if trial.run.oof_scores.is_file() else trial.run.validation_scores
-        for trial in trials
-    ]
-    tables = [read_scores(path, labels.names) for path in paths]
-    mean = np.mean([table.probabilities[:, labels.target_index] for table in tables], axis=0)
-    is_target = class_indices(tables[0], labels) == labels.target_index
-    rule = str(trials[0].training["config"]["threshold_rule"])
-    return choose_threshold(np.asarray(mean, np.float64), is_target, rule)

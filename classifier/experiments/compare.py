@@ -11,7 +11,13 @@ from typing import Literal
 
 from roi_cls.base.errors import RoiClsError, StorageError, TrainingError, WeightsError
 from roi_cls.classifier.experiments.comparison import Comparison, SystemResult
-from roi_cls.classifier.experiments.trial import Bench, Budget, Trial, check_same_data, run_trial
+from roi_cls.classifier.experiments.trial import (
+    Budget,
+    ExperimentJob,
+    Trial,
+    check_same_data,
+    run_trial,
+)
 from roi_cls.classifier.metrics.seeds import SeedScores, measure_majority, measure_seeds
 from roi_cls.classifier.recipe import TrainingRecipe
 from roi_cls.classifier.runs.scores import class_indices
@@ -22,7 +28,7 @@ MissingWeights = Literal["skip", "random"]
 
 
 def compare_recipes(
-    bench: Bench,
+    job: ExperimentJob,
     recipes: Sequence[TrainingRecipe],
     observers: Observers,
     missing_weights: MissingWeights = "skip",
@@ -31,7 +37,7 @@ def compare_recipes(
     """Train and test every recipe that can be run here; finished runs are used as they are.
 
     Args:
-        bench: Data, folder and budget.
+        job: Data, folder and budget.
         recipes: Of different names.
         observers: Who is told.
         missing_weights: Where a recipe's weights cannot be had: ``skip`` it, with the reason in
@@ -45,7 +51,7 @@ def compare_recipes(
     trials: dict[str, tuple[Trial, ...]] = {}
     results = []
     for recipe in recipes:
-        result = _run(bench, recipe, observers, missing_weights, trials)
+        result = _run(job, recipe, observers, missing_weights, trials)
         on_result(result)
         results.append(result)
     if not trials:
@@ -54,7 +60,7 @@ def compare_recipes(
             f"{results[0].name}: {results[0].reason}"
         )
     check_same_data(trials)
-    return make_comparison(next(iter(trials.values()))[0], results, bench.budget)
+    return make_comparison(next(iter(trials.values()))[0], results, job.budget)
 
 
 def make_comparison(first: Trial, results: Sequence[SystemResult], budget: Budget) -> Comparison:
@@ -74,16 +80,16 @@ def make_comparison(first: Trial, results: Sequence[SystemResult], budget: Budge
 
 
 def run_seeds(
-    bench: Bench, name: str, recipe: TrainingRecipe, observers: Observers
+    job: ExperimentJob, name: str, recipe: TrainingRecipe, observers: Observers
 ) -> tuple[Trial, ...]:
     """Return the trials of a system, one for each of the budget's seeds."""
-    trials, seeds = [], bench.budget.seeds
+    trials, seeds = [], job.budget.seeds
     for repeat in range(seeds):
         # The seeds of an ensemble over seeds do not overlap with those of its repetition.
         seed = recipe.config.seed + repeat * recipe.seeds
         folder = name if seeds == 1 else f"{name}/seed-{seed}"
         observers.on_note(f"{name}: {_what(recipe)}{f', seed {seed}' if seeds > 1 else ''}")
-        trials.append(run_trial(bench, folder, recipe.changed({"seed": seed}), observers))
+        trials.append(run_trial(job, folder, recipe.changed({"seed": seed}), observers))
     return tuple(trials)
 
 
@@ -106,7 +112,7 @@ def measure_trials(name: str, recipe: TrainingRecipe, trials: Sequence[Trial]) -
 
 
 def _run(
-    bench: Bench,
+    job: ExperimentJob,
     recipe: TrainingRecipe,
     observers: Observers,
     missing_weights: MissingWeights,
@@ -116,14 +122,14 @@ def _run(
     name = recipe.name
     try:
         try:
-            done = run_seeds(bench, name, recipe, observers)
+            done = run_seeds(job, name, recipe, observers)
         except WeightsError:
             if missing_weights == "skip":
                 raise
             observers.on_note(f"{name}: its weights cannot be had; it starts from random ones.")
-            bench = replace(bench, budget=replace(bench.budget, weights="none"))
+            job = replace(job, budget=replace(job.budget, weights="none"))
             # In another folder, so that the weights, once they are there, make another run.
-            done = run_seeds(bench, f"{name}-random", recipe, observers)
+            done = run_seeds(job, f"{name}-random", recipe, observers)
     except StorageError:
         raise
     except RoiClsError as error:

@@ -119,7 +119,7 @@ def measure_ms(model: Scorer) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class ExperimentJob:
     """What all systems of an experiment have in common."""
 
     source: Path
@@ -155,27 +155,27 @@ class Trial:
     train_seconds: float | None
 
 
-def run_trial(bench: Bench, name: str, recipe: TrainingRecipe, observers: Observers) -> Trial:
+def run_trial(job: ExperimentJob, name: str, recipe: TrainingRecipe, observers: Observers) -> Trial:
     """Train the system unless its run is finished, open its test part unless that was done.
 
     Raises:
         RoiClsError: It cannot be trained or tested here, in words for its user.
     """
-    run = RunFolder(bench.folder / name)
-    _train(bench, run, recipe, observers)
+    run = RunFolder(job.folder / name)
+    _train(job, run, recipe, observers)
     if not _is_evaluated(run):
         evaluate_run(
             EvaluateJob(
-                bench.source,
+                job.source,
                 run,
-                bench.options,
-                bench.device,
-                bench.detector_model,
-                bench.label_names,
+                job.options,
+                job.device,
+                job.detector_model,
+                job.label_names,
             ),
             observers.on_crop,
         )
-    model = load_any(run.path, choose_backend(bench.device, "fp32"))
+    model = load_any(run.path, choose_backend(job.device, "fp32"))
     bundle = model.bundle
     return Trial(
         run=run,
@@ -216,29 +216,31 @@ def train_seconds(run: RunFolder) -> float | None:
     return float(sum(seconds)) if seconds else None
 
 
-def _train(bench: Bench, run: RunFolder, recipe: TrainingRecipe, observers: Observers) -> None:
-    given = {"device": bench.device}
-    recipe = bench.budget.apply(recipe)
+def _train(
+    job: ExperimentJob, run: RunFolder, recipe: TrainingRecipe, observers: Observers
+) -> None:
+    given = {"device": job.device}
+    recipe = job.budget.apply(recipe)
     changed = recipe.changed(given)
-    job = TrainJob(
-        source=bench.source,
+    one = TrainJob(
+        source=job.source,
         run=run,
         config=changed.config,
         crop=changed.crop_params,
-        split=bench.split,
-        options=bench.options,
-        label_names=bench.label_names,
-        target=bench.target,
-        detector_model=bench.detector_model,
+        split=job.split,
+        options=job.options,
+        label_names=job.label_names,
+        target=job.target,
+        detector_model=job.detector_model,
         resume=True,
         abstain=recipe.abstain,
         facts={"recipe": recipe.to_dict()},
     )
-    ensemble = multiply(job, recipe, given, bench.budget.apply)
+    ensemble = multiply(one, recipe, given, job.budget.apply)
     if ensemble:
         train_ensemble(ensemble, observers)
     else:
-        train_run(job, observers)
+        train_run(one, observers)
 
 
 def _is_evaluated(run: RunFolder) -> bool:

@@ -25,7 +25,7 @@ from roi_cls.data.sample import LabelSet, Sample, choose_labels
 from roi_cls.data.split import Split, SplitParams, split_samples
 from roi_cls.data.table import split_digest, write_split
 from roi_cls.data.units import equal_bytes, group_samples
-from roi_cls.roi.recipe import Recipe, open_recipe
+from roi_cls.roi.recipe import OpenedRecipe, open_recipe
 
 OnCrop = Callable[[CropResult, int], None]
 """Called with each crop, and how many there will be."""
@@ -45,7 +45,7 @@ class TrainingData:
     """Of the split."""
     records: tuple[CropRecord, ...]
     """A row for each picture, also for those in error: they are in a part, and in no array."""
-    recipes: tuple[Recipe, ...]
+    recipes: tuple[OpenedRecipe, ...]
     """How the crops were cut, one for each view of a picture."""
     source: Path
     """Folder or table that the pictures came from."""
@@ -106,7 +106,7 @@ def write_data(job: TrainJob, data: TrainingData) -> None:
         write_atomically(run.detector / f"{model.sha256}.tflite", model.path.read_bytes())
 
 
-def _open_recipes(job: TrainJob) -> tuple[Recipe, ...]:
+def _open_recipes(job: TrainJob) -> tuple[OpenedRecipe, ...]:
     first = open_recipe(job.crop, job.detector_model)
     if not job.config.frame:
         return (first,)
@@ -115,7 +115,7 @@ def _open_recipes(job: TrainJob) -> tuple[Recipe, ...]:
 
 
 def _crop_and_split(
-    job: TrainJob, samples: Sequence[Sample], recipes: tuple[Recipe, ...], on_crop: OnCrop
+    job: TrainJob, samples: Sequence[Sample], recipes: tuple[OpenedRecipe, ...], on_crop: OnCrop
 ) -> TrainingData:
     params, options, root = job.split, job.options, data_root(job.source)
     samples = group_samples(samples, params.group_regex, root)

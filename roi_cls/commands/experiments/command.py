@@ -103,12 +103,12 @@ def compare(
     Example: roi-cls compare photos --recipes resnet18-full,best --seeds 3 --weights weights/
     """
     from roi_cls.cache.options import BuildOptions
-    from roi_cls.classifier.experiments.trial import Bench, Budget
+    from roi_cls.classifier.experiments.trial import Budget, ExperimentJob
     from roi_cls.commands.experiments.run import compare_and_tell
     from roi_cls.data.sample import parse_label_names
 
     chosen = _load_recipes(recipes)
-    bench = Bench(
+    job = ExperimentJob(
         source,
         output or runs / f"compare-{source.stem}",
         split,
@@ -120,7 +120,7 @@ def compare(
         detector_model,
     )
     title = f"Systems compared on {source.name}"
-    exit_with(compare_and_tell(bench, chosen, missing_weights, title))
+    exit_with(compare_and_tell(job, chosen, missing_weights, title))
 
 
 @settings_options
@@ -149,12 +149,12 @@ def ablate(
     Example: roi-cls ablate photos --inputs roi,full,both --seeds 3
     """
     from roi_cls.cache.options import BuildOptions
-    from roi_cls.classifier.experiments.trial import Bench, Budget
+    from roi_cls.classifier.experiments.trial import Budget, ExperimentJob
     from roi_cls.commands.experiments.run import ablate_and_tell
     from roi_cls.data.sample import parse_label_names
 
     name = recipe.name if recipe else config.model
-    bench = Bench(
+    job = ExperimentJob(
         source,
         output or runs / f"ablate-{source.stem}-{name}",
         split,
@@ -173,7 +173,7 @@ def ablate(
         seeds=recipe.seeds if recipe else 1,
         members=recipe.members if recipe else (),
     )
-    ablate_and_tell(bench, system, _parse_inputs(inputs), f"Inputs compared on {source.name}")
+    ablate_and_tell(job, system, _parse_inputs(inputs), f"Inputs compared on {source.name}")
 
 
 def ensemble(

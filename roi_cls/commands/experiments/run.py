@@ -17,7 +17,7 @@ from roi_cls.classifier.experiments.comparison import (
     to_csv,
     to_markdown,
 )
-from roi_cls.classifier.experiments.trial import Bench
+from roi_cls.classifier.experiments.trial import ExperimentJob
 from roi_cls.classifier.recipe import Combine, TrainingRecipe, load_recipe, recipe_names
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.console.terminal import note, show
@@ -25,25 +25,28 @@ from roi_cls.console.training import watch_runs
 
 
 def compare_and_tell(
-    bench: Bench, recipes: Sequence[TrainingRecipe], missing_weights: MissingWeights, title: str
+    job: ExperimentJob,
+    recipes: Sequence[TrainingRecipe],
+    missing_weights: MissingWeights,
+    title: str,
 ) -> int:
     """Compare the recipes, save and print the tables; return how many could not be run."""
     with watch_runs() as observers:
-        found = compare_recipes(bench, recipes, observers, missing_weights, _tell_result)
+        found = compare_recipes(job, recipes, observers, missing_weights, _tell_result)
     page = to_markdown(found, title)
-    _save(bench.folder, "results", page, to_csv(found), found.to_dict())
+    _save(job.folder, "results", page, to_csv(found), found.to_dict())
     show(page.rstrip())
     return len(found.not_run)
 
 
 def ablate_and_tell(
-    bench: Bench, recipe: TrainingRecipe, inputs: Sequence[InputKind], title: str
+    job: ExperimentJob, recipe: TrainingRecipe, inputs: Sequence[InputKind], title: str
 ) -> Ablation:
     """Compare the inputs, save and print the tables."""
     with watch_runs() as observers:
-        found = compare_inputs(bench, recipe, inputs, observers, _tell_result)
+        found = compare_inputs(job, recipe, inputs, observers, _tell_result)
     page = ablation_page(found, title)
-    _save(bench.folder, "ablation", page, to_csv(found.comparison), found.to_dict())
+    _save(job.folder, "ablation", page, to_csv(found.comparison), found.to_dict())
     show(page.rstrip())
     return found
 

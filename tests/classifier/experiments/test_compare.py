@@ -1,4 +1,4 @@
-"""Recipes on the same bench: reused runs, seeds, missing weights, and no gap in the table."""
+"""Recipes on the same experiment: reused runs, seeds, missing weights, and no gap in the table."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +11,7 @@ from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.experiments.ablate import compare_inputs
 from roi_cls.classifier.experiments.compare import compare_recipes
 from roi_cls.classifier.experiments.comparison import Comparison, SystemResult
-from roi_cls.classifier.experiments.trial import Bench, Budget
+from roi_cls.classifier.experiments.trial import Budget, ExperimentJob
 from roi_cls.classifier.recipe import TrainingRecipe, parse_recipe
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.openings import read_openings
@@ -34,7 +34,7 @@ precision = "fp32"
 crop = "full"
 size_px = 32
 """
-MakeBench = Callable[..., Bench]
+MakeExperiment = Callable[..., ExperimentJob]
 
 
 @pytest.fixture
@@ -43,9 +43,9 @@ def recipe() -> TrainingRecipe:
 
 
 @pytest.fixture
-def make_bench(toy_set: Path, tmp_path: Path) -> MakeBench:
-    def make(**budget: object) -> Bench:
-        return Bench(
+def make_experiment(toy_set: Path, tmp_path: Path) -> MakeExperiment:
+    def make(**budget: object) -> ExperimentJob:
+        return ExperimentJob(
             source=toy_set,
             folder=tmp_path / "bench",
             split=SplitParams(validation_share=0.3),
@@ -58,12 +58,12 @@ def make_bench(toy_set: Path, tmp_path: Path) -> MakeBench:
 
 
 def test_systems_are_measured_on_the_same_pictures_and_runs_are_reused(
-    make_bench: MakeBench, recipe: TrainingRecipe
+    make_experiment: MakeExperiment, recipe: TrainingRecipe
 ) -> None:
-    bench = make_bench(epochs=1)
+    experiment = make_experiment(epochs=1)
     blind = replace(recipe.changed({"lr": 1e-12}), name="blind")
     told: list[SystemResult] = []
-    first = compare_recipes(bench, [recipe, blind], Observers(), on_result=told.append)
+    first = compare_recipes(experiment, [recipe, blind], Observers(), on_result=told.append)
     assert [result.name for result in first.results] == ["tiny", "blind"]
     assert first.results == tuple(told)
     assert first.counts["test"] == {"blue": 4, "red": 3}
@@ -75,59 +75,63 @@ def test_systems_are_measured_on_the_same_pictures_and_runs_are_reused(
     assert tiny.train_seconds is not None
     assert tiny.ms_per_picture is not None
     assert (tiny.weights, tiny.parameters > 1000, tiny.ms_per_picture > 0) == ("random", True, True)
-    run = RunFolder(bench.folder / "tiny")
+    run = RunFolder(experiment.folder / "tiny")
     epochs: list[object] = []
-    again = compare_recipes(bench, [recipe, blind], Observers(on_epoch=epochs.append))
+    again = compare_recipes(experiment, [recipe, blind], Observers(on_epoch=epochs.append))
     assert epochs == []
     assert len(read_openings(run.test_openings)) == 1
     assert again.results[0].metrics == tiny.metrics
 
 
-def test_seeds_are_runs_of_their_own(make_bench: MakeBench, recipe: TrainingRecipe) -> None:
-    bench = make_bench(epochs=1, seeds=2)
-    (result,) = compare_recipes(bench, [recipe], Observers()).results
+def test_seeds_are_runs_of_their_own(
+    make_experiment: MakeExperiment, recipe: TrainingRecipe
+) -> None:
+    experiment = make_experiment(epochs=1, seeds=2)
+    (result,) = compare_recipes(experiment, [recipe], Observers()).results
     assert result.metrics is not None
     assert result.seeds == 2
     assert set(result.metrics.spread) == set(result.metrics.estimates)
-    assert {path.name for path in (bench.folder / "tiny").iterdir()} == {"seed-0", "seed-1"}
+    assert {path.name for path in (experiment.folder / "tiny").iterdir()} == {"seed-0", "seed-1"}
 
 
 def test_system_that_cannot_run_is_a_row_with_the_reason(
-    make_bench: MakeBench, recipe: TrainingRecipe
+    make_experiment: MakeExperiment, recipe: TrainingRecipe
 ) -> None:
     unknown = replace(recipe.changed({"model": "resnet999"}), name="unknown")
     double = replace(recipe.changed({"frame": True}), name="double")
-    comparison = compare_recipes(make_bench(epochs=1), [unknown, recipe, double], Observers())
+    comparison = compare_recipes(make_experiment(epochs=1), [unknown, recipe, double], Observers())
     assert [result.metrics is None for result in comparison.results] == [True, False, True]
     assert "resnet999" in comparison.results[0].reason
     assert "--frame and --crop full" in comparison.results[2].reason
 
 
 def test_missing_weights_are_told_or_replaced(
-    make_bench: MakeBench, recipe: TrainingRecipe, tmp_path: Path
+    make_experiment: MakeExperiment, recipe: TrainingRecipe, tmp_path: Path
 ) -> None:
-    bench = make_bench(epochs=1)
+    experiment = make_experiment(epochs=1)
     other = replace(recipe.changed({"weights": str(tmp_path / "gone.pth")}), name="other")
-    skipped = compare_recipes(bench, [recipe, other], Observers()).results[1]
+    skipped = compare_recipes(experiment, [recipe, other], Observers()).results[1]
     assert skipped.metrics is None
     assert "gone.pth" in skipped.reason
     notes: list[str] = []
     replaced = compare_recipes(
-        bench, [recipe, other], Observers(on_note=notes.append), missing_weights="random"
+        experiment, [recipe, other], Observers(on_note=notes.append), missing_weights="random"
     ).results[1]
     assert replaced.metrics is not None
     assert replaced.weights == "random"
     assert "other: its weights cannot be had; it starts from random ones." in notes
 
 
-def test_nothing_to_compare_is_an_error(make_bench: MakeBench, recipe: TrainingRecipe) -> None:
+def test_nothing_to_compare_is_an_error(
+    make_experiment: MakeExperiment, recipe: TrainingRecipe
+) -> None:
     unknown = recipe.changed({"model": "resnet999"})
     with pytest.raises(TrainingError, match=r"none of the 1 systems could be run. tiny: .*resnet9"):
-        compare_recipes(make_bench(), [unknown], Observers())
+        compare_recipes(make_experiment(), [unknown], Observers())
 
 
 def test_ensembles_are_compared_as_any_system(
-    make_bench: MakeBench, recipe: TrainingRecipe, tmp_path: Path
+    make_experiment: MakeExperiment, recipe: TrainingRecipe, tmp_path: Path
 ) -> None:
     members = []
     for name, side in (("a", 32), ("b", 40)):
@@ -135,7 +139,7 @@ def test_ensembles_are_compared_as_any_system(
         path.write_text(TINY.replace("size_px = 32", f"size_px = {side}"))
         members.append(str(path))
     both = parse_recipe("both", f"members = {members}\n")
-    comparison = compare_recipes(make_bench(epochs=1), [recipe, both], Observers())
+    comparison = compare_recipes(make_experiment(epochs=1), [recipe, both], Observers())
     tiny, joined = comparison.results
     assert tiny.parameters is not None
     assert joined.parameters == 2 * tiny.parameters
@@ -143,10 +147,10 @@ def test_ensembles_are_compared_as_any_system(
 
 
 def test_inputs_are_compared_pairwise_on_the_same_pictures(
-    make_bench: MakeBench, recipe: TrainingRecipe, central_face: type
+    make_experiment: MakeExperiment, recipe: TrainingRecipe, central_face: type
 ) -> None:
     found = compare_inputs(
-        make_bench(epochs=1, seeds=2), recipe, ("roi", "full", "both"), Observers()
+        make_experiment(epochs=1, seeds=2), recipe, ("roi", "full", "both"), Observers()
     )
     comparison: Comparison = found.comparison
     assert [result.name for result in comparison.results] == ["roi", "full", "both"]
@@ -155,7 +159,7 @@ def test_inputs_are_compared_pairwise_on_the_same_pictures(
     assert len(found.verdicts) == 3
 
 
-def test_ensemble_has_no_one_input(make_bench: MakeBench) -> None:
+def test_ensemble_has_no_one_input(make_experiment: MakeExperiment) -> None:
     recipe = parse_recipe("both", "members = ['best', 'classical']")
     with pytest.raises(TrainingError, match="it has members, each with an input of its own"):
-        compare_inputs(make_bench(), recipe, ("roi", "full"), Observers())
+        compare_inputs(make_experiment(), recipe, ("roi", "full"), Observers())

@@ -8,7 +8,7 @@ import pytest
 
 from roi_cls.base.errors import TrainingError
 from roi_cls.cache.options import BuildOptions
-from roi_cls.classifier.experiments.trial import Bench
+from roi_cls.classifier.experiments.trial import ExperimentJob
 from roi_cls.commands.experiments import run as experiments
 from roi_cls.data.split import Split, SplitParams
 
@@ -19,14 +19,14 @@ def test_leaks_are_told_once_before_systems_are_compared(
     pair = (Path("train/a.png"), Path("test/b.png"))
     data = SimpleNamespace(digest="d", split=Split((), (), (), near_leaks=(pair,)))
 
-    def compare(bench: Bench, recipes: Any, observers: Any, *others: Any) -> None:
+    def compare(experiment: ExperimentJob, recipes: Any, observers: Any, *others: Any) -> None:
         observers.on_data(data)
         observers.on_data(data)
         raise TrainingError("The end.")
 
-    monkeypatch.setattr(experiments, "compare", compare)
-    bench = Bench(tmp_path, tmp_path, SplitParams(), BuildOptions(tmp_path))
+    monkeypatch.setattr(experiments, "compare_recipes", compare)
+    experiment = ExperimentJob(tmp_path, tmp_path, SplitParams(), BuildOptions(tmp_path))
     with pytest.raises(TrainingError, match="The end"):
-        experiments.compare_and_tell(bench, [], "skip", "x")
+        experiments.compare_and_tell(experiment, [], "skip", "x")
     warning = "warning: pictures that look alike stand in two parts: 'train/a.png' and 'test/b.png'"
     assert capsys.readouterr().err.count(warning) == 1
