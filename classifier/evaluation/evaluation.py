@@ -1,6 +1,6 @@
 """Evaluation of a model on labelled pictures: the value that `evaluation.json` holds.
 
-Its verdict says in words what the numbers say.
+``verdict`` says in words what the numbers say; ``evaluate_scores`` makes one of scores.
 """
 
 from __future__ import annotations
@@ -27,64 +27,8 @@ from roi_cls.classifier.metrics.interval import (
 from roi_cls.classifier.metrics.measure import measure_scores
 from roi_cls.classifier.metrics.metrics import Metrics
 
-
-def judge_accuracy(accuracy: Estimate, baseline: float, majority_label: str) -> str:
-    """Return how the accuracy compares with that of a constant answer."""
-    return (
-        f"Accuracy {format_number(accuracy.value)} against {format_number(baseline)} for "
-        f"always answering {majority_label!r}{_compare(accuracy, baseline)}"
-    )
-
-
-def judge_ranking(roc_auc: Estimate, target: str) -> str:
-    """Return whether the scores rank pictures of the target above others at all."""
-    if not roc_auc.is_defined:
-        return f"ROC-AUC is undefined without both {target!r} and other pictures"
-    low, high = (format_number(end, (0.0, 0.5, 1.0)) for end in (roc_auc.low, roc_auc.high))
-    ends = f"the interval of ROC-AUC {low}-{high}"
-    if roc_auc.holds(0.5):
-        return f"{ends} includes 0.5, so the ranking may be chance"
-    if roc_auc.high < 0.5:
-        return f"{ends} lies below 0.5, so the scores rank the wrong way round"
-    return f"{ends} excludes 0.5"
-
-
-def judge_abstention(overall: Metrics, decided: Metrics | None) -> str:
-    """Return what not answering the unsure pictures gains; ``decided`` is None where all are."""
-    if decided is None:
-        return f"all {overall.images} pictures are too close to call"
-    unsure = overall.images - decided.images
-    if not unsure:
-        return "no picture is too close to call"
-    return (
-        f"{unsure} of {overall.images} pictures are too close to call; accuracy on the others "
-        f"{format_number(decided.accuracy.value)}"
-    )
-
-
-def count_lost(errors: int, skipped: int) -> list[str]:
-    """Return a part of the verdict for each reason why pictures are in no metric."""
-    parts = []
-    if errors:
-        noun = "picture was" if errors == 1 else "pictures were"
-        parts.append(f"{errors} unreadable {noun} not scored")
-    if skipped:
-        noun = "picture" if skipped == 1 else "pictures"
-        parts.append(f"{skipped} {noun} without a face skipped, as the recipe says")
-    return parts
-
-
-def _compare(accuracy: Estimate, baseline: float) -> str:
-    if accuracy.value == baseline:
-        return ", no difference"
-    if accuracy.holds(baseline):
-        return ", a difference within its interval"
-    return ", clearly better" if accuracy.low > baseline else ", clearly worse"
-
-
 EVALUATION_VERSION = 3
 """Raised when the written form changes."""
-
 Source = Literal["face", "full_frame"]
 Slice = Literal["face", "full_frame", "decided"]
 
@@ -143,12 +87,12 @@ class Evaluation:
         overall = self.overall
         baseline = overall.majority_accuracy.value
         parts = [
-            judge_accuracy(overall.accuracy, baseline, self.majority_label),
-            judge_ranking(overall.roc_auc, self.target),
+            _judge_accuracy(overall.accuracy, baseline, self.majority_label),
+            _judge_ranking(overall.roc_auc, self.target),
         ]
         if self.abstain:
-            parts.append(judge_abstention(overall, dict(self.slices).get("decided")))
-        parts += count_lost(self.errors, self.skipped)
+            parts.append(_judge_abstention(overall, dict(self.slices).get("decided")))
+        parts += _count_lost(self.errors, self.skipped)
         return "; ".join(parts) + "."
 
     def to_dict(self) -> dict[str, Any]:
@@ -210,6 +154,60 @@ class Evaluation:
                 f"Cannot read the evaluation: {type(error).__name__}: {error}. The file is "
                 "incomplete or was changed by hand; run `roi-cls evaluate` again."
             ) from error
+
+
+def _judge_accuracy(accuracy: Estimate, baseline: float, majority_label: str) -> str:
+    """Return how the accuracy compares with that of a constant answer."""
+    return (
+        f"Accuracy {format_number(accuracy.value)} against {format_number(baseline)} for "
+        f"always answering {majority_label!r}{_compare_with_baseline(accuracy, baseline)}"
+    )
+
+
+def _compare_with_baseline(accuracy: Estimate, baseline: float) -> str:
+    if accuracy.value == baseline:
+        return ", no difference"
+    if accuracy.holds(baseline):
+        return ", a difference within its interval"
+    return ", clearly better" if accuracy.low > baseline else ", clearly worse"
+
+
+def _judge_ranking(roc_auc: Estimate, target: str) -> str:
+    """Return whether the scores rank pictures of the target above others at all."""
+    if not roc_auc.is_defined:
+        return f"ROC-AUC is undefined without both {target!r} and other pictures"
+    low, high = (format_number(end, (0.0, 0.5, 1.0)) for end in (roc_auc.low, roc_auc.high))
+    ends = f"the interval of ROC-AUC {low}-{high}"
+    if roc_auc.holds(0.5):
+        return f"{ends} includes 0.5, so the ranking may be chance"
+    if roc_auc.high < 0.5:
+        return f"{ends} lies below 0.5, so the scores rank the wrong way round"
+    return f"{ends} excludes 0.5"
+
+
+def _judge_abstention(overall: Metrics, decided: Metrics | None) -> str:
+    """Return what not answering the unsure pictures gains; ``decided`` is None where all are."""
+    if decided is None:
+        return f"all {overall.images} pictures are too close to call"
+    unsure = overall.images - decided.images
+    if not unsure:
+        return "no picture is too close to call"
+    return (
+        f"{unsure} of {overall.images} pictures are too close to call; accuracy on the others "
+        f"{format_number(decided.accuracy.value)}"
+    )
+
+
+def _count_lost(errors: int, skipped: int) -> list[str]:
+    """Return a part of the verdict for each reason why pictures are in no metric."""
+    parts = []
+    if errors:
+        noun = "picture was" if errors == 1 else "pictures were"
+        parts.append(f"{errors} unreadable {noun} not scored")
+    if skipped:
+        noun = "picture" if skipped == 1 else "pictures"
+        parts.append(f"{skipped} {noun} without a face skipped, as the recipe says")
+    return parts
 
 
 def evaluate_scores(

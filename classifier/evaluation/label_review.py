@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from roi_cls.base.errors import DataError
@@ -29,13 +29,7 @@ class DoubtfulLabel:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return {
-            "path": self.path,
-            "label": self.label,
-            "suggested": self.suggested,
-            "doubt": self.doubt,
-            "probability": self.probability,
-        }
+        return asdict(self)
 
 
 def review_labels(run: RunFolder) -> tuple[DoubtfulLabel, ...]:

@@ -1,4 +1,4 @@
-"""Scores beside what they were found to be: what figures are drawn from, and which are mistakes."""
+"""Scored pictures beside their labels: what figures are drawn from, and which are mistakes."""
 
 from __future__ import annotations
 
@@ -20,6 +20,17 @@ from roi_cls.classifier.metrics.interval import Floats, Labels
 from roi_cls.classifier.runs.scores import ScoreTable
 from roi_cls.data.crops import CropArray
 from roi_cls.roi.image import Image
+
+MistakeKind = Literal["missed", "false_alarm", "mixed_up"]
+MISTAKE_COLUMNS = (
+    "path",
+    "label",
+    "answer",
+    "probability",
+    "target_probability",
+    "source",
+    "unsure",
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,10 +78,6 @@ class ScoredPictures:
     def margins(self) -> Floats:
         """(N,) how sure each answer is."""
         return measure_margin(self.probabilities, self.target, self.evaluation.threshold)
-
-
-MistakeKind = Literal["missed", "false_alarm", "mixed_up"]
-COLUMNS = ("path", "label", "answer", "probability", "target_probability", "source", "unsure")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,23 +139,23 @@ def find_mistakes(
     )
 
 
-def write_mistakes(path: Path, mistakes: Sequence[Mistake]) -> None:
-    """Write a row for each mistake below a header, all or nothing. Raises ``StorageError``."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer)  # with its line end it quotes a lone \r, see ``write_scores``
-    writer.writerow(COLUMNS)
-    for one in mistakes:
-        numbers = repr(one.probability), repr(one.target_probability)
-        unsure = str(one.unsure).lower()
-        writer.writerow([one.path, one.label, one.answer, *numbers, one.source, unsure])
-    write_atomically(path, buffer.getvalue().encode("utf-8", "surrogateescape"))
-
-
 def mistake_kind(label: int, answer: int, target: int) -> MistakeKind:
     """Return which kind of mistake it is to answer so; all three are class indices."""
     if label == target:
         return "missed"
     return "false_alarm" if answer == target else "mixed_up"
+
+
+def write_mistakes(path: Path, mistakes: Sequence[Mistake]) -> None:
+    """Write a row for each mistake below a header, all or nothing. Raises ``StorageError``."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)  # with its line end it quotes a lone \r, see ``write_scores``
+    writer.writerow(MISTAKE_COLUMNS)
+    for one in mistakes:
+        numbers = repr(one.probability), repr(one.target_probability)
+        unsure = str(one.unsure).lower()
+        writer.writerow([one.path, one.label, one.answer, *numbers, one.source, unsure])
+    write_atomically(path, buffer.getvalue().encode("utf-8", "surrogateescape"))
 
 
 def share_places(kinds: Sequence[str], limit: int) -> list[int]:

@@ -63,54 +63,6 @@ def compare_recipes(
     return make_comparison(next(iter(trials.values()))[0], results, job.budget)
 
 
-def make_comparison(first: Trial, results: Sequence[SystemResult], budget: Budget) -> Comparison:
-    """Return the comparison of results on the pictures of their ``first`` trial."""
-    labels = first.labels
-    majority = str(first.training["majority_label"])
-    truth = class_indices(first.table, labels)
-    return Comparison(
-        target=labels.target,
-        majority_label=majority,
-        counts=_count(first),
-        data_digest=first.data_digest,
-        budget=budget.to_dict(),
-        majority=measure_majority(truth, labels.index(majority), labels.names, labels.target_index),
-        results=tuple(results),
-    )
-
-
-def run_seeds(
-    job: ExperimentJob, name: str, recipe: TrainingRecipe, observers: Observers
-) -> tuple[Trial, ...]:
-    """Return the trials of a system, one for each of the budget's seeds."""
-    trials, seeds = [], job.budget.seeds
-    for repeat in range(seeds):
-        # The seeds of an ensemble over seeds do not overlap with those of its repetition.
-        seed = recipe.config.seed + repeat * recipe.seeds
-        folder = name if seeds == 1 else f"{name}/seed-{seed}"
-        observers.on_note(f"{name}: {_what(recipe)}{f', seed {seed}' if seeds > 1 else ''}")
-        trials.append(run_trial(job, folder, recipe.changed({"seed": seed}), observers))
-    return tuple(trials)
-
-
-def measure_trials(name: str, recipe: TrainingRecipe, trials: Sequence[Trial]) -> SystemResult:
-    """Return how a system fared over its seeds, and what it cost."""
-    first = trials[0]
-    scores = [SeedScores(trial.table.probabilities, trial.threshold) for trial in trials]
-    truth = class_indices(first.table, first.labels)
-    seconds = [trial.train_seconds for trial in trials if trial.train_seconds is not None]
-    return SystemResult(
-        name=name,
-        description=recipe.description,
-        metrics=measure_seeds(truth, scores, first.labels.names, first.labels.target_index),
-        weights=_weights(first),
-        seeds=len(trials),
-        parameters=first.parameters,
-        train_seconds=fmean(seconds) if seconds else None,
-        ms_per_picture=fmean(trial.ms_per_picture for trial in trials),
-    )
-
-
 def _run(
     job: ExperimentJob,
     recipe: TrainingRecipe,
@@ -140,8 +92,40 @@ def _run(
     return measure_trials(name, recipe, done)
 
 
+def run_seeds(
+    job: ExperimentJob, name: str, recipe: TrainingRecipe, observers: Observers
+) -> tuple[Trial, ...]:
+    """Return the trials of a system, one for each of the budget's seeds."""
+    trials, seeds = [], job.budget.seeds
+    for repeat in range(seeds):
+        # The seeds of an ensemble over seeds do not overlap with those of its repetition.
+        seed = recipe.config.seed + repeat * recipe.seeds
+        folder = name if seeds == 1 else f"{name}/seed-{seed}"
+        observers.on_note(f"{name}: {_what(recipe)}{f', seed {seed}' if seeds > 1 else ''}")
+        trials.append(run_trial(job, folder, recipe.changed({"seed": seed}), observers))
+    return tuple(trials)
+
+
 def _what(recipe: TrainingRecipe) -> str:
     return recipe.description.rstrip(".") or recipe.config.model
+
+
+def measure_trials(name: str, recipe: TrainingRecipe, trials: Sequence[Trial]) -> SystemResult:
+    """Return how a system fared over its seeds, and what it cost."""
+    first = trials[0]
+    scores = [SeedScores(trial.table.probabilities, trial.threshold) for trial in trials]
+    truth = class_indices(first.table, first.labels)
+    seconds = [trial.train_seconds for trial in trials if trial.train_seconds is not None]
+    return SystemResult(
+        name=name,
+        description=recipe.description,
+        metrics=measure_seeds(truth, scores, first.labels.names, first.labels.target_index),
+        weights=_weights(first),
+        seeds=len(trials),
+        parameters=first.parameters,
+        train_seconds=fmean(seconds) if seconds else None,
+        ms_per_picture=fmean(trial.ms_per_picture for trial in trials),
+    )
 
 
 def _weights(trial: Trial) -> str:
@@ -155,6 +139,22 @@ def _weights(trial: Trial) -> str:
         if config["method"] not in ("svm", "autoencoder")  # these have none to start from
     )
     return ", ".join(found)
+
+
+def make_comparison(first: Trial, results: Sequence[SystemResult], budget: Budget) -> Comparison:
+    """Return the comparison of results on the pictures of their ``first`` trial."""
+    labels = first.labels
+    majority = str(first.training["majority_label"])
+    truth = class_indices(first.table, labels)
+    return Comparison(
+        target=labels.target,
+        majority_label=majority,
+        counts=_count(first),
+        data_digest=first.data_digest,
+        budget=budget.to_dict(),
+        majority=measure_majority(truth, labels.index(majority), labels.names, labels.target_index),
+        results=tuple(results),
+    )
 
 
 def _count(trial: Trial) -> dict[str, dict[str, int]]:

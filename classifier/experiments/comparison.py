@@ -15,6 +15,21 @@ from roi_cls.classifier.metrics.seeds import COMPARED, SystemMetrics
 
 COMPARISON_VERSION = 1
 """Raised when the written form changes."""
+_TITLES = {
+    "accuracy": "accuracy",
+    "micro_f1": "micro F1",
+    "macro_f1": "macro F1",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "roc_auc": "ROC-AUC",
+    "average_precision": "PR-AUC",
+    "balanced_accuracy": "balanced accuracy",
+    "mcc": "MCC",
+}
+_RANKING = ("roc_auc", "average_precision", "f1", "precision", "recall")
+_DECISIONS = ("accuracy", "micro_f1", "macro_f1", "balanced_accuracy", "mcc")
+_NONE = "-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,23 +125,6 @@ def metrics_to_dict(metrics: SystemMetrics | None) -> dict[str, Any] | None:
     return found
 
 
-_TITLES = {
-    "accuracy": "accuracy",
-    "micro_f1": "micro F1",
-    "macro_f1": "macro F1",
-    "precision": "precision",
-    "recall": "recall",
-    "f1": "F1",
-    "roc_auc": "ROC-AUC",
-    "average_precision": "PR-AUC",
-    "balanced_accuracy": "balanced accuracy",
-    "mcc": "MCC",
-}
-_RANKING = ("roc_auc", "average_precision", "f1", "precision", "recall")
-_DECISIONS = ("accuracy", "micro_f1", "macro_f1", "balanced_accuracy", "mcc")
-_NONE = "-"
-
-
 def to_markdown(comparison: Comparison, title: str = "Comparison") -> str:
     """Return a page: what was compared, the metrics in two tables, what each system cost."""
     parts = [
@@ -145,33 +143,6 @@ def to_markdown(comparison: Comparison, title: str = "Comparison") -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def to_csv(comparison: Comparison) -> str:
-    """Return a line per system, the baseline first, with every number in full."""
-    metric_columns = [
-        f"{name}{end}" for name in COMPARED for end in ("", "_low", "_high", "_seed_sd")
-    ]
-    plain = ("status", "reason", "weights", "seeds")
-    costs = ("parameters", "train_seconds", "ms_per_picture")
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["name", *plain, *metric_columns, *costs])
-    writer.writerow(
-        [_baseline_name(comparison), "ok", "", "", "", *_numbers(comparison.majority), "", "", ""]
-    )
-    for result in comparison.results:
-        values = result.to_dict()
-        cells = [values[name] for name in (*plain, *costs)]
-        shown = ["" if cell is None else cell for cell in cells]
-        row = [result.name, *shown[: len(plain)], *_numbers(result.metrics), *shown[len(plain) :]]
-        writer.writerow(row)
-    return stream.getvalue()
-
-
-def metric_title(name: str) -> str:
-    """Return what a metric is called in a table."""
-    return _TITLES[name]
-
-
 def _describe(comparison: Comparison) -> str:
     parts = [
         f"{name}: {sum(counts.values())} ({', '.join(f'{n} {c}' for c, n in counts.items())})"
@@ -188,10 +159,6 @@ def _told(comparison: Comparison) -> list[tuple[str, object]]:
     return [(name, value) for name, value in comparison.budget.items() if value is not None]
 
 
-def _baseline_name(comparison: Comparison) -> str:
-    return f"always {comparison.majority_label}"
-
-
 def _metrics_table(comparison: Comparison, names: Sequence[str]) -> str:
     rows = [(_baseline_name(comparison), comparison.majority)]
     shown = [*rows, *((result.name, result.metrics) for result in comparison.results)]
@@ -199,6 +166,11 @@ def _metrics_table(comparison: Comparison, names: Sequence[str]) -> str:
         ["system", *(_TITLES[name] for name in names)],
         [[name, *(estimate_text(metrics, one) for one in names)] for name, metrics in shown],
     )
+
+
+def metric_title(name: str) -> str:
+    """Return what a metric is called in a table."""
+    return _TITLES[name]
 
 
 def estimate_text(metrics: SystemMetrics | None, name: str) -> str:
@@ -209,6 +181,10 @@ def estimate_text(metrics: SystemMetrics | None, name: str) -> str:
     if estimate.is_defined and estimate.low == estimate.high:
         return format_number(estimate.value)
     return str(estimate)
+
+
+def _baseline_name(comparison: Comparison) -> str:
+    return f"always {comparison.majority_label}"
 
 
 def _costs_table(comparison: Comparison) -> str:
@@ -259,6 +235,28 @@ def _legend(comparison: Comparison) -> str:
         "Thresholds were chosen without the test pictures. Parameters count all members of an "
         "ensemble; milliseconds are the model's alone, on crops that are ready, in batches of 32."
     )
+
+
+def to_csv(comparison: Comparison) -> str:
+    """Return a line per system, the baseline first, with every number in full."""
+    metric_columns = [
+        f"{name}{end}" for name in COMPARED for end in ("", "_low", "_high", "_seed_sd")
+    ]
+    plain = ("status", "reason", "weights", "seeds")
+    costs = ("parameters", "train_seconds", "ms_per_picture")
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["name", *plain, *metric_columns, *costs])
+    writer.writerow(
+        [_baseline_name(comparison), "ok", "", "", "", *_numbers(comparison.majority), "", "", ""]
+    )
+    for result in comparison.results:
+        values = result.to_dict()
+        cells = [values[name] for name in (*plain, *costs)]
+        shown = ["" if cell is None else cell for cell in cells]
+        row = [result.name, *shown[: len(plain)], *_numbers(result.metrics), *shown[len(plain) :]]
+        writer.writerow(row)
+    return stream.getvalue()
 
 
 def _numbers(metrics: SystemMetrics | None) -> list[str]:

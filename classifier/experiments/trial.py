@@ -33,6 +33,9 @@ from roi_cls.classifier.training.run import train_run
 from roi_cls.data.sample import LabelSet
 from roi_cls.data.split import SplitParams
 
+_TIMED_ROUNDS = 3
+"""Of which the median counts: other work on the machine slows one, seldom two."""
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:
@@ -87,35 +90,6 @@ class Budget:
         else:
             is_free = not recipe.config.model.startswith("open_clip:")
         return {"size_px": self.size_px} if is_free and self.size_px is not None else {}
-
-
-ROUNDS = 3
-"""Of which the median counts: other work on the machine slows one, seldom two."""
-
-
-def count_parameters(model: LoadedModel) -> int:
-    """Return how many numbers the model has learned, of all members of an ensemble together."""
-    if model.model is None:
-        return sum(count_parameters(member) for member in model.members)
-    learned = sum(parameter.numel() for parameter in model.model.parameters())
-    # A model that no gradient trained, like an SVM, holds what it learned in buffers.
-    return learned or sum(buffer.numel() for buffer in model.model.buffers())
-
-
-def measure_ms(model: Scorer) -> float:
-    """Return milliseconds per picture, in the batches that prediction uses, crops at hand."""
-    random = np.random.default_rng(0)  # what is in the picture does not change the time
-    pixels = [
-        random.integers(0, 256, (BATCH_SIZE, view.size_px, view.size_px, 3), dtype=np.uint8)
-        for view in model.views
-    ]
-    model.probabilities(pixels)  # the first call prepares what the others reuse
-    seconds = []
-    for _ in range(ROUNDS):
-        start = time.perf_counter()
-        model.probabilities(pixels)
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds) / BATCH_SIZE * 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,32 +164,6 @@ def run_trial(job: ExperimentJob, name: str, recipe: TrainingRecipe, observers: 
     )
 
 
-def check_same_data(trials: Mapping[str, Sequence[Trial]]) -> None:
-    """Raise ``TrainingError`` unless all were trained and tested on the very same pictures."""
-    found = [(name, trial) for name, of_seeds in trials.items() for trial in of_seeds]
-    (first_name, first), *others = found
-    for name, other in others:
-        same_test = (first.table.paths, first.table.sha256) == (
-            other.table.paths,
-            other.table.sha256,
-        )
-        if first.data_digest != other.data_digest or not same_test:
-            raise TrainingError(
-                f"Cannot compare {first_name!r} and {name!r}: their pictures or parts differ. Some "
-                "pictures changed since the first was trained, or a recipe skips pictures without "
-                f"a face. Delete {str(first.run.path.parent)!r} and run it again."
-            )
-
-
-def train_seconds(run: RunFolder) -> float | None:
-    """Return how long the models of a run were trained; None where that was not recorded."""
-    records = sorted(run.members.glob("*/record.json")) or [run.record]
-    found = [json.loads(path.read_bytes()) for path in records if path.is_file()]
-    # A run that went on after an interrupt has counted only its last call's seconds.
-    seconds = [max(facts["seconds"], facts["train_seconds"]) for facts in found]
-    return float(sum(seconds)) if seconds else None
-
-
 def _train(
     job: ExperimentJob, run: RunFolder, recipe: TrainingRecipe, observers: Observers
 ) -> None:
@@ -251,3 +199,54 @@ def _is_evaluated(run: RunFolder) -> bool:
     except ValueError:
         return False
     return bool(version == EVALUATION_VERSION)
+
+
+def count_parameters(model: LoadedModel) -> int:
+    """Return how many numbers the model has learned, of all members of an ensemble together."""
+    if model.model is None:
+        return sum(count_parameters(member) for member in model.members)
+    learned = sum(parameter.numel() for parameter in model.model.parameters())
+    # A model that no gradient trained, like an SVM, holds what it learned in buffers.
+    return learned or sum(buffer.numel() for buffer in model.model.buffers())
+
+
+def measure_ms(model: Scorer) -> float:
+    """Return milliseconds per picture, in the batches that prediction uses, crops at hand."""
+    random = np.random.default_rng(0)  # what is in the picture does not change the time
+    pixels = [
+        random.integers(0, 256, (BATCH_SIZE, view.size_px, view.size_px, 3), dtype=np.uint8)
+        for view in model.views
+    ]
+    model.probabilities(pixels)  # the first call prepares what the others reuse
+    seconds = []
+    for _ in range(_TIMED_ROUNDS):
+        start = time.perf_counter()
+        model.probabilities(pixels)
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds) / BATCH_SIZE * 1000
+
+
+def train_seconds(run: RunFolder) -> float | None:
+    """Return how long the models of a run were trained; None where that was not recorded."""
+    records = sorted(run.members.glob("*/record.json")) or [run.record]
+    found = [json.loads(path.read_bytes()) for path in records if path.is_file()]
+    # A run that went on after an interrupt has counted only its last call's seconds.
+    seconds = [max(facts["seconds"], facts["train_seconds"]) for facts in found]
+    return float(sum(seconds)) if seconds else None
+
+
+def check_same_data(trials: Mapping[str, Sequence[Trial]]) -> None:
+    """Raise ``TrainingError`` unless all were trained and tested on the very same pictures."""
+    found = [(name, trial) for name, of_seeds in trials.items() for trial in of_seeds]
+    (first_name, first), *others = found
+    for name, other in others:
+        same_test = (first.table.paths, first.table.sha256) == (
+            other.table.paths,
+            other.table.sha256,
+        )
+        if first.data_digest != other.data_digest or not same_test:
+            raise TrainingError(
+                f"Cannot compare {first_name!r} and {name!r}: their pictures or parts differ. Some "
+                "pictures changed since the first was trained, or a recipe skips pictures without "
+                f"a face. Delete {str(first.run.path.parent)!r} and run it again."
+            )

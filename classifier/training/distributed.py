@@ -1,6 +1,6 @@
-"""Several processes that train one model, as torchrun starts them; for one, it does nothing.
+"""Where and how exactly torch computes: in several processes, or with results that repeat.
 
-And results that repeat bit for bit on one machine, where torch has the algorithms for it.
+Processes that torchrun started train one model together; one by itself is a world of its own.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from roi_cls.base.errors import TrainingError
 Value = TypeVar("Value")
 _PATIENCE = timedelta(days=1)
 """That a process waits for the others: one crops for all. torchrun ends all when one fails."""
+_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+"""Variable that cuBLAS repeats its results by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +125,6 @@ def share_batch_norms(model: nn.Module, device: torch.device, world: World) -> n
     from timm.layers.norm_act import convert_sync_batchnorm
 
     return cast(nn.Module, convert_sync_batchnorm(model))  # type: ignore[no-untyped-call]  # timm leaves it untyped
-
-
-_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
-"""What training makes small: cross-entropy over soft labels, and evidence where it is known.
+"""What learns, and from what: the losses, then one optimiser step after the other.
 
-One optimiser step after the other: what computes, what is made small, what is moved.
+A step computes a batch, makes the loss small, and moves the weights and their running average.
 """
 
 from __future__ import annotations

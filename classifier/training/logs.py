@@ -1,4 +1,4 @@
-"""The course of training for people: a picture of its curves, and its epochs in TensorBoard."""
+"""The epochs of a training for people: a picture of their curves, and TensorBoard's files."""
 
 from __future__ import annotations
 
@@ -30,6 +30,15 @@ PANELS = (
     ((("lr", "", FIRST),), "Learning rate", "rate at the epoch's end"),
 )
 """Of each panel its lines (field, name, colour), its title and its unit."""
+_SCALARS = {
+    "train_loss": "loss/train",
+    "validation_loss": "loss/validation",
+    "average_precision": "validation/average_precision",
+    "roc_auc": "validation/roc_auc",
+    "lr": "lr",
+    "images_per_second": "images_per_second",
+}
+"""TensorBoard's name of each measure of an epoch."""
 
 
 def draw_curves(epochs: Sequence[Mapping[str, Any]], path: Path, title: str | None = None) -> None:
@@ -71,16 +80,6 @@ def _mark_epochs(panel: Axes, epochs: Sequence[Mapping[str, Any]], best: int | N
     heads = [epoch["epoch"] for epoch in epochs if epoch["phase"] == "head"]
     if heads and heads[-1] < epochs[-1]["epoch"]:
         panel.axvspan(0.5, heads[-1] + 0.5, color=QUIET, alpha=0.15, label="head alone", lw=0)
-
-
-_SCALARS = {
-    "train_loss": "loss/train",
-    "validation_loss": "loss/validation",
-    "average_precision": "validation/average_precision",
-    "roc_auc": "validation/roc_auc",
-    "lr": "lr",
-    "images_per_second": "images_per_second",
-}
 
 
 def check_tensorboard() -> None:

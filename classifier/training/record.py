@@ -1,4 +1,4 @@
-"""How a run came about, and what it was started with: whether it may be resumed."""
+"""What a run was started with, so that it may be resumed; and, at its end, how it came about."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ from roi_cls.classifier.training.job import TrainJob
 from roi_cls.data.crops import CropArray
 
 _MOVES = ("source", "errors")  # data may move, and unreadable pictures are in no part
+_GIT_PATIENCE_S = 5.0
 
 
 def collect_settings(job: TrainJob, data: TrainingData) -> dict[str, Any]:
@@ -57,6 +58,16 @@ def collect_settings(job: TrainJob, data: TrainingData) -> dict[str, Any]:
         "label_names": job.label_names,
         "abstain": job.abstain,
     }
+
+
+def _parts_digest(data: TrainingData) -> str:
+    """Return a digest of which pictures are learned from, and which are validated on."""
+
+    def words(part: str, crops: CropArray) -> list[str]:
+        return sorted(f"{part} {record.sha256}" for record in crops.records)
+
+    rows = words("train", data.train) + words("validation", data.validation)
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
 
 def is_done(run: RunFolder, settings: Mapping[str, Any]) -> bool:
@@ -94,16 +105,6 @@ def _difference(name: str, kept: object, given: object) -> str:
     return f"{name} differs"
 
 
-def _parts_digest(data: TrainingData) -> str:
-    """Return a digest of which pictures are learned from, and which are validated on."""
-
-    def words(part: str, crops: CropArray) -> list[str]:
-        return sorted(f"{part} {record.sha256}" for record in crops.records)
-
-    rows = words("train", data.train) + words("validation", data.validation)
-    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
-
-
 class Beginning:
     """Writes the settings, and what the caller adds, at the first of its calls."""
 
@@ -120,9 +121,6 @@ class Beginning:
         write_atomically(self._run.settings, text.encode())
         self._on_begin()
         self._on_begin = None
-
-
-_GIT_PATIENCE_S = 5.0
 
 
 @dataclass(slots=True)
@@ -171,6 +169,59 @@ class RunRecord:
         write_atomically(path, (json.dumps(self.facts, indent=2) + "\n").encode())
 
 
+def _peak_memory() -> int | None:
+    """Return the most memory that this process held at once, in bytes; None: unknown here."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def describe_git(folder: Path) -> dict[str, Any] | None:
+    """Return commit and ``dirty`` of the repository that a folder lies in; None: there is none."""
+    commit = _git(folder, "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    return {"commit": commit, "dirty": bool(_git(folder, "status", "--porcelain"))}
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *words],
+            capture_output=True,
+            text=True,
+            timeout=_GIT_PATIENCE_S,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):  # no git, no repository, or a very slow disk
+        return None
+    return done.stdout.strip()
+
+
+def describe_machine() -> dict[str, Any]:
+    """Return system, processor, cores, threads of torch, and GPUs."""
+    gpus = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
+    return {
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpus": [torch.cuda.get_device_name(i) for i in gpus],
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():  # platform.processor() is empty or "x86_64" on Linux
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Return the lines of ``metrics.jsonl``; none where a method has no epochs.
 
@@ -189,56 +240,3 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
             "folder of the run again, or remove the file."
         ) from error
     return epochs
-
-
-def describe_git(folder: Path) -> dict[str, Any] | None:
-    """Return commit and ``dirty`` of the repository that a folder lies in; None: there is none."""
-    commit = _git(folder, "rev-parse", "HEAD")
-    if commit is None:
-        return None
-    return {"commit": commit, "dirty": bool(_git(folder, "status", "--porcelain"))}
-
-
-def describe_machine() -> dict[str, Any]:
-    """Return system, processor, cores, threads of torch, and GPUs."""
-    gpus = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
-    return {
-        "system": platform.platform(),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "gpus": [torch.cuda.get_device_name(i) for i in gpus],
-    }
-
-
-def _git(folder: Path, *words: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *words],
-            capture_output=True,
-            text=True,
-            timeout=_GIT_PATIENCE_S,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):  # no git, no repository, or a very slow disk
-        return None
-    return done.stdout.strip()
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():  # platform.processor() is empty or "x86_64" on Linux
-        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _peak_memory() -> int | None:
-    """Return the most memory that this process held at once, in bytes; None: unknown here."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

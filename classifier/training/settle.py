@@ -28,6 +28,22 @@ from roi_cls.classifier.training.batches import BatchSource
 from roi_cls.classifier.training.checkpoint import load_checkpoint
 from roi_cls.classifier.training.distributed import current_world
 
+_TIMING_SECONDS = 2.0
+"""About how long all timed steps together may take."""
+_MOST_TIMED_STEPS = 7
+"""Steps of each format at most."""
+_LEAST_GAIN = 1.05
+"""How much faster than fp32, which rounds least, another format must be."""
+_LARGEST_BATCH = {"cpu": 64}
+"""Larger batches make no CPU faster, and learn worse in few steps."""
+_LARGEST_BATCH_ELSEWHERE = 1024
+_PEAK_PER_KEPT_BYTE = 2.0
+"""Memory at the peak of a step, per byte that the forward pass keeps for the way back. Measured on
+the CPU: 0.8 to 1.4 for MobileNetV2, EfficientNet-B0, ResNet-18 and a small ViT, in fp32 and bf16;
+the rest is for the optimiser and a running average."""
+_PLANNED_SHARE = 0.8
+"""Of the memory available, what may be planned with."""
+
 
 def settle(
     config: TrainConfig,
@@ -83,27 +99,6 @@ def _sample_size(config: TrainConfig) -> int:
     return 32 if config.batch_size == "auto" else config.batch_size
 
 
-def _no_compiler(device: torch.device) -> str:
-    """Return why torch.compile does not work here, or nothing."""
-    try:
-        torch.compile(_probe)(torch.ones(2, device=device))
-    except (ImportError, OSError, RuntimeError) as error:  # what it raises derives from the last
-        return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
-    return ""
-
-
-def _probe(values: torch.Tensor) -> torch.Tensor:
-    return values.sin() + 1
-
-
-_SECONDS = 2.0
-"""About how long all timed steps together may take."""
-_ROUNDS = 7
-"""Steps of each format at most."""
-_GAIN = 1.05
-"""How much faster than fp32, which rounds least, another format must be."""
-
-
 def fastest_format(model: nn.Module, sample: Tensor, device: torch.device) -> torch.dtype:
     """Return the format in which a few steps of training took the least time.
 
@@ -114,7 +109,7 @@ def fastest_format(model: nn.Module, sample: Tensor, device: torch.device) -> to
         sample: A batch of its input, as large as it will be.
         device: Where it will be trained.
     """
-    formats = _candidates(device)
+    formats = _native_formats(device)
     if len(formats) == 1:
         return formats[0]
     cuda = [device] if device.type == "cuda" else []
@@ -122,7 +117,19 @@ def fastest_format(model: nn.Module, sample: Tensor, device: torch.device) -> to
         times = time_steps(model, sample.to(device), [Backend(device, f) for f in formats])
     medians = {f: statistics.median(each) for f, each in zip(formats, times, strict=True)}
     fastest = min(formats, key=lambda f: medians[f])
-    return fastest if medians[fastest] * _GAIN < medians[torch.float32] else torch.float32
+    return fastest if medians[fastest] * _LEAST_GAIN < medians[torch.float32] else torch.float32
+
+
+def _native_formats(device: torch.device) -> tuple[torch.dtype, ...]:
+    """Return the formats that the device computes in by itself."""
+    if device.type == "cuda":
+        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.float32, torch.bfloat16 if has_bf16 else torch.float16
+    if device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        # Emulated bf16 (AVX-512 without its BF16 part, or AVX2) is slower than fp32.
+        is_native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        return (torch.float32, torch.bfloat16) if is_native else (torch.float32,)
+    return (torch.float32,)
 
 
 def time_steps(model: nn.Module, sample: Tensor, backends: list[Backend]) -> list[list[float]]:
@@ -133,7 +140,9 @@ def time_steps(model: nn.Module, sample: Tensor, backends: list[Backend]) -> lis
         _time_step(trained, sample, backend)
     times: list[list[float]] = [[] for _ in backends]
     begin = time.perf_counter()
-    while len(times[0]) < _ROUNDS and (not times[0] or time.perf_counter() - begin < _SECONDS):
+    while len(times[0]) < _MOST_TIMED_STEPS and (
+        not times[0] or time.perf_counter() - begin < _TIMING_SECONDS
+    ):
         for backend, each in zip(backends, times, strict=True):
             each.append(_time_step(trained, sample, backend))
     return times
@@ -157,48 +166,48 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _candidates(device: torch.device) -> tuple[torch.dtype, ...]:
-    """Return the formats that the device computes in by itself."""
-    if device.type == "cuda":
-        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
-        return torch.float32, torch.bfloat16 if has_bf16 else torch.float16
-    if device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        # Emulated bf16 (AVX-512 without its BF16 part, or AVX2) is slower than fp32.
-        is_native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-        return (torch.float32, torch.bfloat16) if is_native else (torch.float32,)
-    return (torch.float32,)
-
-
-_LARGEST = {"cpu": 64}
-"""Larger batches make no CPU faster, and learn worse in few steps."""
-_LARGEST_ELSEWHERE = 1024
-_BACKWARD = 2.0
-"""Memory at the peak of a step, per byte that the forward pass keeps for the way back. Measured on
-the CPU: 0.8 to 1.4 for MobileNetV2, EfficientNet-B0, ResNet-18 and a small ViT, in fp32 and bf16;
-the rest is for the optimiser and a running average."""
-_SHARE = 0.8
-"""Of the memory available, what may be planned with."""
-
-
 def largest_batch(model: nn.Module, source: BatchSource, backend: Backend) -> int:
     """Return the largest power of two of crops that a training step has memory for, 1 at least.
 
     The model is left as it was.
     """
     trial = copy.deepcopy(model).to(backend.device)
-    most = min(_LARGEST.get(backend.device.type, _LARGEST_ELSEWHERE), len(source))
+    most = min(_LARGEST_BATCH.get(backend.device.type, _LARGEST_BATCH_ELSEWHERE), len(source))
     if backend.device.type == "cpu":
         available = available_bytes()
         if available is None:
             return _power_of_two(most)
-        needed = _bytes_per_crop(trial, source, backend) * _BACKWARD
-        return _power_of_two(min(most, int(available * _SHARE / max(1.0, needed))))
+        needed = _bytes_per_crop(trial, source, backend) * _PEAK_PER_KEPT_BYTE
+        return _power_of_two(min(most, int(available * _PLANNED_SHARE / max(1.0, needed))))
     # Room for what an optimiser and a running average add to the copy's weights and gradients.
     weights = sum(p.numel() * p.element_size() for p in trial.parameters())
     reserved = torch.empty(3 * weights, dtype=torch.uint8, device=backend.device)
     size = _largest_tried(1, most, lambda n: _fits(trial, source, n, backend))
     del reserved
     return max(1, size)
+
+
+def _bytes_per_crop(model: nn.Module, source: BatchSource, backend: Backend) -> float:
+    """Return what the forward pass keeps for the way back, per crop."""
+    kept = [_kept_bytes(model, source, size, backend) for size in (2, 4)]
+    return (kept[1] - kept[0]) / 2
+
+
+def _kept_bytes(model: nn.Module, source: BatchSource, size: int, backend: Backend) -> int:
+    storages: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        storages[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        _backward(model, source, size, backend)
+    return sum(storages.values())
+
+
+def _power_of_two(most: int) -> int:
+    return 1 << max(0, most.bit_length() - 1)
 
 
 @contextlib.contextmanager
@@ -261,11 +270,6 @@ def _fits(model: nn.Module, source: BatchSource, size: int, backend: Backend) ->
     return True
 
 
-def _free(backend: Backend) -> None:
-    if backend.device.type == "cuda":
-        torch.cuda.empty_cache()
-
-
 def _backward(model: nn.Module, source: BatchSource, size: int, backend: Backend) -> None:
     # Of a small source some rows come twice: what the crops show takes no memory.
     batch = source.train_batch(np.arange(size) % len(source))
@@ -278,28 +282,23 @@ def _backward(model: nn.Module, source: BatchSource, size: int, backend: Backend
     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
 
-def _bytes_per_crop(model: nn.Module, source: BatchSource, backend: Backend) -> float:
-    """Return what the forward pass keeps for the way back, per crop."""
-    kept = [_kept_bytes(model, source, size, backend) for size in (2, 4)]
-    return (kept[1] - kept[0]) / 2
-
-
-def _kept_bytes(model: nn.Module, source: BatchSource, size: int, backend: Backend) -> int:
-    storages: dict[int, int] = {}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        storages[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        _backward(model, source, size, backend)
-    return sum(storages.values())
+def _free(backend: Backend) -> None:
+    if backend.device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def _power_of_two(most: int) -> int:
-    return 1 << max(0, most.bit_length() - 1)
+def _no_compiler(device: torch.device) -> str:
+    """Return why torch.compile does not work here, or nothing."""
+    try:
+        torch.compile(_probe)(torch.ones(2, device=device))
+    except (ImportError, OSError, RuntimeError) as error:  # what it raises derives from the last
+        return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+    return ""
+
+
+def _probe(values: torch.Tensor) -> torch.Tensor:
+    return values.sin() + 1

@@ -78,11 +78,7 @@ class HeadAlone(nn.Module):
 
 
 def fit_embedding(
-    config: TrainConfig,
-    data: TrainingData,
-    backend: Backend,
-    run: RunFolder,
-    observers: Observers,
+    config: TrainConfig, data: TrainingData, backend: Backend, run: RunFolder, observers: Observers
 ) -> nn.Module:
     """Return a frozen backbone with a head trained on the embeddings of the training crops.
 

@@ -25,11 +25,7 @@ from roi_cls.classifier.training.observers import Observers
 
 
 def fit_svm(
-    config: TrainConfig,
-    data: TrainingData,
-    backend: Backend,
-    run: RunFolder,
-    observers: Observers,
+    config: TrainConfig, data: TrainingData, backend: Backend, run: RunFolder, observers: Observers
 ) -> nn.Module:
     """Return the machine that cross-validation within the training part likes best.
 

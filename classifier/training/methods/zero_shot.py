@@ -27,11 +27,7 @@ from roi_cls.classifier.training.observers import Observers
 
 
 def fit_zero_shot(
-    config: TrainConfig,
-    data: TrainingData,
-    backend: Backend,
-    run: RunFolder,
-    observers: Observers,
+    config: TrainConfig, data: TrainingData, backend: Backend, run: RunFolder, observers: Observers
 ) -> nn.Module:
     """Return the classifier that captions make of a CLIP; nothing is trained.
 

@@ -9,7 +9,12 @@ import pytest
 
 from roi_cls.cache import CropRecord
 from roi_cls.classifier.evaluation.evaluation import evaluate_scores
-from roi_cls.classifier.evaluation.pictures import COLUMNS, Mistake, find_mistakes, write_mistakes
+from roi_cls.classifier.evaluation.pictures import (
+    MISTAKE_COLUMNS,
+    Mistake,
+    find_mistakes,
+    write_mistakes,
+)
 from roi_cls.classifier.runs.scores import score_table
 from roi_cls.data.crops import CropArray
 from roi_cls.data.sample import LabelSet
@@ -92,7 +97,7 @@ def test_without_a_mistake_there_is_a_header_alone(tmp_path: Path) -> None:
     path = tmp_path / "mistakes.csv"
     path.write_text("of the evaluation before")
     write_mistakes(path, find(TWO, [0, 1], [[0.9, 0.1], [0.2, 0.8]]))
-    assert path.read_text().splitlines() == [",".join(COLUMNS)]
+    assert path.read_text().splitlines() == [",".join(MISTAKE_COLUMNS)]
 
 
 @pytest.mark.parametrize("name", ["a,b.png", 'x"y.png', "a\rb.png", "caf\udce9.png"])
@@ -103,5 +108,5 @@ def test_rows_are_read_back_to_the_last_bit(tmp_path: Path, name: str) -> None:
     write_mistakes(tmp_path / "mistakes.csv", [one])
     with (tmp_path / "mistakes.csv").open(newline="", errors="surrogateescape") as file:
         (row,) = csv.DictReader(file)
-    assert list(row) == list(COLUMNS)
+    assert list(row) == list(MISTAKE_COLUMNS)
     assert list(row.values()) == [name, "bad", "good", repr(score), repr(1 - score), "face", "true"]

@@ -37,15 +37,15 @@ def test_the_faster_format_wins_by_a_margin(
         return seconds[backend.format]
 
     monkeypatch.setattr(module, "_time_step", fake)
-    monkeypatch.setattr(module, "_candidates", lambda device: FORMATS)
+    monkeypatch.setattr(module, "_native_formats", lambda device: FORMATS)
     assert fastest_format(_model(), torch.rand(4, 3, 8, 8), CPU) == expected
 
 
 def test_timing_leaves_model_and_random_state_as_they_were(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "_candidates", lambda device: FORMATS)
-    monkeypatch.setattr(module, "_SECONDS", 0.05)
+    monkeypatch.setattr(module, "_native_formats", lambda device: FORMATS)
+    monkeypatch.setattr(module, "_TIMING_SECONDS", 0.05)
     model = _model().eval()
     before, random = copy.deepcopy(model.state_dict()), torch.get_rng_state()
     assert fastest_format(model, torch.ones(4, 3, 8, 8), CPU) in FORMATS
@@ -57,7 +57,7 @@ def test_timing_leaves_model_and_random_state_as_they_were(
 
 
 def test_every_format_is_timed_as_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_ROUNDS", 3)
+    monkeypatch.setattr(module, "_MOST_TIMED_STEPS", 3)
     backends = [Backend(CPU, dtype) for dtype in FORMATS]
     times = time_steps(_model(), torch.rand(4, 3, 8, 8), backends)
     assert [len(each) for each in times] == [3, 3]
@@ -78,6 +78,6 @@ def test_a_model_that_gives_a_map_in_training_is_timed_too() -> None:
 
 
 def test_one_candidate_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_candidates", lambda device: (torch.float32,))
+    monkeypatch.setattr(module, "_native_formats", lambda device: (torch.float32,))
     monkeypatch.setattr(module, "time_steps", None)
     assert fastest_format(_model(), torch.rand(2, 3, 8, 8), CPU) == torch.float32
