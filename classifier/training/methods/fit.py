@@ -10,8 +10,10 @@ from torch import nn
 from roi_cls.base.errors import TrainingError
 from roi_cls.base.machine import keep_all_memory
 from roi_cls.classifier.config import Method, TrainConfig
+from roi_cls.classifier.models.backbone import build_backbone
 from roi_cls.classifier.models.device import Backend
 from roi_cls.classifier.models.network import build_network
+from roi_cls.classifier.models.svm import check_skimage
 from roi_cls.classifier.models.timm_model import check_model_name, normalisation
 from roi_cls.classifier.runs.bundle import Normalisation
 from roi_cls.classifier.runs.folder import RunFolder
@@ -47,6 +49,24 @@ def check_method(config: TrainConfig) -> None:
             f"Cannot compare with captions by {config.model!r}: it reads no text. "
             "Use --model open_clip:ViT-B-32 or another CLIP."
         )
+
+
+def check_weights(config: TrainConfig, size_px: int) -> None:
+    """Refuse a model or weights that cannot be had before minutes of cropping, not after.
+
+    Args:
+        config: The settings.
+        size_px: Side of the crops.
+
+    Raises:
+        RoiClsError: They cannot be had, or what the method needs is not installed.
+    """
+    if config.method == "network":
+        build_network(config, 2, size_px, views=1 + config.frame)
+    elif config.method in ("embedding", "zero_shot"):
+        build_backbone(config.model, config.weights, size_px, config.global_pool)
+    elif config.method == "svm":
+        check_skimage()
 
 
 def idle_settings(config: TrainConfig) -> tuple[str, ...]:

@@ -10,14 +10,12 @@ from typing import Any
 from roi_cls.classifier.ensembles.train import EnsembleJob, multiply, train_ensemble
 from roi_cls.classifier.evaluation.run import EvaluateJob, EvaluateOutcome, evaluate_run
 from roi_cls.classifier.evaluation.table import render_evaluation
-from roi_cls.classifier.models.backbone import build_backbone
 from roi_cls.classifier.models.device import Backend
-from roi_cls.classifier.models.network import build_network
-from roi_cls.classifier.models.svm import check_skimage
 from roi_cls.classifier.recipe import TrainingRecipe
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.openings import warn_of_openings
 from roi_cls.classifier.training.job import TrainJob
+from roi_cls.classifier.training.methods.fit import check_weights
 from roi_cls.classifier.training.observers import EpochReport, Observers
 from roi_cls.classifier.training.run import TrainOutcome, train_run
 from roi_cls.commands.train.mistakes import write_mistake_sheet
@@ -48,7 +46,9 @@ def train_and_tell(job: TrainJob, recipe: TrainingRecipe, given: Mapping[str, An
 
 
 def _train_one(job: TrainJob) -> TrainOutcome:
-    _check_model(job)
+    if not job.run.settings.exists():
+        # Nothing is written yet, so that the corrected command may use the same run name.
+        check_weights(job.config, job.crop.size_px)
     with cropping_progress() as on_crop, progress("Training", "crops") as advance:
         epoch: int | None = None
 
@@ -78,22 +78,6 @@ def _train_several(ensemble: EnsembleJob) -> TrainOutcome:
             note(epoch_line(report, epochs))
 
         return train_ensemble(ensemble, replace(observers, on_data=tell_data, on_epoch=on_epoch))
-
-
-def _check_model(job: TrainJob) -> None:
-    """Refuse a model or weights that cannot be had before minutes of cropping, not after.
-
-    Nothing is written yet, so that the corrected command may use the same run name.
-    """
-    config = job.config
-    if job.run.settings.exists():
-        return
-    if config.method == "network":
-        build_network(config, 2, job.crop.size_px, views=1 + config.frame)
-    elif config.method in ("embedding", "zero_shot"):
-        build_backbone(config.model, config.weights, job.crop.size_px, config.global_pool)
-    elif config.method == "svm":
-        check_skimage()
 
 
 def _start_line(job: TrainJob, backend: Backend, parameters: int) -> str:
