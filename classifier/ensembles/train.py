@@ -32,7 +32,6 @@ from roi_cls.classifier.runs.ensemble import join_members, save_ensemble
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.scores import (
     ScoreTable,
-    data_root,
     read_scores,
     score_table,
     write_scores,
@@ -223,7 +222,7 @@ def _join(
         bundle.temperature,
         bundle.offsets,
     )
-    table = score_table(data.validation, data.labels, scores, data_root(data.source))
+    table = score_table(data.validation, data.labels, scores, data.root)
     write_scores(run.validation_scores, table, names)
     record.add("members", {m.name: w for m, w in zip(members.plan, weights, strict=True)})
     record.write(run.record, run.metrics, choose_backend(first.device, first.precision))

@@ -57,6 +57,11 @@ class TrainingData:
         """Rows of the pictures without a crop."""
         return tuple(record for record in self.records if record.status == "error")
 
+    @property
+    def root(self) -> Path:
+        """Folder that the pictures' paths are told relative to."""
+        return data_root(self.source)
+
     def divide(self, is_validation: NDArray[np.bool_]) -> TrainingData:
         """Return the same pictures with other training and validation parts, for cross-validation.
 
@@ -101,7 +106,7 @@ def write_data(job: TrainJob, data: TrainingData) -> None:
     with open_manifest(run.crops) as add_row:
         for record in data.records:
             add_row(record)
-    write_split(run.split, data.split.samples, data_root(data.source), digests)
+    write_split(run.split, data.split.samples, data.root, digests)
     for model in data.recipes[0].models:
         write_atomically(run.detector / f"{model.sha256}.tflite", model.path.read_bytes())
 

@@ -16,7 +16,7 @@ from roi_cls.classifier.models.timm_model import normalisation
 from roi_cls.classifier.runs.bundle import ModelBundle, Normalisation
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.operating_point import choose_operating_point
-from roi_cls.classifier.runs.scores import data_root, score_table, write_scores
+from roi_cls.classifier.runs.scores import score_table, write_scores
 from roi_cls.classifier.training.data import TrainingData, load_training_data, write_data
 from roi_cls.classifier.training.distributed import join_processes
 from roi_cls.classifier.training.job import TrainJob, check_free, check_views
@@ -157,7 +157,7 @@ def _finish(
     if shortfall:
         on_note(f"warning: {shortfall}")
     probabilities = to_probabilities(logits, bundle.temperature, bundle.offsets)
-    table = score_table(validation, data.labels, probabilities, data_root(data.source))
+    table = score_table(validation, data.labels, probabilities, data.root)
     write_scores(run.validation_scores, table, data.labels.names)
     if epochs := read_metrics(run.metrics):
         draw_curves(epochs, run.curves, f"{run.path.name}: {config.model}")

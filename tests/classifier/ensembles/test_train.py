@@ -11,9 +11,10 @@ import pytest
 from roi_cls.base.errors import TrainingError, WeightsError
 from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.ensembles.members import System
-from roi_cls.classifier.ensembles.train import EnsembleJob, train_ensemble
+from roi_cls.classifier.ensembles.train import EnsembleJob, multiply, train_ensemble
 from roi_cls.classifier.evaluation.run import EvaluateJob, evaluate_run
 from roi_cls.classifier.inference.verify import verify_run
+from roi_cls.classifier.recipe import TrainingRecipe
 from roi_cls.classifier.runs.bundle import load_bundle
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.scores import read_scores
@@ -26,6 +27,38 @@ MakeJob = Callable[..., TrainJob]
 
 def system(job: TrainJob, name: str = "one") -> System:
     return System(name, job.config, job.crop)
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [({}, None), ({"folds": 2}, ("best",)), ({"seeds": 3}, ("best",))],
+)
+def test_recipe_makes_several_models_of_a_job_or_one(
+    toy_set: Path,
+    tmp_path: Path,
+    make_job: MakeJob,
+    changes: dict[str, int],
+    names: tuple[str, ...] | None,
+) -> None:
+    job = make_job(toy_set, tmp_path / "run")
+    recipe = replace(TrainingRecipe("best", combine="greedy"), **changes)  # type: ignore[arg-type]  # of the test's own making
+    ensemble = multiply(job, recipe, {})
+    assert (ensemble and tuple(one.name for one in ensemble.systems)) == names
+    if ensemble:
+        assert ensemble.systems[0].config == job.config
+        assert (ensemble.folds, ensemble.seeds) == (recipe.folds, recipe.seeds)
+        assert ensemble.combine == "greedy"
+
+
+def test_members_of_a_recipe_are_the_systems(
+    toy_set: Path, tmp_path: Path, make_job: MakeJob
+) -> None:
+    job = make_job(toy_set, tmp_path / "run")
+    recipe = TrainingRecipe("both", members=("resnet18-full", "autoencoder"))
+    ensemble = multiply(job, recipe, {"seed": 4}, lambda member: member.changed({"epochs": 1}))
+    assert ensemble is not None
+    assert [one.name for one in ensemble.systems] == ["resnet18-full", "autoencoder"]
+    assert {(one.config.seed, one.config.epochs) for one in ensemble.systems} == {(4, 1)}
 
 
 @pytest.fixture(scope="module")
