@@ -63,7 +63,9 @@ class EnsembleJob:
         """The job of the joint run: the first system's settings, and what decides the rest."""
         systems = [system.to_dict() for system in self.systems]
         plan = {"systems": systems, "folds": self.folds, "seeds": self.seeds}
-        facts = {**self.job.facts, "ensemble": {**plan, "combine": self.combine}}
+        ensemble = {**plan, "combine": self.combine}
+        # The tolerance is named here for its place among the settings, which stays as it was.
+        facts = {**self.job.facts, "ensemble": ensemble, "abstain": self.job.abstain}
         return replace(self.job, config=self.systems[0].config, facts=facts)
 
 
