@@ -20,6 +20,12 @@ CHOICE_TEXT = {
     "central": "the most central face",
     "all": "every face",
 }
+METHOD_TEXT = {
+    "grad-cam": "Grad-CAM",
+    "occlusion": "occlusion",
+    "own-map": "the network's own map",
+}
+"""What a method that explains an answer is called."""
 _FALLBACK_TEXT = {
     "full": "the full frame",
     "center": "the centre of the frame",
@@ -46,6 +52,11 @@ def describe_recipe(params: CropParams) -> str:
     )
 
 
+def printable(text: str) -> str:
+    """Return a text as it is, or as Python writes it where a terminal would obey it."""
+    return text if text.isprintable() else repr(text)
+
+
 def size_text(width: float, height: float) -> str:
     """Return a size in pixels, as ``84 x 91 px``."""
     return f"{round(width)} x {round(height)} px"
@@ -60,6 +71,11 @@ def score_text(score: float, decimals: int = 2) -> str:
 def count_text(number: int, noun: str) -> str:
     """Return a number of things, as ``1 face`` or ``2 faces``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def share_text(part: int, total: int) -> str:
+    """Return how many of a number of things are meant, as ``3 of 12``, or ``12`` where all are."""
+    return str(total) if part == total else f"{part} of {total}"
 
 
 _BYTES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}

@@ -17,6 +17,7 @@ from typing import Literal
 
 import cv2
 import numpy as np
+from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
 from roi_cls.roi.image import Image
@@ -52,6 +53,11 @@ FONTS = (
 _PROBE_SIZE_PX = 16
 _NO_CHARACTER = "\uffff"  # Unicode promises that no font has it: what is drawn is the empty box
 _BASELINE = 0.82  # of the size, from the top of a line
+
+
+def blank(width: int, height: int) -> PillowImage.Image:
+    """Return a new picture of paper."""
+    return PillowImage.new("RGB", (width, height), PAPER)
 
 
 def write(

@@ -7,29 +7,28 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image as PillowImage
-from PIL import ImageDraw
 
 from roi_cls.base.atomic import telling_storage
 from roi_cls.classifier.evaluation.evaluation import Evaluation
 from roi_cls.classifier.evaluation.pictures import Mistake, MistakeKind, share_places
-from roi_cls.console.words import count_text, score_text
+from roi_cls.console.words import count_text, score_text, share_text
 from roi_cls.drawing.file import write_drawing
-from roi_cls.drawing.ink import BLUE, INK, MUTED, PAPER, RUST, SLATE, Colour
+from roi_cls.drawing.ink import BLUE, INK, MUTED, RUST, SLATE, Colour
 from roi_cls.drawing.page import (
     EDGE,
-    PAGE_WIDTH,
     TEXT,
     TITLE,
-    Cell,
-    Grid,
     Line,
-    draw_lines,
-    wrapped,
+    Section,
+    Text,
+    Tile,
+    draw_page,
+    wrap_lines,
 )
 
 MOST_SHOWN = 60
 """Crops on a page: ten rows, large enough to see a small defect."""
-_GRID = Grid(columns=6, lines=3)
+_COLUMNS = 6
 _BADGES: dict[MistakeKind, tuple[str, Colour]] = {
     "missed": ("missed", RUST),
     "false_alarm": ("false alarm", BLUE),
@@ -65,20 +64,19 @@ def draw_mistakes(
     """Return the page that ``write_mistake_sheet`` writes."""
     shown = choose_mistakes(mistakes)
     counts = Counter(one.kind for one in mistakes)
-    header = _header(len(mistakes), len(shown), evaluation, run)
     sections = [
-        (heading_text(kind, len(group), counts[kind], evaluation), group)
+        Section(
+            heading_text(kind, len(group), counts[kind], evaluation),
+            _COLUMNS,
+            3,
+            len(group),
+            map(mistake_tile, group),
+        )
         for kind in _BADGES
         if (group := [one for one in shown if one.kind == kind])
     ]
-    lines = sum(line.height for line in header)
-    cells = sum(_GRID.height(len(group)) for _, group in sections)
-    page = PillowImage.new("RGB", (PAGE_WIDTH, 2 * EDGE + EDGE // 2 + lines + cells), PAPER)
-    y = draw_lines(ImageDraw.Draw(page), header, (EDGE, EDGE)) + EDGE // 2
-    for heading, group in sections:
-        _GRID.draw_section(page, y, heading, ((mistake_cell(one), one.crop) for one in group))
-        y += _GRID.height(len(group))
-    return page
+    header = _header(len(mistakes), len(shown), evaluation, run)
+    return draw_page([Text(header, below=EDGE // 2), *sections])
 
 
 def choose_mistakes(mistakes: Sequence[Mistake], limit: int = MOST_SHOWN) -> list[Mistake]:
@@ -88,7 +86,7 @@ def choose_mistakes(mistakes: Sequence[Mistake], limit: int = MOST_SHOWN) -> lis
 
 def heading_text(kind: MistakeKind, shown: int, total: int, evaluation: Evaluation) -> str:
     """Return what a section shows, and how many of how many."""
-    share = str(total) if shown == total else f"{shown} of {total}"
+    share = share_text(shown, total)
     target = repr(evaluation.target)
     return {
         "missed": f"{target} missed ({share})",
@@ -97,10 +95,10 @@ def heading_text(kind: MistakeKind, shown: int, total: int, evaluation: Evaluati
     }[kind]
 
 
-def mistake_cell(mistake: Mistake) -> Cell:
-    """Return the words of a mistake: its label, the answer with its probability, its picture."""
+def mistake_tile(mistake: Mistake) -> Tile:
+    """Return a mistake: crop, label, the answer with its probability, and the path."""
     word, colour = _BADGES[mistake.kind]
-    return Cell(
+    return Tile(
         badge=f"{word}, unsure" if mistake.unsure else word,
         figure=mistake.source.replace("_", " "),
         colour=colour,
@@ -109,6 +107,7 @@ def mistake_cell(mistake: Mistake) -> Cell:
             (f"answered {mistake.answer}, {score_text(mistake.probability, 3)}", colour),
             (mistake.path, MUTED),
         ),
+        crop=mistake.crop,
     )
 
 
@@ -121,5 +120,5 @@ def _header(total: int, shown: int, evaluation: Evaluation, run: str) -> list[Li
         )
     if shown < total:
         texts.append(f"{shown} of them are shown; mistakes.csv lists all.")
-    lines = wrapped(f"Mistakes of run {run!r}", TITLE)
-    return lines + [line for text in texts for line in wrapped(text, TEXT, MUTED)]
+    lines = wrap_lines(f"Mistakes of run {run!r}", TITLE)
+    return lines + [line for text in texts for line in wrap_lines(text, TEXT, MUTED)]

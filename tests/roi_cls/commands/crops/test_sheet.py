@@ -12,16 +12,16 @@ from PIL import Image as PillowImage
 from roi_cls.base.errors import CacheError, ImageReadError, StorageError
 from roi_cls.cache import CropRecord
 from roi_cls.cache.record import FaceCut
+from roi_cls.commands.crops.selection import select_crops
 from roi_cls.commands.crops.sheet import (
     LARGEST_LIMIT,
     LoadCrops,
-    draw_page,
-    entry_detail,
-    entry_names,
+    crop_detail,
+    draw_contact_sheet,
     failure_text,
     header_texts,
     heading_texts,
-    select_crops,
+    picture_names,
     write_contact_sheet,
 )
 from roi_cls.drawing.file import check_drawing_path
@@ -89,7 +89,7 @@ def count_pixels(page: PillowImage.Image, colour: tuple[int, int, int]) -> int:
 def test_each_crop_is_shown_whole_and_nothing_covers_it() -> None:
     records = [face(f"{i}.png", i / 100) for i in range(25)]
     records += [whole(f"{i}.png", "no_face") for i in range(25, 37)]
-    page, summary = draw_page(records, load_numbered, "Title")
+    page, summary = draw_contact_sheet(records, load_numbered, "Title")
     areas = {count_pixels(page, (i, 0, 77)) for i in range(37)}
     assert areas == {137 * 137}
     assert (summary.shown, summary.crops, summary.unread) == (37, 37, 0)
@@ -98,7 +98,7 @@ def test_each_crop_is_shown_whole_and_nothing_covers_it() -> None:
 
 def test_each_face_of_a_picture_is_shown() -> None:
     more = tuple(FaceCut(BOX, 0.5, POINTS, "full", REGION, 0.0) for _ in range(2))
-    page, summary = draw_page([face("3.png", more=more, faces=3)], load_numbered, "Title")
+    page, summary = draw_contact_sheet([face("3.png", more=more, faces=3)], load_numbered, "Title")
     assert [count_pixels(page, (3, i, 77)) for i in range(3)] == [137 * 137] * 3
     assert summary.crops == 3
 
@@ -115,7 +115,7 @@ def test_only_what_is_shown_is_loaded_and_not_all_at_once() -> None:
         return crops
 
     records = [face(f"{i}.png", i / 1000) for i in range(1000)]
-    _, summary = draw_page(records, load, "Title", limit=20)
+    _, summary = draw_contact_sheet(records, load, "Title", limit=20)
     assert len(loaded) == summary.shown == 20
     assert loaded[:10] == [f"{i}.png" for i in range(10)]
 
@@ -131,7 +131,7 @@ def test_only_what_is_shown_is_loaded_and_not_all_at_once() -> None:
     ],
 )
 def test_kinds_differ_in_colour(record: CropRecord, colour: tuple[int, int, int]) -> None:
-    page, _ = draw_page([record], load_numbered, "Title")
+    page, _ = draw_contact_sheet([record], load_numbered, "Title")
     assert count_pixels(page, colour) > 143 * 15  # the badge above the crop
 
 
@@ -150,7 +150,9 @@ def test_crop_that_cannot_be_read_does_not_cost_the_page(
     def load_some(record: CropRecord) -> Image:
         return load(record) if number_of(record) == 1 else load_numbered(record)
 
-    page, summary = draw_page([face("0.png"), face("1.png"), face("2.png")], load_some, "Title")
+    page, summary = draw_contact_sheet(
+        [face("0.png"), face("1.png"), face("2.png")], load_some, "Title"
+    )
     assert (summary.shown, summary.unread) == (3, 1)
     assert count_pixels(page, (2, 0, 77)) == 137 * 137
     assert count_pixels(page, RED) > 20  # the words in its place
@@ -158,21 +160,21 @@ def test_crop_that_cannot_be_read_does_not_cost_the_page(
 
 def test_page_without_crops_names_what_failed() -> None:
     records = [failed(f"{i}.png", f"Cannot read '{i}.png': it is empty.") for i in range(30)]
-    page, summary = draw_page(records, load_numbered, "Title")
+    page, summary = draw_contact_sheet(records, load_numbered, "Title")
     assert summary.crops == 0
     assert count_pixels(page, RED) > 300
     assert page.height < 500  # the first few and a count
 
 
 def test_page_of_nothing_is_drawn() -> None:
-    page, _ = draw_page([], load_numbered, "Title")
+    page, _ = draw_contact_sheet([], load_numbered, "Title")
     assert count_pixels(page, PAPER) < page.width * page.height
 
 
 @pytest.mark.parametrize("limit", [0, LARGEST_LIMIT + 1])
 def test_limit_out_of_range_is_refused(limit: int) -> None:
     with pytest.raises(ValueError, match=f"limit must be between 1 and 1200, got {limit}"):
-        draw_page([], load_numbered, "Title", limit=limit)
+        draw_contact_sheet([], load_numbered, "Title", limit=limit)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +227,7 @@ def test_interrupted_page_leaves_the_old_one(tmp_path: Path) -> None:
 def test_any_name_is_drawn(name: str) -> None:
     load: LoadCrops = lambda _: np.full((1, 50, 50, 3), 77, np.uint8)  # noqa: E731  (its type is checked so)
     error = f"Cannot read {name!r}: it is empty."
-    page, _ = draw_page([face(name), failed(name, error), failed(name)], load, name)
+    page, _ = draw_contact_sheet([face(name), failed(name, error), failed(name)], load, name)
     assert count_pixels(page, (77, 77, 77)) == 137 * 137
 
 
@@ -294,7 +296,7 @@ def test_headings_say_how_many_of_how_many() -> None:
 
 def test_pictures_of_one_name_are_told_apart_by_their_folder() -> None:
     records = [face("train/1.png"), face("test/1.png"), face("test/2.png")]
-    names = entry_names(select_crops(records, 9))
+    names = picture_names(select_crops(records, 9))
     assert sorted(names.values()) == ["2.png", "test/1.png", "train/1.png"]
 
 
@@ -312,4 +314,4 @@ def test_pictures_of_one_name_are_told_apart_by_their_folder() -> None:
 )
 def test_size_stands_below_the_name(record: CropRecord, text: str) -> None:
     selection = select_crops([record], 9)
-    assert entry_detail((*selection.whole, *selection.faces)[0]) == text
+    assert crop_detail((*selection.whole, *selection.faces)[0]) == text

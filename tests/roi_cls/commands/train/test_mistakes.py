@@ -14,7 +14,7 @@ from roi_cls.commands.train.mistakes import (
     choose_mistakes,
     draw_mistakes,
     heading_text,
-    mistake_cell,
+    mistake_tile,
     write_mistake_sheet,
 )
 from roi_cls.drawing.ink import BLUE, RUST, SLATE
@@ -77,7 +77,7 @@ def test_kinds_differ_in_colour(
 def test_label_answer_and_probability_stand_below_the_crop(
     kind: MistakeKind, unsure: bool, badge: str, label: str, answer: str
 ) -> None:
-    cell = mistake_cell(mistake(7, kind, unsure=unsure))
+    cell = mistake_tile(mistake(7, kind, unsure=unsure))
     assert (cell.badge, cell.figure) == (badge, "full frame")
     assert [text for text, _ in cell.lines] == [label, answer, "test/7.png"]
 

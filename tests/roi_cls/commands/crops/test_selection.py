@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from roi_cls.cache import CropRecord
 from roi_cls.cache.record import FaceCut
-from roi_cls.commands.crops.sheet import WHOLE, Kind, Selection, select_crops
+from roi_cls.commands.crops.selection import WHOLE, Selection, ShownKind, select_crops
 
 SQUARE = (0.0, 0.0, 20.0, 20.0)
 POINTS = ((8.0, 8.0),) * 6
@@ -119,7 +119,7 @@ def test_of_many_half_are_the_most_doubtful_and_half_are_spread() -> None:
     st.integers(1, 40),
 )
 def test_every_kind_is_represented_and_nothing_twice(
-    rows: list[tuple[Kind, float, int]], limit: int
+    rows: list[tuple[ShownKind, float, int]], limit: int
 ) -> None:
     records = [row(i, kind, score, more) for i, (kind, score, more) in enumerate(rows)]
     selection = select_crops(records, limit)
