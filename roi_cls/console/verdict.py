@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from roi_cls.classifier.inference.prediction import Prediction
-from roi_cls.console.words import count_text
+from roi_cls.console.words import count_text, printable
 from roi_cls.roi import REASON_TEXT
 
 
 def prediction_line(prediction: Prediction) -> str:
     """Return the answer for people: label, probability, and what was looked at."""
-    name = _printable(prediction.path)
+    name = printable(prediction.path)
     if prediction.time_s is not None and prediction.frames is None:
         name += f" at {prediction.time_s:g} s"
     if prediction.status == "error":
-        return f"{name}: error: {_printable(prediction.error or '')}"
+        return f"{name}: error: {printable(prediction.error or '')}"
     if prediction.status == "skipped":
         return f"{name}: skipped: {looked_at_text(prediction)}"
     return f"{name}: {verdict_text(prediction)} ({looked_at_text(prediction)})"
@@ -36,7 +36,3 @@ def looked_at_text(prediction: Prediction) -> str:
     left, top, right, bottom = (round(value) for value in prediction.box)
     others = f", {prediction.faces} faces seen" if prediction.faces > 1 else ""
     return f"face at {left},{top}-{right},{bottom}, found with {prediction.face_score:.2f}{others}"
-
-
-def _printable(text: str) -> str:
-    return text if text.isprintable() else repr(text)

@@ -18,9 +18,11 @@ from roi_cls.base.atomic import write_atomically
 from roi_cls.base.errors import CacheError, DataError, StorageError
 from roi_cls.base.location import is_remote
 from roi_cls.classifier.inference.prediction import Prediction
-from roi_cls.inputs.web import is_url
+from roi_cls.inputs.names import is_url
 
 _FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
+_MOST_BYTES = 100  # of the part of a name that tells the input; file systems take 255 in all
+_UNSAFE = re.compile(r"[^\w.+-]+")
 
 
 def check_drawing_path(path: Path, what: str) -> None:
@@ -55,10 +57,6 @@ def write_drawing(path: Path, drawing: Image) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-_MOST_BYTES = 100  # of the part of a name that tells the input; file systems take 255 in all
-_UNSAFE = re.compile(r"[^\w.+-]+")
-
-
 def row_name(number: int, prediction: Prediction) -> str:
     """Return what the files of a row begin with: ``000012-portrait``, ``000013-clip-1.5s``.
 
@@ -75,13 +73,13 @@ def row_name(number: int, prediction: Prediction) -> str:
     return f"{number:06}-{short}{at}"
 
 
-def check_folder(folder: Path | None, inputs: Sequence[str]) -> None:
+def check_output_folder(folder: Path, inputs: Sequence[str]) -> None:
     """Refuse a folder of which the pictures would be inputs the next time.
 
     Raises:
         DataError: It is one of the inputs, or lies in one.
     """
-    if folder is None or is_remote(folder):
+    if is_remote(folder):
         return
     whole = folder.resolve()
     for text in inputs:

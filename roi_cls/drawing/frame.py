@@ -1,6 +1,6 @@
 """A frame with the faces that were seen in it and the regions that are cut out of it.
 
-Knows boxes and pixels; what is said about them in words is in ``showing``.
+Knows boxes and pixels; the few words at a face it is told.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ _DIMMED = 0.6  # brightness of what is not cut
 _TAG = 13  # of letters
 _DOT: Colour = (226, 38, 122)
 
-MarkKind = Literal["cut", "counts", "refused"]
-STYLES: dict[MarkKind, tuple[Colour, int, float | None]] = {
+FaceFate = Literal["cut", "counts", "refused"]
+STYLES: dict[FaceFate, tuple[Colour, int, float | None]] = {
     "cut": ((46, 229, 157), 3, None),
     "counts": ((124, 196, 255), 2, None),
     "refused": ((255, 180, 84), 2, 7.0),
@@ -51,11 +51,11 @@ REGION_STYLE: tuple[Colour, int, float | None] = (PAPER, 2, None)
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class MarkedFace:
     """A face that was seen, and what became of it."""
 
     face: Face
-    kind: MarkKind
+    kind: FaceFate
     tag: str
     """A few words at its box."""
 
@@ -82,7 +82,7 @@ class _View:
         return [self.point(x, y) for x, y in _corners(box, angle)]
 
 
-def draw_frame(frame: Image, cuts: Sequence[Cut], marks: Sequence[Mark]) -> PillowImage.Image:
+def draw_frame(frame: Image, cuts: Sequence[Cut], marks: Sequence[MarkedFace]) -> PillowImage.Image:
     """Return the frame, as large as a screen takes it, and whatever of a region lies beyond it.
 
     What is cut keeps its brightness, the rest is dimmed.
@@ -119,7 +119,7 @@ def _corners(box: Box, angle: float) -> list[Point]:
     return [(x + dx * cos - dy * sin, y + dx * sin + dy * cos) for dx, dy in offsets]
 
 
-def _fit(frame: Image, cuts: Sequence[Cut], marks: Sequence[Mark]) -> _View:
+def _fit(frame: Image, cuts: Sequence[Cut], marks: Sequence[MarkedFace]) -> _View:
     height, width = frame.shape[:2]
     points = _corners(Box(0, 0, width, height), 0.0)
     for cut in cuts:
@@ -195,7 +195,7 @@ def place_tags(
     return found
 
 
-def _write_tags(picture: PillowImage.Image, marks: Sequence[Mark], view: _View) -> None:
+def _write_tags(picture: PillowImage.Image, marks: Sequence[MarkedFace], view: _View) -> None:
     pen = ImageDraw.Draw(picture)
     boxes = []
     for mark in marks:

@@ -22,6 +22,7 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")  # how text in it begins, with the lower or 
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 # Text, but no list: a web page or a drawing, and what git leaves in a large file's place.
 _OTHER_TEXT = re.compile(rb"(\xef\xbb\xbf)?\s*(<|version https://git-lfs)")
+_URL = re.compile(r"https?://", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +179,11 @@ def _is_same_file(path: Path, output: Path) -> bool:
         return is_near and not is_remote(path) and path.exists() and path.samefile(output)
     except OSError:
         return False  # a name that is too long, say: reading it tells that
+
+
+def is_url(text: str) -> bool:
+    """Whether an input is a URL of the web, ``http://`` or ``https://``."""
+    return _URL.match(text) is not None
 
 
 def is_table(path: Path) -> bool:

@@ -22,9 +22,9 @@ from roi_cls.base.background import run_in_background
 from roi_cls.base.errors import DataError, ImageReadError
 from roi_cls.base.location import LocationError, as_path, is_remote
 from roi_cls.classifier.inference.prediction import Source
-from roi_cls.inputs.names import Named, expand_input, is_list, read_list
+from roi_cls.inputs.names import Named, expand_input, is_list, is_url, read_list
 from roi_cls.inputs.video import HEAD_BYTES, VIDEO_SUFFIXES, Every, is_video, read_frames
-from roi_cls.inputs.web import WebLimits, fetch, is_url
+from roi_cls.inputs.web import WebLimits, fetch
 from roi_cls.roi.image import read_bytes
 from roi_cls.roi.image_header import MAX_PIXELS
 
@@ -64,6 +64,17 @@ def name_inputs(inputs: Sequence[str]) -> list[Named]:
         LocationError: A remote path's package is not installed.
     """
     return [_name_input(text) for text in inputs]
+
+
+def count_pictures(named: Sequence[Named]) -> int | None:
+    """Return how many pictures and videos the inputs stand for; None where one does not tell."""
+    counts = [each.count for each in named if each.count is not None]
+    return sum(counts) if len(counts) == len(named) else None
+
+
+def is_one_picture(named: Sequence[Named]) -> bool:
+    """Whether one picture alone was named, by itself."""
+    return len(named) == 1 and named[0].is_one
 
 
 def open_sources(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import http.client
 import io
 import ipaddress
-import re
 import socket
 import ssl
 import time
@@ -110,7 +109,6 @@ _PIECE_BYTES = 2**16
 _MOST_WORDS = 200  # characters of a server's that a message repeats
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _PORTS = {"http": 80, "https": 443}
-_URL = re.compile(r"https?://", re.IGNORECASE)
 _HEADERS = {
     "User-Agent": f"roi-cls/{__version__}",
     "Accept": "image/*, video/*;q=0.9, */*;q=0.5",
@@ -137,11 +135,6 @@ class _WebError(Exception):
         super().__init__(reason)
         self.reason = reason
         self.remedy = remedy
-
-
-def is_url(text: str) -> bool:
-    """Whether an input is a URL of the web, ``http://`` or ``https://``."""
-    return _URL.match(text) is not None
 
 
 def fetch(url: str, limits: WebLimits) -> bytes:

@@ -19,8 +19,8 @@ from roi_cls.cache import CropRecord
 from roi_cls.cache.record import ok_record
 from roi_cls.console.words import CHOICE_TEXT, STEP_TEXT, count_text, score_text, size_text
 from roi_cls.drawing.file import check_drawing_path, write_drawing
-from roi_cls.drawing.frame import REGION_STYLE, STYLES, Mark, draw_frame, draw_keypoint
-from roi_cls.drawing.ink import INK, MUTED, PAPER, Colour, draw_path, measure, shorten, wrap, write
+from roi_cls.drawing.frame import REGION_STYLE, STYLES, MarkedFace, draw_frame, draw_keypoint
+from roi_cls.drawing.ink import INK, MUTED, Colour, blank, draw_path, measure, shorten, wrap, write
 from roi_cls.inputs.names import check_not_input
 from roi_cls.roi import REASON_TEXT, CropParams, Cut, Detection, Face
 from roi_cls.roi.crop import make_crops
@@ -29,7 +29,7 @@ from roi_cls.roi.picture import Picture
 from roi_cls.roi.recipe import open_recipe
 
 
-def mark_faces(record: CropRecord, detection: Detection, params: CropParams) -> list[Mark]:
+def mark_faces(record: CropRecord, detection: Detection, params: CropParams) -> list[MarkedFace]:
     """Return every face seen with what became of it, those that are cut first.
 
     Faces that count are numbered, those that are cut in the order of their crops; a refused one
@@ -44,9 +44,9 @@ def mark_faces(record: CropRecord, detection: Detection, params: CropParams) -> 
     for number, face in enumerate([*chosen, *counting], start=1):
         score = score_text(face.score)
         tag = score if alone else f"{number}: {score}"
-        marks.append(Mark(face, "cut" if number <= len(chosen) else "counts", tag))
+        marks.append(MarkedFace(face, "cut" if number <= len(chosen) else "counts", tag))
     refused = ((face, refusal(face, params)) for face in others)
-    return marks + [Mark(face, "refused", tag) for face, tag in refused if tag]
+    return marks + [MarkedFace(face, "refused", tag) for face, tag in refused if tag]
 
 
 def refusal(face: Face, params: CropParams) -> str | None:
@@ -171,7 +171,7 @@ def _draw_tile(crop: Image, words: Sequence[str], among: int) -> _Picture:
         side = factor * picture.width
         picture = picture.resize((side, side), PillowImage.Resampling.NEAREST)
     width = max(picture.width, *(round(measure(word, _SMALL)) for word in words))
-    tile = _blank(width, picture.height + 8 + len(words) * (_SMALL + 5))
+    tile = blank(width, picture.height + 8 + len(words) * (_SMALL + 5))
     tile.paste(picture, (0, 0))
     pen = ImageDraw.Draw(tile)
     for i, word in enumerate(words):
@@ -181,7 +181,7 @@ def _draw_tile(crop: Image, words: Sequence[str], among: int) -> _Picture:
 
 
 def _draw_words(title: str, lines: Sequence[str], width: int) -> _Picture:
-    strip = _blank(width, 2 * _TITLE + len(lines) * (_TEXT + 8))
+    strip = blank(width, 2 * _TITLE + len(lines) * (_TEXT + 8))
     pen = ImageDraw.Draw(strip)
     write(pen, (0, 0), shorten(title, _TITLE, width), _TITLE)
     for i, line in enumerate(lines):
@@ -189,7 +189,7 @@ def _draw_words(title: str, lines: Sequence[str], width: int) -> _Picture:
     return strip
 
 
-def _draw_legend(marks: Sequence[Mark], has_region: bool) -> list[_Picture]:
+def _draw_legend(marks: Sequence[MarkedFace], has_region: bool) -> list[_Picture]:
     """Return a sample with its words for each line that the frame has."""
     kinds = {mark.kind for mark in marks}
     samples: list[tuple[tuple[Colour, int, float | None] | None, str]] = []
@@ -215,14 +215,10 @@ def _draw_sample(style: tuple[Colour, int, float | None] | None, words: str) -> 
     else:
         draw_keypoint(canvas, ((_SAMPLE_WIDTH + 4) / 2, (_SAMPLE_HEIGHT + 4) / 2))
     left = canvas.shape[1] + 8
-    sample = _blank(left + round(measure(words, _SMALL)) + _GAP, canvas.shape[0])
+    sample = blank(left + round(measure(words, _SMALL)) + _GAP, canvas.shape[0])
     sample.paste(PillowImage.fromarray(canvas), (0, 0))
     write(ImageDraw.Draw(sample), (left, 5), words, _SMALL)
     return sample
-
-
-def _blank(width: int, height: int) -> _Picture:
-    return PillowImage.new("RGB", (width, height), PAPER)
 
 
 def _row_width(pictures: Sequence[_Picture]) -> int:
@@ -241,7 +237,7 @@ def _fill_rows(pictures: Sequence[_Picture], width: int) -> list[list[_Picture]]
 
 
 def _draw_row(pictures: Sequence[_Picture], width: int) -> _Picture:
-    strip = _blank(width, max(picture.height for picture in pictures))
+    strip = blank(width, max(picture.height for picture in pictures))
     x = 0
     for picture in pictures:
         strip.paste(picture, (x, 0))
@@ -253,7 +249,7 @@ def _stack(strips: Sequence[_Picture], width: int) -> _Picture:
     """Return the strips below each other, with an edge round all."""
     gap = 14
     height = sum(strip.height + gap for strip in strips) - gap
-    page = _blank(width + 2 * _EDGE, height + 2 * _EDGE)
+    page = blank(width + 2 * _EDGE, height + 2 * _EDGE)
     y = _EDGE
     for strip in strips:
         page.paste(strip, (_EDGE, y))

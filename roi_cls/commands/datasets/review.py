@@ -17,6 +17,7 @@ from roi_cls.base.rows import markdown_table, to_json
 from roi_cls.classifier.evaluation.label_review import DoubtfulLabel, review_labels
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.console.terminal import note, progress
+from roi_cls.console.words import printable
 from roi_cls.data.review import Correction, read_corrections
 from roi_cls.inputs.names import check_not_input, expand_paths
 
@@ -128,7 +129,7 @@ def list_doubtful_labels(run: RunFolder, most: int | None, form: Form) -> str:
 def _table(shown: Sequence[DoubtfulLabel]) -> str:
     rows = [
         [
-            one.path if one.path.isprintable() else repr(one.path),
+            printable(one.path),
             one.label,
             one.suggested,
             f"{one.doubt:.2f}",

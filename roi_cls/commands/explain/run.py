@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from roi_cls.base.atomic import write_atomically
 from roi_cls.base.errors import ImageReadError
 from roi_cls.base.location import as_path
 from roi_cls.base.rows import to_json
@@ -17,11 +15,16 @@ from roi_cls.classifier.explanation.explain import Explainer, ExplainMethod, Exp
 from roi_cls.classifier.explanation.heat import rank_correlation
 from roi_cls.classifier.inference.prediction import PredictOptions, Source
 from roi_cls.classifier.inference.predictor import Predictor, open_predictor
-from roi_cls.commands.explain.view import draw_explanation
+from roi_cls.commands.explain.view import draw_explanation, explanation_line, explanation_row
 from roi_cls.console.terminal import note, progress, show
-from roi_cls.drawing.explanation import explanation_line, explanation_row
-from roi_cls.drawing.file import check_folder, row_name
-from roi_cls.inputs.sources import SourceOptions, name_inputs, open_sources
+from roi_cls.drawing.file import check_output_folder, row_name, write_drawing
+from roi_cls.inputs.sources import (
+    SourceOptions,
+    count_pictures,
+    is_one_picture,
+    name_inputs,
+    open_sources,
+)
 from roi_cls.roi.image import Image, decode_image, read_bytes
 
 
@@ -52,10 +55,9 @@ def explain_and_print(job: ExplainJob) -> int:
         RoiClsError: The model cannot be used, or knows no such class; an input names no picture,
             or the folder cannot be written.
     """
-    check_folder(job.folder, list(job.inputs))
+    check_output_folder(job.folder, job.inputs)
     named = name_inputs(job.inputs)  # what names nothing is told before the model loads
-    counts = [each.count for each in named]
-    total = None if None in counts else sum(count or 0 for count in counts)
+    total = count_pictures(named)
     rows: list[dict[str, Any]] = []
     errors = 0
     with (
@@ -71,7 +73,7 @@ def explain_and_print(job: ExplainJob) -> int:
             else:
                 show(line)
     if job.as_json:
-        is_single = len(named) == 1 and named[0].is_one and len(rows) == 1
+        is_single = is_one_picture(named) and len(rows) == 1
         show(to_json(rows[0] if is_single else rows, indent=2))
     return errors
 
@@ -98,10 +100,7 @@ class _Explaining:
     def _draw(self, number: int, source: Source, explanation: Explanation) -> str:
         path = self._job.folder / f"{row_name(number, explanation.looked.prediction)}.png"
         frame = _decode(source, self._job.options.max_pixels)
-        drawing = draw_explanation(frame, explanation, self._predictor.shown)
-        buffer = io.BytesIO()
-        drawing.save(buffer, "PNG")
-        write_atomically(path, buffer.getvalue())
+        write_drawing(path, draw_explanation(frame, explanation, self._predictor.shown))
         return str(path)
 
     def _compare(self, source: Source, explanation: Explanation) -> list[float | None]:

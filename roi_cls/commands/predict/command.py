@@ -35,7 +35,7 @@ from roi_cls.roi.image_header import MAX_PIXELS
 from roi_cls.roi.params import FaceChoice
 
 if TYPE_CHECKING:
-    from roi_cls.commands.predict.output import Form
+    from roi_cls.commands.predict.output import RowForm
 
 
 _KEPT = "What is kept"
@@ -172,11 +172,11 @@ def predict(
     exit_with(predict_and_print(job))
 
 
-def _choose_form(wanted: dict[Form, bool], output: Path | None) -> Form:
+def _choose_form(wanted: dict[RowForm, bool], output: Path | None) -> RowForm:
     """Return the form that an option names, else that of the output's suffix, else text."""
     from roi_cls.commands.predict.output import SUFFIX_FORMS
 
-    named: list[Form] = [form for form, is_wanted in wanted.items() if is_wanted]
+    named: list[RowForm] = [form for form, is_wanted in wanted.items() if is_wanted]
     if len(named) > 1:
         raise typer.BadParameter("--json, --jsonl, --csv and --parquet exclude each other")
     if named == ["parquet"] and output is None:

@@ -23,8 +23,8 @@ from roi_cls.classifier.inference.prediction import Prediction
 from roi_cls.console.terminal import show
 from roi_cls.console.verdict import prediction_line
 
-Form = Literal["text", "json", "jsonl", "csv", "parquet"]
-SUFFIX_FORMS: dict[str, Form] = {
+RowForm = Literal["text", "json", "jsonl", "csv", "parquet"]
+SUFFIX_FORMS: dict[str, RowForm] = {
     ".json": "json",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
@@ -33,10 +33,88 @@ SUFFIX_FORMS: dict[str, Form] = {
 }
 """The form of an output file, by its suffix; of any other suffix it is text."""
 FIELDS = tuple(field.name for field in fields(Prediction))
+_ERRORS = "surrogateescape"  # file names may be any bytes
+
+
+def check_output(path: Path | None, form: RowForm) -> None:
+    """Refuse an output that cannot be written, before the work is done.
+
+    Raises:
+        StorageError: The path is a folder.
+        DataError: The form's package is not installed.
+    """
+    if path is not None and path.is_dir():
+        raise StorageError(path, "it is a folder")
+    if form == "parquet":
+        _check_parquet()
+
+
+def _check_parquet() -> None:
+    try:
+        import pyarrow.parquet  # noqa: F401  (whether it is there is asked)
+    except ImportError as error:
+        raise DataError(
+            f"Cannot write Parquet: {error}. Install it with pip install 'roi-cls[parquet]', or "
+            "use --jsonl or --csv."
+        ) from error
+
+
+def rows_are_seen(path: Path | None) -> bool:
+    """Whether the rows come on a screen: they show how far it is, and a bar would tear them."""
+    return path is None and sys.stdout.isatty()
+
+
+def write_predictions(
+    predictions: Iterable[Prediction],
+    form: RowForm,
+    path: Path | None,
+    *,
+    single: bool,
+    labels: Sequence[str],
+) -> None:
+    """Write the rows as they come; at ``path`` there is all in the end, or what was there before.
+
+    Args:
+        predictions: Rows in input order.
+        form: See ``format_predictions``; ``parquet`` only to a path.
+        path: A file, a pipe or a device; None: stdout.
+        single: See ``format_predictions``.
+        labels: The model's, in its order.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    if form == "parquet":
+        if path is None:
+            raise ValueError("Parquet is no text: it needs a path")
+        with open_atomically(path) as file:
+            _write_parquet(file, path, predictions, labels)
+        return
+    lines = format_predictions(predictions, form, single=single)
+    if path is None:
+        for line in lines:
+            show(line)
+        return
+    with _open_text(path) as stream:
+        for line in lines:
+            with telling_storage(path):
+                stream.write(line + "\n")
+                stream.flush()
+
+
+@contextlib.contextmanager
+def _open_text(path: Path) -> Iterator[TextIO]:
+    with open_atomically(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", errors=_ERRORS)
+        try:
+            yield text
+        finally:
+            with telling_storage(path):
+                text.detach()  # flushes, and leaves the file open to whoever opened it
 
 
 def format_predictions(
-    predictions: Iterable[Prediction], form: Form, *, single: bool
+    predictions: Iterable[Prediction], form: RowForm, *, single: bool
 ) -> Iterator[str]:
     """Yield text to print as the predictions come, each a line, or several of JSON.
 
@@ -96,101 +174,13 @@ def _csv_line(values: Sequence[object]) -> str:
     return buffer.getvalue().removesuffix(end)
 
 
-_ERRORS = "surrogateescape"  # file names may be any bytes
-
-
-def check_output(path: Path | None, form: Form) -> None:
-    """Refuse an output that cannot be written, before the work is done.
-
-    Raises:
-        StorageError: The path is a folder.
-        DataError: The form's package is not installed.
-    """
-    if path is not None and path.is_dir():
-        raise StorageError(path, "it is a folder")
-    if form == "parquet":
-        check_parquet()
-
-
-def write_predictions(
-    predictions: Iterable[Prediction],
-    form: Form,
-    path: Path | None,
-    *,
-    single: bool,
-    labels: Sequence[str],
-) -> None:
-    """Write the rows as they come; at ``path`` there is all in the end, or what was there before.
-
-    Args:
-        predictions: Rows in input order.
-        form: See ``format_predictions``; ``parquet`` only to a path.
-        path: A file, a pipe or a device; None: stdout.
-        single: See ``format_predictions``.
-        labels: The model's, in its order.
-
-    Raises:
-        StorageError: It cannot be written.
-    """
-    if form == "parquet":
-        if path is None:
-            raise ValueError("Parquet is no text: it needs a path")
-        with open_atomically(path) as file:
-            write_parquet(file, path, predictions, labels)
-        return
-    lines = format_predictions(predictions, form, single=single)
-    if path is None:
-        for line in lines:
-            show(line)
-        return
-    with _open_text(path) as stream:
-        for line in lines:
-            with telling_storage(path):
-                stream.write(line + "\n")
-                stream.flush()
-
-
-@contextlib.contextmanager
-def _open_text(path: Path) -> Iterator[TextIO]:
-    with open_atomically(path) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8", errors=_ERRORS)
-        try:
-            yield text
-        finally:
-            with telling_storage(path):
-                text.detach()  # flushes, and leaves the file open to whoever opened it
-
-
-def rows_are_seen(path: Path | None) -> bool:
-    """Whether the rows come on a screen: they show how far it is, and a bar would tear them."""
-    return path is None and sys.stdout.isatty()
-
-
-def check_parquet() -> None:
-    """Refuse Parquet where it cannot be written, before the work is done.
-
-    Raises:
-        DataError: pyarrow is not installed.
-    """
-    try:
-        import pyarrow.parquet  # noqa: F401  (whether it is there is asked)
-    except ImportError as error:
-        raise DataError(
-            f"Cannot write Parquet: {error}. Install it with pip install 'roi-cls[parquet]', or "
-            "use --jsonl or --csv."
-        ) from error
-
-
-def write_parquet(
+def _write_parquet(
     file: io.BufferedWriter, path: Path, predictions: Iterable[Prediction], labels: Sequence[str]
 ) -> None:
     """Write the rows to ``file``, which is to become ``path``.
 
     Probabilities are a structure with a field for each label. A path that is no text (bytes that
     are not UTF-8) is escaped.
-
-    Raises:
-        StorageError: The file cannot be written.
     """
     import pyarrow
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from roi_cls.base.atomic import write_atomically
 from roi_cls.base.errors import ImageReadError
 from roi_cls.base.location import as_path
 from roi_cls.classifier.inference.prediction import Looked, Source
-from roi_cls.drawing.file import row_name
+from roi_cls.drawing.file import row_name, write_drawing
 from roi_cls.roi.image import Image, decode_image, read_bytes
 
 
@@ -53,10 +52,7 @@ class RowPictures:
             )
 
             drawing = draw_verdict(frame, looked.views[shown], looked.prediction, target)
-            buffer = io.BytesIO()
-            # Colour at full resolution: otherwise coloured letters and thin lines bleed.
-            drawing.save(buffer, "JPEG", quality=90, subsampling=0)
-            write_atomically(self.drawings / f"{name}.jpg", buffer.getvalue())
+            write_drawing(self.drawings / f"{name}.jpg", drawing)
 
     def remember(self, source: Source) -> Source:
         """Return what is kept of a source until its row comes, so that it can be drawn.

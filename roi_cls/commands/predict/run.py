@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import typer
@@ -22,12 +23,174 @@ from roi_cls.classifier.config import Aggregate, Device
 from roi_cls.classifier.inference.prediction import Prediction, PredictOptions, Source
 from roi_cls.classifier.inference.predictor import Predictor
 from roi_cls.classifier.inference.scorer import OpenedModel, open_scorer
-from roi_cls.commands.predict.output import Form, check_output, rows_are_seen, write_predictions
-from roi_cls.commands.predict.pictures import RowPictures
-from roi_cls.console.terminal import note, progress
-from roi_cls.drawing.file import check_folder
+from roi_cls.commands.predict.output import RowForm, check_output, rows_are_seen, write_predictions
+from roi_cls.console.terminal import Advance, note, progress
+from roi_cls.drawing.file import check_output_folder
 from roi_cls.inputs.names import Named, check_not_input
-from roi_cls.inputs.sources import Given, SourceOptions, name_inputs, open_sources
+from roi_cls.inputs.sources import (
+    SourceOptions,
+    count_pictures,
+    is_one_picture,
+    name_inputs,
+    open_sources,
+)
+
+if TYPE_CHECKING:
+    from roi_cls.commands.predict.pictures import RowPictures
+
+
+@dataclass(frozen=True, slots=True)
+class PredictJob:
+    """What to predict, with what, and in which form to tell it."""
+
+    inputs: Sequence[str]
+    models: Sequence[Path]
+    """Folders of runs, several for their mean; or one exported file."""
+    form: RowForm = "text"
+    output: Path | None = None
+    """Where the rows go; None: stdout."""
+    device: Device = "auto"
+    half: bool = False
+    """Whether to compute in half precision."""
+    options: PredictOptions = field(default_factory=PredictOptions)
+    sources: SourceOptions = field(default_factory=SourceOptions)
+    video_aggregate: Aggregate = "mean"
+    """How a video's frames make its answer."""
+    crops: Path | None = None
+    """Folder for the crops that were looked at."""
+    drawings: Path | None = None
+    """Folder for the frames with their verdicts."""
+
+
+@dataclass(slots=True)
+class _Tally:
+    rows: int = 0
+    errors: int = 0
+    """Rows in error."""
+    inputs: int = 0
+    """That are done: pictures, and videos as a whole."""
+
+    def count(self, prediction: Prediction) -> Prediction:
+        self.rows += 1
+        self.errors += prediction.status == "error"
+        return prediction
+
+
+def predict_and_print(job: PredictJob) -> int:
+    """Predict, write the rows, return how many are in error.
+
+    Raises:
+        RoiClsError: The model cannot be used, an input names no picture, or the output cannot be
+            written.
+        typer.BadParameter: An option does not suit the model.
+    """
+    check_output(job.output, job.form)
+    for folder in filter(None, (job.crops, job.drawings)):
+        check_output_folder(folder, job.inputs)
+    named = name_inputs(job.inputs)  # what names nothing is told before the model loads
+    if job.output:
+        check_not_input(job.output, _known_paths(job.inputs, named))
+    opened = open_scorer(job.models, job.device, half=job.half)
+    if job.half:
+        note("Computing in half precision: probabilities may be off by 0.01.")
+    _check_threshold(job.options.threshold, opened)
+    tally = _Tally()
+    with Predictor(opened, job.options) as predictor, _progress(job.output) as advance:
+        write_predictions(
+            _rows(job, predictor, named, tally, advance),
+            job.form,
+            job.output,
+            single=is_one_picture(named),
+            labels=predictor.bundle.labels.names,
+        )
+    return tally.errors
+
+
+def _known_paths(inputs: Sequence[str], named: Sequence[Named]) -> Iterator[Path]:
+    """Yield the files of this machine that are read, but for what is named on standard input."""
+    names = (name for each in named if each.count is not None for name in each.names)
+    for name in itertools.chain(inputs, names):
+        if "://" not in name or name.lower().startswith("file://"):
+            yield as_path(name)
+
+
+def _check_threshold(threshold: float | None, opened: OpenedModel) -> None:
+    """Call a threshold that does not suit the model wrong usage; ``Predictor`` refuses it, too."""
+    names = opened.scorer.bundle.labels.names
+    if threshold is not None and len(names) > 2:
+        raise typer.BadParameter(
+            f"--threshold {threshold:g} is for two classes: {opened.name!r} tells {len(names)} "
+            "apart and answers the most probable one"
+        )
+
+
+def _progress(output: Path | None) -> contextlib.AbstractContextManager[Advance]:
+    """Give a function that shows how far the inputs are, where the rows themselves do not."""
+    if rows_are_seen(output):
+        return contextlib.nullcontext(lambda done, total, note: None)
+    return progress("Predicting")
+
+
+def _rows(
+    job: PredictJob, predictor: Predictor, named: Sequence[Named], tally: _Tally, advance: Advance
+) -> Iterator[Prediction]:
+    """Yield the rows in order, after those of a video's frames that of the video."""
+    pictures, total = _open_pictures(job), count_pictures(named)
+    sources = _Sources(job.sources, named, pictures)
+    target = predictor.bundle.labels.target
+    taken = ((*sources.taken.popleft(), looked) for looked in predictor.look(sources))
+    for video, group in itertools.groupby(taken, key=lambda one: one[1]):
+        answer = VideoAnswer(predictor, job.video_aggregate)
+        for source, _, looked in group:
+            answer.add(looked.prediction)
+            tally.inputs += video is None
+            row = tally.count(looked.prediction)
+            if pictures:
+                pictures.keep(tally.rows, source, looked, predictor.shown, target)
+            advance(tally.inputs, total, "")
+            yield row
+        if video is not None:
+            tally.inputs += 1
+            if whole := answer.to_prediction():
+                advance(tally.inputs, total, "")
+                yield tally.count(whole)
+
+
+def _open_pictures(job: PredictJob) -> RowPictures | None:
+    if not (job.crops or job.drawings):
+        return None
+    from roi_cls.commands.predict.pictures import RowPictures
+
+    return RowPictures(job.crops, job.drawings, job.options.max_pixels)
+
+
+class _Sources(Iterator[Source]):
+    """Hands the pictures to the predictor, and remembers those that it has not answered yet."""
+
+    def __init__(
+        self, options: SourceOptions, named: Sequence[Named], pictures: RowPictures | None
+    ) -> None:
+        self.taken: deque[tuple[Source, object | None]] = deque()
+        """Each with the video that it is a frame of."""
+        self._pictures = pictures
+        self._total = count_pictures(named)
+        self._stopped: Future[None] = Future()
+        self._given = open_sources(named, options, self._stopped)
+
+    def __next__(self) -> Source:
+        given = next(self._given)
+        source = given.source
+        kept = self._pictures.remember(source) if self._pictures else Source(source.path)
+        self.taken.append((kept, given.video))
+        return source
+
+    def __length_hint__(self) -> int:
+        return self._total or 0
+
+    def stop(self) -> None:
+        """Let no thread wait for a server any longer; calling it again does nothing."""
+        if not self._stopped.done():
+            self._stopped.set_result(None)
 
 
 class VideoAnswer:
@@ -74,158 +237,3 @@ class VideoAnswer:
             return replace(self._highest, per_face=None, frames=self._scored)
         verdict = self._predictor.verdict(self._sum / self._scored)
         return Prediction(self._last.path, "ok", **verdict, frames=self._scored)
-
-
-@dataclass(frozen=True, slots=True)
-class PredictJob:
-    """What to predict, with what, and in which form to tell it."""
-
-    inputs: Sequence[str]
-    models: Sequence[Path]
-    """Folders of runs, several for their mean; or one exported file."""
-    form: Form = "text"
-    output: Path | None = None
-    """Where the rows go; None: stdout."""
-    device: Device = "auto"
-    half: bool = False
-    """Whether to compute in half precision."""
-    options: PredictOptions = field(default_factory=PredictOptions)
-    sources: SourceOptions = field(default_factory=SourceOptions)
-    video_aggregate: Aggregate = "mean"
-    """How a video's frames make its answer."""
-    crops: Path | None = None
-    """Folder for the crops that were looked at."""
-    drawings: Path | None = None
-    """Folder for the frames with their verdicts."""
-
-
-@dataclass(slots=True)
-class _Tally:
-    rows: int = 0
-    errors: int = 0
-    """Rows in error."""
-    inputs: int = 0
-    """That are done: pictures, and videos as a whole."""
-
-    def count(self, prediction: Prediction) -> Prediction:
-        self.rows += 1
-        self.errors += prediction.status == "error"
-        return prediction
-
-
-def predict_and_print(job: PredictJob) -> int:
-    """Predict, write the rows, return how many are in error.
-
-    Raises:
-        RoiClsError: The model cannot be used, an input names no picture, or the output cannot be
-            written.
-        typer.BadParameter: An option does not suit the model.
-    """
-    check_output(job.output, job.form)
-    for folder in (job.crops, job.drawings):
-        check_folder(folder, job.inputs)
-    named = name_inputs(job.inputs)  # what names nothing is told before the model loads
-    if job.output:
-        check_not_input(job.output, _known_paths(job.inputs, named))
-    opened = open_scorer(job.models, job.device, half=job.half)
-    if job.half:
-        note("Computing in half precision: probabilities may be off by 0.01.")
-    _check_threshold(job.options.threshold, opened)
-    tally = _Tally()
-    with (
-        Predictor(opened, job.options) as predictor,
-        _progress(job.output, tally, _total(named)) as shown,
-    ):
-        sources = _Sources(job, named)
-        write_predictions(
-            shown(_rows(job, predictor, sources, tally)),
-            job.form,
-            job.output,
-            single=len(named) == 1 and named[0].is_one,
-            labels=predictor.bundle.labels.names,
-        )
-    return tally.errors
-
-
-def _check_threshold(threshold: float | None, opened: OpenedModel) -> None:
-    names = opened.scorer.bundle.labels.names
-    if threshold is not None and len(names) > 2:
-        raise typer.BadParameter(
-            f"--threshold {threshold:g} is for two classes: {opened.name!r} tells {len(names)} "
-            "apart and answers the most probable one"
-        )
-
-
-def _rows(
-    job: PredictJob, predictor: Predictor, sources: _Sources, tally: _Tally
-) -> Iterator[Prediction]:
-    """Yield the rows in order, after those of a video's frames that of the video."""
-    target = predictor.bundle.labels.target
-    pairs = ((sources.taken.popleft(), looked) for looked in predictor.look(sources))
-    for video, group in itertools.groupby(pairs, key=lambda pair: pair[0].video):
-        answer = VideoAnswer(predictor, job.video_aggregate)
-        for given, looked in group:
-            answer.add(looked.prediction)
-            tally.inputs += video is None
-            row = tally.count(looked.prediction)
-            sources.pictures.keep(tally.rows, given.source, looked, predictor.shown, target)
-            yield row
-        if video is not None:
-            tally.inputs += 1
-            if whole := answer.to_prediction():
-                yield tally.count(whole)
-
-
-class _Sources(Iterator[Source]):
-    """Hands the pictures to the predictor, and remembers those that it has not answered yet."""
-
-    def __init__(self, job: PredictJob, named: Sequence[Named]) -> None:
-        self.pictures = RowPictures(job.crops, job.drawings, job.options.max_pixels)
-        self.taken: deque[Given] = deque()
-        self._total = _total(named)
-        self._stopped: Future[None] = Future()
-        self._given = open_sources(named, job.sources, self._stopped)
-
-    def __next__(self) -> Source:
-        given = next(self._given)
-        self.taken.append(Given(self.pictures.remember(given.source), given.video))
-        return given.source
-
-    def __length_hint__(self) -> int:
-        return self._total or 0
-
-    def stop(self) -> None:
-        """Let no thread wait for a server any longer; calling it again does nothing."""
-        if not self._stopped.done():
-            self._stopped.set_result(None)
-
-
-def _total(named: Sequence[Named]) -> int | None:
-    counts = [each.count for each in named if each.count is not None]
-    return sum(counts) if len(counts) == len(named) else None
-
-
-def _known_paths(inputs: Sequence[str], named: Sequence[Named]) -> Iterator[Path]:
-    """Yield the files of this machine that are read, but for what is named on standard input."""
-    names = (name for each in named if each.count is not None for name in each.names)
-    for name in itertools.chain(inputs, names):
-        if "://" not in name or name.lower().startswith("file://"):
-            yield as_path(name)
-
-
-@contextlib.contextmanager
-def _progress(
-    output: Path | None, tally: _Tally, total: int | None
-) -> Iterator[Callable[[Iterator[Prediction]], Iterator[Prediction]]]:
-    """Give a function that passes rows on and shows how far the inputs are."""
-    if rows_are_seen(output):
-        yield lambda rows: rows
-        return
-    with progress("Predicting") as advance:
-
-        def shown(rows: Iterator[Prediction]) -> Iterator[Prediction]:
-            for row in rows:
-                advance(tally.inputs, total, "")
-                yield row
-
-        yield shown

@@ -1,6 +1,6 @@
 """The picture of ``roi-cls predict --draw``: a frame, the face that was looked at, the verdict.
 
-Knows the layout. The frame is drawn in ``frame_view``, what is said stands in ``prediction_rows``.
+Knows the layout; the frame is drawn by ``drawing.frame``.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from PIL import ImageDraw
 
 from roi_cls.classifier.inference.prediction import Prediction
 from roi_cls.console.verdict import looked_at_text
-from roi_cls.drawing.frame import Mark, draw_frame
+from roi_cls.drawing.frame import MarkedFace, draw_frame
 from roi_cls.drawing.ink import (
     BLUE,
     BROWN,
     INK,
     MUTED,
-    PAPER,
     RUST,
     SHADE,
     SLATE,
     Colour,
+    blank,
     shorten,
     wrap,
     write,
@@ -50,16 +50,14 @@ def draw_verdict(frame: Image, crops: Crops, prediction: Prediction, target: str
     """
     cuts = crops.plan.cuts
     marks = [
-        Mark(cut.face, "cut", tag)
+        MarkedFace(cut.face, "cut", tag)
         for cut, tag in zip(cuts, _tags(prediction, len(cuts)), strict=True)
         if cut.face
     ]
     view = draw_frame(frame, cuts, marks)
     width = max(_LEAST_WIDTH, view.width)
     words = _draw_words(prediction, width, target)
-    page = PillowImage.new(
-        "RGB", (width + 2 * _EDGE, words.height + view.height + _GAP + 2 * _EDGE), PAPER
-    )
+    page = blank(width + 2 * _EDGE, words.height + view.height + _GAP + 2 * _EDGE)
     page.paste(words, (_EDGE, _EDGE))
     page.paste(view, (_EDGE, _EDGE + words.height + _GAP))
     return page
@@ -81,7 +79,7 @@ def _draw_words(prediction: Prediction, width: int, target: str) -> _Picture:
     details = _sentence(prediction)
     lines = wrap(details, _TEXT, width)
     height = _VERDICT + _BAR + 26 + (len(lines) + 1) * (_TEXT + 7)
-    strip = PillowImage.new("RGB", (width, height), PAPER)
+    strip = blank(width, height)
     pen = ImageDraw.Draw(strip)
     colour = _colour(prediction, target)
     write(pen, (0, 0), _title(prediction), _VERDICT, colour)

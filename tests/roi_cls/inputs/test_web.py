@@ -14,7 +14,8 @@ from subprocess import CompletedProcess
 import pytest
 
 from roi_cls.base.errors import ImageReadError
-from roi_cls.inputs.web import MOST_REDIRECTS, WebLimits, fetch, is_url
+from roi_cls.inputs.names import is_url
+from roi_cls.inputs.web import MOST_REDIRECTS, WebLimits, fetch
 
 Command = Callable[..., CompletedProcess[str]]
 Answer = Callable[[BaseHTTPRequestHandler], None]

@@ -13,7 +13,7 @@ from PIL import Image as PillowImage
 from roi_cls.base.errors import DataError
 from roi_cls.classifier.inference.prediction import Looked, Prediction, Source
 from roi_cls.commands.predict.pictures import RowPictures
-from roi_cls.drawing.file import check_folder, row_name
+from roi_cls.drawing.file import check_output_folder, row_name
 from roi_cls.roi import Box, Cut, Detection, Face
 from roi_cls.roi.crop import Crops
 from roi_cls.roi.image import Image
@@ -123,9 +123,8 @@ def test_picture_that_is_gone_meanwhile_has_no_drawing(tmp_path: Path) -> None:
 
 
 def test_folder_of_an_input_is_refused(tmp_path: Path) -> None:
-    check_folder(tmp_path / "out", [str(tmp_path / "in"), "http://host/", "-"])
-    check_folder(None, [str(tmp_path)])
+    check_output_folder(tmp_path / "out", [str(tmp_path / "in"), "http://host/", "-"])
     (tmp_path / "in").mkdir()
     for folder in (tmp_path / "in", tmp_path / "in" / "deep", tmp_path / "out" / ".." / "in"):
         with pytest.raises(DataError, match=r"Cannot write pictures to .* it lies in .*, an input"):
-            check_folder(folder, [str(tmp_path / "in")])
+            check_output_folder(folder, [str(tmp_path / "in")])

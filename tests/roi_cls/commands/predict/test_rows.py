@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from roi_cls.classifier.inference.prediction import Prediction
-from roi_cls.commands.predict.output import FIELDS, Form, format_predictions
+from roi_cls.commands.predict.output import FIELDS, RowForm, format_predictions
 from roi_cls.console.verdict import prediction_line
 
 OK = Prediction(
@@ -71,7 +71,7 @@ def test_rows_come_as_they_are_made() -> None:
         yield OK
         raise AssertionError("asked for the second row before the first was printed")
 
-    forms: tuple[Form, ...] = ("text", "jsonl")
+    forms: tuple[RowForm, ...] = ("text", "jsonl")
     for form in forms:
         assert "a.png" in next(format_predictions(slowly(), form, single=False))
 
