@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from roi_cls.classifier.metrics.interval import Estimate
-from roi_cls.console.options import field_docs
+from roi_cls.console.fields import field_docs
 
 _WORDS: Mapping[object, str] = {
     bool: "on or off",

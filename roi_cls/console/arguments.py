@@ -1,4 +1,8 @@
-"""Arguments and options that several commands share: one name, one help text, one variable."""
+"""Arguments and options that several commands share: one name, one help text, one variable.
+
+Those that name pictures of any place are in ``inputs.arguments``, those that are fields of a
+dataclass are made in ``fields``.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,13 @@ RUNS = Path("artifacts/runs")
 def parse_path(text: str | Path) -> Path:
     """Return the path that an option names, local or remote; defaults come as paths."""
     return as_path(str(text))
+
+
+def check_folds(folds: int | None) -> int | None:
+    """Return the number of folds; one fold alone is wrong usage."""
+    if folds == 1:
+        raise typer.BadParameter("must be 0, or 2 or more, got 1")
+    return folds
 
 
 Data = Annotated[Path, typer.Argument(help="Folder or CSV of labelled pictures.")]
@@ -53,11 +64,11 @@ Workers = Annotated[
         help="Processes that decode and detect; 0: this one; unset: one per core if worth it.",
     ),
 ]
-Engine = Annotated[
+EngineChoice = Annotated[
     EngineName,
     typer.Option(envvar="ROI_CLS_ENGINE", help="Who crops: this machine, or a Ray cluster."),
 ]
-Address = Annotated[
+ClusterAddress = Annotated[
     str | None,
     typer.Option(
         envvar="ROI_CLS_ADDRESS", help="Of the Ray cluster; unset: one started on this machine."
@@ -99,3 +110,12 @@ ModelFile = Annotated[
 ]
 DeviceName = Annotated[Device, typer.Option(envvar="ROI_CLS_DEVICE", help="Where to compute.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Folds = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        callback=check_folds,
+        help="Cross-validate: a model per fold of the training data, joined into one run with "
+        "out-of-fold scores; 0: one model and one validation part.",
+    ),
+]

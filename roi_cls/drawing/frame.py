@@ -41,13 +41,15 @@ _TAG = 13  # of letters
 _DOT: Colour = (226, 38, 122)
 
 FaceFate = Literal["cut", "counts", "refused"]
-STYLES: dict[FaceFate, tuple[Colour, int, float | None]] = {
+LineStyle = tuple[Colour, int, float | None]
+"""Colour, thickness, and length of dashes; None: a solid line."""
+STYLES: dict[FaceFate, LineStyle] = {
     "cut": ((46, 229, 157), 3, None),
     "counts": ((124, 196, 255), 2, None),
     "refused": ((255, 180, 84), 2, 7.0),
 }
-"""Colour, thickness and length of dashes, so that they differ also without colours."""
-REGION_STYLE: tuple[Colour, int, float | None] = (PAPER, 2, None)
+"""They differ also without colours."""
+REGION_STYLE: LineStyle = (PAPER, 2, None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ import typer
 from roi_cls.cache.options import Shard
 from roi_cls.console.arguments import (
     CACHE,
-    Address,
     Cache,
+    ClusterAddress,
     DetectorModel,
-    Engine,
+    EngineChoice,
     Inputs,
     Json,
     LocalCache,
@@ -23,7 +23,7 @@ from roi_cls.console.arguments import (
     Workers,
     parse_path,
 )
-from roi_cls.console.options import settings_options
+from roi_cls.console.fields import settings_options
 from roi_cls.console.terminal import exit_with, show
 from roi_cls.roi import CropParams
 from roi_cls.roi.image_header import MAX_PIXELS
@@ -49,8 +49,8 @@ def crops(
     ] = None,
     detector_model: DetectorModel = None,
     workers: Workers = None,
-    engine: Engine = "local",
-    address: Address = None,
+    engine: EngineChoice = "local",
+    address: ClusterAddress = None,
     shard: ShardText = None,
     max_pixels: MaxPixels = MAX_PIXELS,
     as_json: Json = False,

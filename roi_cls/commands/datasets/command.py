@@ -22,7 +22,7 @@ from roi_cls.console.arguments import (
     Workers,
 )
 from roi_cls.console.runs import choose_run
-from roi_cls.console.terminal import exit_with, show
+from roi_cls.console.terminal import exit_with, progress, show
 from roi_cls.data.units import compile_group_regex
 from roi_cls.roi.image_header import MAX_PIXELS
 
@@ -48,9 +48,28 @@ def data_demo(
 
     Example: roi-cls data demo drawn --images 200
     """
-    from roi_cls.commands.datasets.demo import draw_and_tell
+    show(_draw_demo(folder, images, seed))
 
-    show(draw_and_tell(folder, images, seed))
+
+def _draw_demo(folder: Path, images: int | None, seed: int) -> str:
+    """Draw the demo set with progress on stderr; return what there is now, in words."""
+    from roi_cls.data.demo.draw import DemoParams, draw_demo
+
+    params = DemoParams(seed=seed) if images is None else DemoParams(images, seed)
+    drawn = 0
+    with progress("Drawing") as advance:
+
+        def on_drawn(count: int) -> None:
+            nonlocal drawn
+            drawn += count
+            advance(drawn, params.images, "")
+
+        summary = draw_demo(folder, params, progress=on_drawn)
+    return (
+        f"{folder}: {summary.images} pictures ({summary.drawn} drawn now); "
+        f"train {summary.clean_train} artefactless, {summary.artefacts_train} artefact; "
+        f"test {summary.clean_test} artefactless, {summary.artefacts_test} artefact"
+    )
 
 
 @data_app.command("import")
@@ -70,7 +89,7 @@ def data_import(
 
     Example: roi-cls data import artifacts/review.csv --pictures photos -o corrected.csv
     """
-    from roi_cls.commands.datasets.review import import_corrections
+    from roi_cls.commands.datasets.corrections import import_corrections
 
     summary = import_corrections(review, pictures, output)
     show(to_json(asdict(summary)) if as_json else summary.text())
@@ -122,9 +141,9 @@ def data_labels(
 
     Example: roi-cls data labels --run folded --top 20
     """
-    from roi_cls.commands.datasets.review import Form, list_doubtful_labels
+    from roi_cls.commands.datasets.labels import ListForm, list_doubtful_labels
 
     if as_json and as_csv:
         raise typer.BadParameter("--json and --csv exclude each other")
-    form: Form = "json" if as_json else "csv" if as_csv else "text"
+    form: ListForm = "json" if as_json else "csv" if as_csv else "text"
     show(list_doubtful_labels(choose_run(run, runs), top, form))

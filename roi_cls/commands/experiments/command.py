@@ -24,13 +24,15 @@ from roi_cls.console.arguments import (
     Data,
     DetectorModel,
     DeviceName,
+    Folds,
     Labels,
     MaxPixels,
     Runs,
     Target,
     Workers,
+    check_folds,
 )
-from roi_cls.console.options import Folds, Recipe, check_folds, settings_options
+from roi_cls.console.fields import RecipeName, settings_options
 from roi_cls.console.runs import choose_run, run_arguments
 from roi_cls.console.terminal import exit_with, note_next, show
 from roi_cls.data.split import SplitParams
@@ -133,7 +135,7 @@ def ablate(
         str, typer.Option(help="What the model is given: roi, full, both; two or more.")
     ] = "roi,full,both",
     repeats: Seeds = 1,
-    recipe: Recipe = None,
+    recipe: RecipeName = None,
     folds: Folds = 0,
     output: Output = None,
     labels: Labels = None,

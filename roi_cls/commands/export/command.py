@@ -10,13 +10,13 @@ import typer
 from roi_cls.console.arguments import RUNS, DetectorModel, RunName, Runs, parse_path
 from roi_cls.console.runs import choose_run
 
-Format = Literal["onnx", "timm"]
+ExportFormat = Literal["onnx", "timm"]
 
 
 def export(
     run: RunName = None,
     form: Annotated[
-        Format,
+        ExportFormat,
         typer.Option("--format", help="onnx: one file that needs no torch; timm: a folder."),
     ] = "onnx",
     output: Annotated[
@@ -50,8 +50,29 @@ def export(
 
     Example: roi-cls export --run first --int8
     """
-    from roi_cls.commands.export.run import ExportOrder, export_and_tell
+    from roi_cls.classifier.export.onnx import OPSET
+    from roi_cls.classifier.export.run import ExportJob
+    from roi_cls.commands.export.run import export_onnx_and_tell, export_timm_and_tell
 
     folder = choose_run(run, runs)
-    order = ExportOrder(folder, form, output, int8, source, opset, license_name, detector_model)
-    export_and_tell(order)
+    _check_format(form, {"--int8": int8, "--data": source, "--opset": opset}, license_name, output)
+    if form == "timm":
+        export_timm_and_tell(folder, output or folder.path / "timm", license_name)
+        return
+    file, number = output or folder.onnx, OPSET if opset is None else opset
+    export_onnx_and_tell(ExportJob(folder, file, int8, number, source, detector_model))
+
+
+def _check_format(
+    form: ExportFormat, for_onnx: dict[str, object], license_name: str | None, output: Path | None
+) -> None:
+    """Refuse what only the other format takes, and a file of another name than ``.onnx``."""
+    from roi_cls.classifier.inference.scorer import EXPORTED
+
+    wrong = [name for name, value in for_onnx.items() if value and form != "onnx"]
+    if license_name and form != "timm":
+        wrong.append("--license")
+    if wrong:
+        raise typer.BadParameter(f"{', '.join(wrong)} cannot be used with --format {form}")
+    if form == "onnx" and output and output.suffix != EXPORTED:
+        raise typer.BadParameter(f"--output must end in {EXPORTED}, got {str(output)!r}")

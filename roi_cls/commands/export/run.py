@@ -3,61 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import typer
-
-from roi_cls.classifier.export.onnx import OPSET
 from roi_cls.classifier.export.parity import BATCHES, TOLERANCE, Int8Accuracy
 from roi_cls.classifier.export.run import ExportJob, OnnxExport, export_onnx
 from roi_cls.classifier.export.timm import export_timm, load_exportable
-from roi_cls.classifier.inference.scorer import EXPORTED
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.commands.export.card import render_card
 from roi_cls.console.terminal import note, progress, show
 from roi_cls.console.words import count_text, format_bytes
-
-
-@dataclass(frozen=True, slots=True)
-class ExportOrder:
-    """What was asked for; what only the other format takes is refused."""
-
-    run: RunFolder
-    form: str
-    """``onnx`` or ``timm``."""
-    output: Path | None = None
-    """None: within the run."""
-    int8: bool = False
-    data: Path | None = None
-    opset: int | None = None
-    license_name: str | None = None
-    detector_model: Path | None = None
-
-    def __post_init__(self) -> None:
-        for_onnx = {"--int8": self.int8, "--data": self.data, "--opset": self.opset}
-        wrong = [name for name, value in for_onnx.items() if value and self.form != "onnx"]
-        if self.license_name and self.form != "timm":
-            wrong.append("--license")
-        if wrong:
-            raise typer.BadParameter(f"{', '.join(wrong)} cannot be used with --format {self.form}")
-        if self.form == "onnx" and self.output and self.output.suffix != EXPORTED:
-            raise typer.BadParameter(f"--output must end in {EXPORTED}, got {str(self.output)!r}")
-
-
-def export_and_tell(order: ExportOrder) -> None:
-    """Export as it was asked for, and print what was written.
-
-    Raises:
-        RoiClsError: The run cannot be exported, or answers otherwise than before.
-    """
-    run = order.run
-    if order.form == "timm":
-        export_timm_and_tell(run, order.output or run.path / "timm", order.license_name)
-        return
-    output, opset = order.output or run.onnx, OPSET if order.opset is None else order.opset
-    job = ExportJob(run, output, order.int8, opset, order.data, order.detector_model)
-    export_onnx_and_tell(job)
 
 
 def export_onnx_and_tell(job: ExportJob) -> None:
@@ -74,11 +28,11 @@ def export_onnx_and_tell(job: ExportJob) -> None:
                 note("Building the graph, and comparing it with the run ...")
 
         export = export_onnx(job, on_picture)
-    for line in describe_export(job, export):
+    for line in _describe(job, export):
         show(line)
 
 
-def describe_export(job: ExportJob, export: OnnxExport) -> Iterator[str]:
+def _describe(job: ExportJob, export: OnnxExport) -> Iterator[str]:
     """Yield what was written, one file a line, and of one in int8 what it costs."""
     parity = export.parity
     batches = " and ".join(map(str, BATCHES))
@@ -89,6 +43,19 @@ def describe_export(job: ExportJob, export: OnnxExport) -> Iterator[str]:
     )
     if export.int8 and export.int8_bytes:
         yield f"{job.int8_output}: {format_bytes(export.int8_bytes)}; {_int8_text(export.int8)}"
+
+
+def _int8_text(found: Int8Accuracy) -> str:
+    before, after = found.images_per_second
+    text = (
+        f"the same answer as in fp32 for {found.agreement:.1%} of "
+        f"{count_text(found.pictures, 'picture')}, max |Δp| = {found.largest_difference:.2g}, "
+        f"mean {found.mean_difference:.2g}; {after:.0f} pictures/s after {before:.0f}"
+    )
+    if found.roc_auc is None:
+        return text
+    exact, small = found.roc_auc
+    return f"{text}; ROC-AUC {small:.3f} after {exact:.3f} on {found.labelled} of them"
 
 
 def export_timm_and_tell(run: RunFolder, output: Path, license_name: str | None) -> None:
@@ -103,16 +70,3 @@ def export_timm_and_tell(run: RunFolder, output: Path, license_name: str | None)
     if not run.evaluation.is_file():
         note("warning: the run is not evaluated, and its card says so; `roi-cls evaluate` first.")
     show(f'{output}: timm.create_model("local-dir:{output}", pretrained=True)')
-
-
-def _int8_text(found: Int8Accuracy) -> str:
-    before, after = found.images_per_second
-    text = (
-        f"the same answer as in fp32 for {found.agreement:.1%} of "
-        f"{count_text(found.pictures, 'picture')}, max |Δp| = {found.largest_difference:.2g}, "
-        f"mean {found.mean_difference:.2g}; {after:.0f} pictures/s after {before:.0f}"
-    )
-    if found.roc_auc is None:
-        return text
-    exact, small = found.roc_auc
-    return f"{text}; ROC-AUC {small:.3f} after {exact:.3f} on {found.labelled} of them"

@@ -18,6 +18,7 @@ from roi_cls.console.arguments import (
     Data,
     DetectorModel,
     DeviceName,
+    Folds,
     Json,
     Labels,
     MaxPixels,
@@ -26,7 +27,7 @@ from roi_cls.console.arguments import (
     Target,
     Workers,
 )
-from roi_cls.console.options import Folds, Recipe, given_settings, settings_options
+from roi_cls.console.fields import RecipeName, given_settings, settings_options
 from roi_cls.console.runs import choose_run, run_arguments
 from roi_cls.console.terminal import exit_with, note_next, show
 from roi_cls.data.split import SplitParams
@@ -42,7 +43,7 @@ def train(
     params: CropParams,
     split: SplitParams,
     run: Annotated[str | None, typer.Option(help="Name of the new run; unset: the time.")] = None,
-    recipe: Recipe = None,
+    recipe: RecipeName = None,
     folds: Folds = 0,
     seeds: Annotated[
         int, typer.Option(min=1, help="Models that differ by the seed, joined into one run.")

@@ -8,7 +8,7 @@ import typer
 from typer.testing import CliRunner
 
 from roi_cls.classifier.config import TrainConfig
-from roi_cls.console.options import Recipe, given_settings, settings_options
+from roi_cls.console.fields import RecipeName, given_settings, settings_options
 from roi_cls.roi import CropParams
 
 RECIPE = """
@@ -43,7 +43,7 @@ def invoke(words: list[str]) -> dict[str, Any]:
         ctx: typer.Context,
         config: TrainConfig,
         params: CropParams,
-        recipe: Recipe = None,
+        recipe: RecipeName = None,
         folds: int = 0,
         seeds: int = 1,
     ) -> None:

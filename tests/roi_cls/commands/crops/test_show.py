@@ -14,8 +14,8 @@ from roi_cls.cache import CropRecord
 from roi_cls.cache.record import ok_record
 from roi_cls.commands.crops.show import (
     MOST_CROPS,
-    caption,
     crop_words,
+    cut_sentences,
     draw_crop_view,
     mark_faces,
     refusal,
@@ -137,13 +137,13 @@ LARGE, SMALL, FAINT, TINY = (
         ),
     ],
 )
-def test_caption_says_what_was_cut_and_what_was_refused(
+def test_cut_sentences_says_what_was_cut_and_what_was_refused(
     detection: Detection, settings: dict[str, Any], texts: list[str]
 ) -> None:
     params = replace(PARAMS, **settings)
     record = record_of(detection, params)
     size = "The picture has 900 x 850 px."
-    assert caption(record, detection, params) == [*texts, size]
+    assert cut_sentences(record, detection, params) == [*texts, size]
 
 
 @pytest.mark.parametrize(

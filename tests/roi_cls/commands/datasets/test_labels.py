@@ -7,8 +7,8 @@ import pytest
 
 from roi_cls.classifier.evaluation.label_review import DoubtfulLabel
 from roi_cls.classifier.runs.folder import RunFolder
-from roi_cls.commands.datasets import review as label_listing
-from roi_cls.commands.datasets.review import list_doubtful_labels
+from roi_cls.commands.datasets import labels as label_listing
+from roi_cls.commands.datasets.labels import list_doubtful_labels
 
 FOUND = tuple(
     DoubtfulLabel(f"{doubt}.png", "odd", "plain", doubt, 1 - doubt) for doubt in (0.9, 0.5, 0.4, 0)

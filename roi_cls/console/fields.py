@@ -1,6 +1,7 @@
-"""Command-line options read off the settings' dataclasses: one name, one default, one help text.
+"""Fields of the settings' dataclasses as options: one name, one default, one help text.
 
-The values of ``--recipe`` stand in for what the command line does not say.
+The values of ``--recipe`` stand in for what the command line does not say. Options that are no
+field of a dataclass are in ``arguments``.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ NumberOrAuto = int | Literal["auto"]
 _UNITS = ("_px",)  # a field says its unit, an option says it in its help
 _NOT_OPTIONS = frozenset({"detector_sha256", "cache", "max_pixels"})
 """Fields that are found out, or that an option with an environment variable sets."""
+_GIVEN = ("COMMANDLINE", "ENVIRONMENT")
 _PANELS = {"CropParams": "Crop", "TrainConfig": "Training", "SplitParams": "Split"}
 
 
@@ -132,7 +134,33 @@ def field_docs(settings: type) -> dict[str, str]:
     return docs
 
 
-_GIVEN = ("COMMANDLINE", "ENVIRONMENT")
+def _parse_recipe(name: str) -> TrainingRecipe:
+    try:
+        return load_recipe(name)
+    except TrainingError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _use_recipe(context: typer.Context, recipe: TrainingRecipe | None) -> TrainingRecipe | None:
+    """Let the recipe's settings be the defaults of all options that are parsed after it."""
+    if recipe is not None:
+        own = {name: getattr(recipe, name) for name in ("folds", "seeds", "abstain")}
+        context.default_map = {**(context.default_map or {}), **recipe.fields, **own}
+    return recipe
+
+
+RecipeName = Annotated[
+    TrainingRecipe | None,
+    typer.Option(
+        "--recipe",
+        parser=_parse_recipe,
+        callback=_use_recipe,
+        is_eager=True,  # before the options whose defaults it sets
+        metavar="NAME|PATH",
+        help="A whole system, by the name that 'roi-cls recipes' lists or as a .toml file; other "
+        "options replace its settings.",
+    ),
+]
 
 
 def given_settings(context: typer.Context) -> dict[str, Any]:
@@ -144,50 +172,3 @@ def given_settings(context: typer.Context) -> dict[str, Any]:
 def _is_given(context: typer.Context, name: str) -> bool:
     source = context.get_parameter_source(name)
     return source is not None and source.name in _GIVEN
-
-
-def _parse(name: str) -> TrainingRecipe:
-    try:
-        return load_recipe(name)
-    except TrainingError as error:
-        raise typer.BadParameter(str(error)) from error
-
-
-def _use(context: typer.Context, recipe: TrainingRecipe | None) -> TrainingRecipe | None:
-    """Let the recipe's settings be the defaults of all options that are parsed after it."""
-    if recipe is not None:
-        own = {name: getattr(recipe, name) for name in ("folds", "seeds", "abstain")}
-        context.default_map = {**(context.default_map or {}), **recipe.fields, **own}
-    return recipe
-
-
-Recipe = Annotated[
-    TrainingRecipe | None,
-    typer.Option(
-        "--recipe",
-        parser=_parse,
-        callback=_use,
-        is_eager=True,  # before the options whose defaults it sets
-        metavar="NAME|PATH",
-        help="A whole system, by the name that 'roi-cls recipes' lists or as a .toml file; other "
-        "options replace its settings.",
-    ),
-]
-
-
-def check_folds(folds: int | None) -> int | None:
-    """Return the number of folds; one fold alone is wrong usage."""
-    if folds == 1:
-        raise typer.BadParameter("must be 0, or 2 or more, got 1")
-    return folds
-
-
-Folds = Annotated[
-    int,
-    typer.Option(
-        min=0,
-        callback=check_folds,
-        help="Cross-validate: a model per fold of the training data, joined into one run with "
-        "out-of-fold scores; 0: one model and one validation part.",
-    ),
-]

@@ -9,8 +9,8 @@ import typer
 from typer.testing import CliRunner
 
 from roi_cls.classifier.config import TrainConfig
-from roi_cls.console import options
-from roi_cls.console.options import field_docs, settings_options
+from roi_cls.console import fields as field_options
+from roi_cls.console.fields import field_docs, settings_options
 from roi_cls.data.split import SplitParams
 from roi_cls.roi import CropParams
 
@@ -35,7 +35,7 @@ class Paint:
 
 
 def make_app(monkeypatch: pytest.MonkeyPatch, seen: list[Any]) -> typer.Typer:
-    monkeypatch.setitem(options._PANELS, "Paint", "Paint")
+    monkeypatch.setitem(field_options._PANELS, "Paint", "Paint")
     app = typer.Typer()
 
     @app.command()

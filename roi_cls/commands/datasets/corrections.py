@@ -1,4 +1,4 @@
-"""The work behind ``roi-cls data import`` and ``labels``: corrected verdicts, doubtful labels."""
+"""The work behind ``roi-cls data import``: verdicts that people corrected become a data set."""
 
 from __future__ import annotations
 
@@ -8,16 +8,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from roi_cls.base.atomic import write_atomically
 from roi_cls.base.digest import hash_file
 from roi_cls.base.errors import DataError
-from roi_cls.base.rows import markdown_table, to_json
-from roi_cls.classifier.evaluation.label_review import DoubtfulLabel, review_labels
-from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.console.terminal import note, progress
-from roi_cls.console.words import printable
 from roi_cls.data.review import Correction, read_corrections
 from roi_cls.inputs.names import check_not_input, expand_paths
 
@@ -97,53 +92,3 @@ def _to_table(matched: Sequence[Correction], found: dict[str, Path], root: Path)
         writer.writerow((near.as_posix(), one.label))
     # File names need not be UTF-8; a data set with such a name is refused when it is read.
     return text.getvalue().encode("utf-8", "surrogateescape")
-
-
-Form = Literal["text", "json", "csv"]
-LOOKS_WRONG = 0.5
-"""Doubt from which the scores speak for other classes more than for the label."""
-
-
-def list_doubtful_labels(run: RunFolder, most: int | None, form: Form) -> str:
-    """Return the most doubtful labels of a run's training pictures, in a form.
-
-    most: how many; None: those that look wrong.
-
-    Raises:
-        RoiClsError: The run cannot be used, or has no out-of-fold scores.
-    """
-    found = review_labels(run)
-    wrong = [one for one in found if one.doubt >= LOOKS_WRONG]
-    shown = wrong if most is None else found[:most]
-    if form == "json":
-        return to_json([one.to_dict() for one in shown], indent=2)
-    if form == "csv":
-        return _csv(shown)
-    summary = (
-        f"{len(wrong)} of {len(found)} labels look wrong to models that did not learn from them. "
-        "Look at each picture: a hard one looks like this, too."
-    )
-    return f"{_table(shown)}\n\n{summary}" if shown else summary
-
-
-def _table(shown: Sequence[DoubtfulLabel]) -> str:
-    rows = [
-        [
-            printable(one.path),
-            one.label,
-            one.suggested,
-            f"{one.doubt:.2f}",
-            f"{one.probability:.2f}",
-        ]
-        for one in shown
-    ]
-    return markdown_table(["picture", "label", "more likely", "doubt", "p(label)"], rows, left=3)
-
-
-def _csv(shown: Sequence[DoubtfulLabel]) -> str:
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["path", "label", "suggested", "doubt", "probability"])
-    for one in shown:
-        writer.writerow([one.path, one.label, one.suggested, one.doubt, one.probability])
-    return stream.getvalue().removesuffix("\n")
