@@ -22,9 +22,10 @@ from typing import Any, Literal
 
 from roi_cls.base.errors import DetectorModelError, RoiClsError
 from roi_cls.classifier.models.weights import hub_endpoint, hub_failure
+from roi_cls.console.words import count_text
 from roi_cls.roi.models import KNOWN_MODELS, resolve_models, user_model_dir
 
-Status = Literal["ok", "warning", "fault"]
+CheckStatus = Literal["ok", "warning", "fault"]
 
 _PACKAGES = (
     *("mediapipe", "opencv-contrib-python", "torch", "torchvision", "timm", "safetensors"),
@@ -74,7 +75,7 @@ class Check:
     """What one look at the machine found."""
 
     name: str
-    status: Status
+    status: CheckStatus
     detail: str
     remedy: str | None = None
 
@@ -110,7 +111,7 @@ def render_checks(checks: Sequence[Check]) -> str:
             lines.append(f"{'':<7}  {'':<{width}}  -> {check.remedy}")
     faults = sum(check.status == "fault" for check in checks)
     warnings = sum(check.status == "warning" for check in checks)
-    lines.append(f"{faults} fault{'s' * (faults != 1)}, {warnings} warning{'s' * (warnings != 1)}")
+    lines.append(f"{count_text(faults, 'fault')}, {count_text(warnings, 'warning')}")
     return "\n".join(lines)
 
 
@@ -260,7 +261,7 @@ def _check_folders(artifacts: Path) -> Iterable[Check]:
     yield _check_writable("artifacts", artifacts, "work in a folder you may write to")
     yield _check_writable("model folder", user_model_dir(), "set ROI_CLS_MODEL_DIR to another one")
     free_gb = shutil.disk_usage(_existing(artifacts)).free / 1e9
-    status: Status = "ok"
+    status: CheckStatus = "ok"
     if free_gb < 2:  # the crops of 10,000 pictures and a few runs
         status = "fault" if free_gb < 0.1 else "warning"
     remedy = None if status == "ok" else "free some space, or keep crops elsewhere: `--cache DIR`"

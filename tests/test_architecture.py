@@ -56,6 +56,8 @@ LIGHT = {
     "classifier.inference.predictor": {"torch", "timm", "sklearn", "typer"},
     "classifier.explanation.heat": {"torch", "timm", "sklearn", "typer"},
     "classifier.explanation.occlusion": {"torch", "timm", "sklearn", "typer"},
+    "python.crops": {"torch", "timm", "sklearn", "typer"},
+    "python.estimator": {"torch", "timm"},
 }
 """What must start at once, or without torch, and what it therefore does not import."""
 

@@ -11,7 +11,7 @@ from roi_cls.classifier.runs.bundle import ModelBundle
 from roi_cls.commands.serve.app import ServedModel, create_app
 from roi_cls.commands.serve.batcher import Judge
 from roi_cls.commands.serve.explaining import Explain
-from roi_cls.commands.serve.settings import ServerSettings
+from roi_cls.commands.serve.options import ServerOptions
 
 
 def http_addresses() -> Iterator[str]:
@@ -41,7 +41,7 @@ def _without_a_model() -> Any:
         explain=cast(Explain, None),
         max_pixels=1,
     )
-    return create_app(model, ServerSettings())
+    return create_app(model, ServerOptions())
 
 
 def _parameters(facts: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Words for people: crop recipes, counts, bytes and spans of time. Knows no picture."""
+"""Words for people, and what they write: crop recipes, counts, bytes and spans of time."""
 
 from __future__ import annotations
 
@@ -33,6 +33,9 @@ _FALLBACK_TEXT = {
     "error": "an error",
 }
 _FULL_FRAME_TEXT = {"pad": "padded", "crop": "its centre", "squash": "squashed"}
+_BYTES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_BINARY = {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 def describe_recipe(params: CropParams) -> str:
@@ -78,18 +81,13 @@ def share_text(part: int, total: int) -> str:
     return str(total) if part == total else f"{part} of {total}"
 
 
-_BYTES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-_BINARY = {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-
-
 def parse_bytes(text: str) -> int:
     """Return the number of bytes that ``text`` names, such as ``10GB`` or ``500 MiB``.
 
     Raises:
         typer.BadParameter: It names none.
     """
-    number, unit = _split(text)
+    number, unit = _read_amount(text)
     factor = {**_BYTES, **_BINARY}.get(unit.upper())
     if number is None or factor is None:
         raise typer.BadParameter(f"{text!r} is no size; write it like 500MB, 10GB or 2GiB")
@@ -102,11 +100,16 @@ def parse_span(text: str) -> float:
     Raises:
         typer.BadParameter: It names none.
     """
-    number, unit = _split(text)
+    number, unit = _read_amount(text)
     factor = _SECONDS.get(unit)
     if number is None or factor is None:
         raise typer.BadParameter(f"{text!r} is no span of time; write it like 12h, 30d or 2w")
     return number * factor
+
+
+def _read_amount(text: str) -> tuple[float | None, str]:
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
+    return (float(match[1]), match[2]) if match else (None, "")
 
 
 def format_bytes(size: int) -> str:
@@ -124,10 +127,4 @@ def format_span(seconds: float) -> str:
     for unit, factor in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * factor:
             return f"{int(seconds // factor)} {unit}"
-    whole = max(0, round(seconds))
-    return f"{whole} second{'' if whole == 1 else 's'}"
-
-
-def _split(text: str) -> tuple[float | None, str]:
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
-    return (float(match[1]), match[2]) if match else (None, "")
+    return count_text(max(0, round(seconds)), "second")

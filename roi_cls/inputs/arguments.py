@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 FETCHED = "From the web and videos"
 """Heading of these options in a command's help."""
-Sources = Annotated[
+AnyInputs = Annotated[
     list[str],
     typer.Argument(
         help="Files, folders, patterns, lists (.txt, .csv), videos, URLs; '-': standard input.",

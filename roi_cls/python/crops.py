@@ -15,7 +15,7 @@ from roi_cls.cache.builder import open_builder
 from roi_cls.cache.options import BuildOptions
 from roi_cls.cache.record import CropStatus
 from roi_cls.classifier.inference.cropping import CropOpener, crop_ahead, open_cropping
-from roi_cls.python.pictures import PictureLike, as_sources
+from roi_cls.python.pictures import PictureLike, as_sources, optional_path
 from roi_cls.roi import CropParams
 from roi_cls.roi.crop import Crops
 from roi_cls.roi.image import Image
@@ -86,7 +86,7 @@ def crop_faces(
         CacheError, StorageError: The cache cannot be used.
     """
     recipe = params or CropParams()
-    model = None if detector_model is None else as_path(str(detector_model))
+    model = optional_path(detector_model)
     if cache is None:
         opener = partial(open_cropping, (recipe,), model, (), max_pixels)
         return _crop(pictures, opener, workers)

@@ -14,7 +14,6 @@ from sklearn.utils import Tags, check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
 from roi_cls.base.closing import Closing
-from roi_cls.base.location import as_path
 from roi_cls.classifier.config import Augmentation, Device, Imbalance
 from roi_cls.classifier.inference.prediction import Prediction, PredictOptions
 from roi_cls.classifier.inference.predictor import Predictor
@@ -22,22 +21,26 @@ from roi_cls.classifier.inference.scorer import EXPORTED
 from roi_cls.classifier.runs.bundle import ModelBundle
 from roi_cls.classifier.runs.folder import RunFolder, find_run
 from roi_cls.console.arguments import RUNS
-from roi_cls.python.fit import (
+from roi_cls.python.labels import (
     Errors,
+    class_values,
     collect_answers,
     label_column,
     measure_accuracy,
     probability_columns,
+    read_labels,
+    value_of,
 )
 from roi_cls.python.pictures import (
     PictureLike,
     as_source,
     as_sources,
     list_pictures,
+    optional_path,
     store_pictures,
 )
 from roi_cls.python.runs import PICTURES, FittedRun, KeptRun, TemporaryRun, check_place, copy_run
-from roi_cls.python.settings import class_values, read_labels, read_settings, settings_of, value_of
+from roi_cls.python.settings import parameters_of, read_parameters
 from roi_cls.roi.image_header import MAX_PIXELS
 from roi_cls.roi.params import CropKind
 
@@ -166,7 +169,7 @@ class RoiClassifier(ClassifierMixin, BaseEstimator, Closing):  # type: ignore[mi
         loaded._take(KeptRun(path.absolute()))
         loaded.classes_ = class_values(loaded.bundle)
         target = value_of(loaded.bundle.labels.target, loaded.classes_)
-        loaded.set_params(**settings_of(loaded.bundle), target=target)
+        loaded.set_params(**parameters_of(loaded.bundle), target=target)
         return loaded
 
     def fit(
@@ -184,28 +187,16 @@ class RoiClassifier(ClassifierMixin, BaseEstimator, Closing):  # type: ignore[mi
             ValueError: X, y or a parameter is not of its form.
             RoiClsError: It cannot be trained, in words for its user.
         """
-        from roi_cls.python.fit import FitOrder, fit_run, label_files  # torch comes with it
+        from roi_cls.python.fit import fit_run, label_files  # torch comes with it
 
-        pictures, settings = list_pictures(X), read_settings(self.get_params(deep=False))
+        pictures, job = list_pictures(X), read_parameters(self.get_params(deep=False))
         names, classes = read_labels(y)
         check_consistent_length(pictures, names, groups)
         home = TemporaryRun() if self.run is None else KeptRun(Path(self.run).absolute())
         check_place(home.path)
         files = store_pictures(pictures, home.path / PICTURES)
-        fit_run(
-            FitOrder(
-                samples=label_files(files, names, groups),
-                run=RunFolder(home.path),
-                settings=settings,
-                target=None if self.target is None else str(self.target),
-                classes=classes.tolist(),
-                cache=_optional_path(self.cache),
-                workers=self.workers,
-                max_pixels=self.max_pixels,
-                detector_model=_optional_path(self.detector_model),
-                errors=self.errors,
-            )
-        )
+        samples = label_files(files, names, groups)
+        fit_run(job, samples, classes.tolist(), RunFolder(home.path))
         self._take(home)
         self.classes_ = classes
         return self
@@ -293,10 +284,6 @@ class RoiClassifier(ClassifierMixin, BaseEstimator, Closing):  # type: ignore[mi
         options = PredictOptions(
             workers=self.workers,
             max_pixels=self.max_pixels,
-            detector_model=_optional_path(self.detector_model),
+            detector_model=optional_path(self.detector_model),
         )
         return self._fitted.predictor(self.device, options)
-
-
-def _optional_path(given: str | Path | None) -> Path | None:
-    return None if given is None else as_path(str(given))

@@ -88,6 +88,11 @@ def _store(source: Source, folder: Path) -> Path:
     return path
 
 
+def optional_path(given: str | Path | None) -> Path | None:
+    """Return a path as Python code gives it, local or remote; None where it gives none."""
+    return None if given is None else as_path(str(given))
+
+
 def common_folder(paths: Sequence[Path]) -> Path:
     """Return the folder that all paths lie below; that of the program where there is none."""
     local = [path.absolute().parent for path in paths if not is_remote(path)]

@@ -1,63 +1,23 @@
-"""The estimator's parameters as the settings of a run, and its labels as a run's classes."""
+"""The estimator's parameters as what a fit is asked to do, and a run's settings as parameters."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from numbers import Integral
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_random_state, column_or_1d
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils import check_random_state
 
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.recipe import TrainingRecipe, crop_fields, load_recipe, train_fields
 from roi_cls.classifier.runs.bundle import ENSEMBLE, ModelBundle
 from roi_cls.data.split import SplitParams
+from roi_cls.python.labels import Errors
+from roi_cls.python.pictures import optional_path
 from roi_cls.roi import CropParams
-
-_KINDS = (str, bool, int, float)
-_ENDLESS = (float("inf"), float("-inf"))
-
-
-def read_labels(y: ArrayLike) -> tuple[list[str], NDArray[Any]]:
-    """Return the class name of each label, and the (K,) distinct labels, sorted.
-
-    Raises:
-        ValueError: They are not (N,) text, booleans or whole numbers of two classes or more.
-    """
-    labels = column_or_1d(y, warn=True)
-    if any(value is None or value != value or value in _ENDLESS for value in labels.tolist()):
-        raise ValueError("Input y contains NaN, infinity or None: every picture needs a label.")
-    check_classification_targets(labels)
-    classes = np.unique(labels)
-    odd = [value for value in classes.tolist() if not isinstance(value, _KINDS) or value == ""]
-    if odd:
-        raise ValueError(f"Labels must be text, whole numbers or booleans, got {odd[0]!r} in y.")
-    if len(classes) < 2:
-        raise ValueError(
-            f"y has only one class, {classes.tolist()[0]!r}: a classifier needs two at least."
-        )
-    return [str(value) for value in labels.tolist()], classes
-
-
-def class_values(bundle: ModelBundle) -> NDArray[Any]:
-    """Return the (K,) labels of a run, sorted, in the types that it was fitted with.
-
-    A run that was trained from files has the names of its classes.
-    """
-    names = bundle.labels.names
-    values = bundle.training.get("classes")
-    is_ours = isinstance(values, list) and sorted(map(str, values)) == sorted(names)
-    return np.array(values) if is_ours else np.unique(names)
-
-
-def value_of(name: str, classes: NDArray[Any]) -> Any:
-    """Return the label whose class is called ``name``."""
-    return dict(zip(map(str, classes.tolist()), classes.tolist(), strict=True))[name]
-
 
 DIRECT = (
     *("model", "weights", "epochs", "batch_size", "lr", "augmentation", "imbalance"),
@@ -70,20 +30,29 @@ _ELSEWHERE = {"seed": "random_state", "device": "device", "test_share": "cross_v
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """What is trained: a system, what was given over its recipe's, and how parts are made."""
+class FitJob:
+    """What a fit is asked to do, whatever the pictures are."""
 
     recipe: TrainingRecipe
-    """With everything that was given."""
+    """The system that is trained, with everything that was given."""
     given: Mapping[str, Any]
     """What was given, by field; it wins over the members of an ensemble, too."""
     split: SplitParams
     base: TrainingRecipe | None
     """The recipe as it was named; None: none was."""
+    target: str | None
+    """The class that is looked for."""
+    cache: Path | None
+    """Folder of the crop cache; None: a temporary one."""
+    workers: int | None
+    max_pixels: int
+    detector_model: Path | None
+    errors: Errors
+    """``nan``: learn from the other pictures where some cannot be read."""
 
 
-def read_settings(params: Mapping[str, Any]) -> Settings:
-    """Return the settings that the estimator's parameters ask for.
+def read_parameters(params: Mapping[str, Any]) -> FitJob:
+    """Return what the estimator's parameters ask for.
 
     Raises:
         ValueError: A field is unknown, or refuses its value.
@@ -100,10 +69,39 @@ def read_settings(params: Mapping[str, Any]) -> Settings:
     base = load_recipe(params["recipe"]) if params["recipe"] else None
     whole = replace((base or TrainingRecipe("model")).changed(given), **own)
     # All that fit() is given is learned from: whoever wants a test part keeps it back.
-    return Settings(whole, given, SplitParams(**split, test_share=0.0), base)
+    return FitJob(
+        recipe=whole,
+        given=given,
+        split=SplitParams(**split, test_share=0.0),
+        base=base,
+        target=None if params["target"] is None else str(params["target"]),
+        cache=optional_path(params["cache"]),
+        workers=params["workers"],
+        max_pixels=params["max_pixels"],
+        detector_model=optional_path(params["detector_model"]),
+        errors=params["errors"],
+    )
 
 
-def settings_of(bundle: ModelBundle) -> dict[str, Any]:
+def _check_names(more: Mapping[str, Any]) -> None:
+    known = (train_fields() | crop_fields() | _SPLIT | _SEVERAL) - _ELSEWHERE.keys()
+    for name in more:
+        if name in DIRECT or name in _ELSEWHERE:
+            place = name if name in DIRECT else _ELSEWHERE[name]
+            raise ValueError(f"settings must not name {name!r}: it is set by {place}")
+        if name not in known:
+            raise ValueError(
+                f"settings has no field {name!r}; there are {', '.join(sorted(known))}"
+            )
+
+
+def _draw_seed(state: int | np.random.RandomState | None) -> int:
+    if isinstance(state, Integral):
+        return int(state)
+    return int(check_random_state(state).randint(np.iinfo(np.int32).max))
+
+
+def parameters_of(bundle: ModelBundle) -> dict[str, Any]:
     """Return the estimator's parameters that a run was trained with.
 
     None of an ensemble: its members may differ.
@@ -123,21 +121,3 @@ def settings_of(bundle: ModelBundle) -> dict[str, Any]:
         params = {name: changed.pop(name) for name in DIRECT if name in changed}
         params |= {"settings": changed or None, "random_state": config.get("seed", 0)}
     return params
-
-
-def _check_names(more: Mapping[str, Any]) -> None:
-    known = (train_fields() | crop_fields() | _SPLIT | _SEVERAL) - _ELSEWHERE.keys()
-    for name in more:
-        if name in DIRECT or name in _ELSEWHERE:
-            place = name if name in DIRECT else _ELSEWHERE[name]
-            raise ValueError(f"settings must not name {name!r}: it is set by {place}")
-        if name not in known:
-            raise ValueError(
-                f"settings has no field {name!r}; there are {', '.join(sorted(known))}"
-            )
-
-
-def _draw_seed(state: int | np.random.RandomState | None) -> int:
-    if isinstance(state, Integral):
-        return int(state)
-    return int(check_random_state(state).randint(np.iinfo(np.int32).max))

@@ -373,5 +373,5 @@ def test_json_report_has_the_fields_of_a_check() -> None:
 @pytest.mark.parametrize(
     ("statuses", "code"), [([], 0), (["ok", "warning"], 0), (["ok", "fault"], 1)]
 )
-def test_only_a_fault_changes_the_exit_code(statuses: list[doctor.Status], code: int) -> None:
+def test_only_a_fault_changes_the_exit_code(statuses: list[doctor.CheckStatus], code: int) -> None:
     assert exit_code([Check("x", status, "") for status in statuses]) == code

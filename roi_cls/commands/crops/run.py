@@ -46,7 +46,7 @@ def crop_inputs(job: CropJob) -> CropSummary:
         RoiClsError: The run as a whole cannot go on; finished crops are kept.
     """
     _check_outputs(job)
-    paths = list_inputs(job)
+    paths = _list_inputs(job)
     for output in (job.manifest, job.contact_sheet):
         if output:
             check_not_input(output, [*map(as_path, job.inputs), *paths])
@@ -72,7 +72,17 @@ def crop_inputs(job: CropJob) -> CropSummary:
     return summary
 
 
-def list_inputs(job: CropJob) -> list[Path]:
+def _check_outputs(job: CropJob) -> None:
+    """Refuse a manifest or a page that cannot be written, before the work is done."""
+    from roi_cls.drawing.file import check_drawing_path
+
+    if job.manifest:
+        check_manifest_path(job.manifest)
+    if job.contact_sheet:
+        check_drawing_path(job.contact_sheet, "contact sheet")
+
+
+def _list_inputs(job: CropJob) -> list[Path]:
     """Return the pictures that the inputs name, of them those of the shard, which may be none.
 
     Raises:
@@ -89,6 +99,19 @@ def list_inputs(job: CropJob) -> list[Path]:
             f"{count_text(len(paths), 'picture')} are in other shards."
         )
     return held
+
+
+def _draw_sheet(
+    path: Path,
+    records: Sequence[CropRecord],
+    recipe: OpenedRecipe,
+    options: BuildOptions,
+) -> None:
+    from roi_cls.commands.crops.sheet import write_contact_sheet
+
+    with open_builder(recipe.params, recipe.open_detector, options) as builder:
+        sheet = write_contact_sheet(path, records, builder.load, describe_recipe(recipe.params))
+    note(f"Drew {sheet.shown} of {sheet.crops} crops on {path}")
 
 
 def summary_text(summary: dict[str, Any]) -> str:
@@ -114,26 +137,3 @@ def summary_text(summary: dict[str, Any]) -> str:
         f"({rate_text(summary['images_per_second'], 'pictures')})"
     )
     return "\n".join(lines)
-
-
-def _check_outputs(job: CropJob) -> None:
-    """Refuse a manifest or a page that cannot be written, before the work is done."""
-    from roi_cls.drawing.file import check_drawing_path
-
-    if job.manifest:
-        check_manifest_path(job.manifest)
-    if job.contact_sheet:
-        check_drawing_path(job.contact_sheet, "contact sheet")
-
-
-def _draw_sheet(
-    path: Path,
-    records: Sequence[CropRecord],
-    recipe: OpenedRecipe,
-    options: BuildOptions,
-) -> None:
-    from roi_cls.commands.crops.sheet import write_contact_sheet
-
-    with open_builder(recipe.params, recipe.open_detector, options) as builder:
-        sheet = write_contact_sheet(path, records, builder.load, describe_recipe(recipe.params))
-    note(f"Drew {sheet.shown} of {sheet.crops} crops on {path}")

@@ -24,7 +24,7 @@ from roi_cls.commands.crops.selection import (
     select_crops,
 )
 from roi_cls.console.words import STEP_TEXT, count_text, score_text, share_text, size_text
-from roi_cls.drawing.file import check_drawing_path, write_drawing
+from roi_cls.drawing.file import write_drawing
 from roi_cls.drawing.ink import (
     BLUE,
     BROWN,
@@ -93,17 +93,15 @@ def write_contact_sheet(
     """Draw a page of crops and write it, all or nothing.
 
     Args:
-        path: Its suffix says the format: .jpg, .jpeg or .png.
+        path: Its suffix says the format: see ``check_drawing_path``.
         records: Rows of a crop run.
         load: Called once for each crop that is shown, so that one at a time is in memory.
         title: The recipe in words.
         limit: Most crops on the page, 1 to ``LARGEST_LIMIT``.
 
     Raises:
-        CacheError: Another suffix.
         StorageError: The file cannot be written.
     """
-    check_drawing_path(path, "contact sheet")
     page, summary = draw_contact_sheet(records, load, title, limit=limit)
     write_drawing(path, page)
     return summary

@@ -46,6 +46,17 @@ def tell_cache(cache: Path, as_json: bool) -> None:
     show(f"{format_bytes(total)} in {str(cache)!r}, besides an index of {format_bytes(index)}")
 
 
+def _part_line(part: Part, now: float) -> str:
+    described = {
+        "detections": "what was seen in the pictures",
+        "old": "left by an older roi-cls",
+    }.get(part.kind, describe_recipe(part.recipe) if part.recipe else "recipe unreadable")
+    return (
+        f"{part.name:<16}  {part.kind:<10}  {part.entries:>8} entries  "
+        f"{format_bytes(part.bytes):>8}  used {format_span(now - part.last_used)} ago  {described}"
+    )
+
+
 def verify_cache(cache: Path, as_json: bool) -> int:
     """Check every entry, name and remove the damaged ones; return how many there were.
 
@@ -65,6 +76,23 @@ def verify_cache(cache: Path, as_json: bool) -> int:
         end = "They are made again when next needed." if damaged else "All are sound."
         show(f"{total} entries checked, {len(damaged)} damaged. {end}")
     return len(damaged)
+
+
+def choose_pruning(
+    recipes: Sequence[str] | None, unused_for: str | None, max_size: str | None
+) -> PruneJob:
+    """Return what the options ask to remove.
+
+    Raises:
+        typer.BadParameter: They ask for nothing, or a value cannot be read.
+    """
+    if not (recipes or unused_for or max_size):
+        raise typer.BadParameter("say what is to go: --recipe, --unused-for or --max-size")
+    return PruneJob(
+        tuple(recipes or ()),
+        parse_span(unused_for) if unused_for else None,
+        parse_bytes(max_size) if max_size else None,
+    )
 
 
 def prune_cache(cache: Path, pruning: PruneJob, dry_run: bool, as_json: bool) -> None:
@@ -90,31 +118,3 @@ def prune_cache(cache: Path, pruning: PruneJob, dry_run: bool, as_json: bool) ->
 
 def _pruned_rows(pruned: Sequence[Pruned]) -> list[dict[str, object]]:
     return [{**one.part.to_dict(), "in_use": one.in_use} for one in pruned]
-
-
-def _part_line(part: Part, now: float) -> str:
-    described = {
-        "detections": "what was seen in the pictures",
-        "old": "left by an older roi-cls",
-    }.get(part.kind, describe_recipe(part.recipe) if part.recipe else "recipe unreadable")
-    return (
-        f"{part.name:<16}  {part.kind:<10}  {part.entries:>8} entries  "
-        f"{format_bytes(part.bytes):>8}  used {format_span(now - part.last_used)} ago  {described}"
-    )
-
-
-def choose_pruning(
-    recipes: Sequence[str] | None, unused_for: str | None, max_size: str | None
-) -> PruneJob:
-    """Return what the options ask to remove.
-
-    Raises:
-        typer.BadParameter: They ask for nothing, or a value cannot be read.
-    """
-    if not (recipes or unused_for or max_size):
-        raise typer.BadParameter("say what is to go: --recipe, --unused-for or --max-size")
-    return PruneJob(
-        tuple(recipes or ()),
-        parse_span(unused_for) if unused_for else None,
-        parse_bytes(max_size) if max_size else None,
-    )

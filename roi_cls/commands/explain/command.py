@@ -22,9 +22,9 @@ from roi_cls.console.runs import choose_models
 from roi_cls.console.terminal import exit_with
 from roi_cls.inputs.arguments import (
     AllowPrivate,
+    AnyInputs,
     EveryText,
     MaxBytes,
-    Sources,
     Timeout,
     read_source_options,
 )
@@ -36,7 +36,7 @@ _Method = Literal["grad-cam", "occlusion"]
 
 
 def explain(
-    inputs: Sources,
+    inputs: AnyInputs,
     output: Annotated[
         Path,
         typer.Option(

@@ -25,9 +25,9 @@ from roi_cls.console.terminal import exit_with
 from roi_cls.inputs.arguments import (
     FETCHED,
     AllowPrivate,
+    AnyInputs,
     EveryText,
     MaxBytes,
-    Sources,
     Timeout,
     read_source_options,
 )
@@ -43,7 +43,7 @@ _ANSWER = "The answer"
 
 
 def predict(
-    inputs: Sources,
+    inputs: AnyInputs,
     run: RunNames = None,
     model: ModelFile = None,
     as_json: Json = False,

@@ -135,7 +135,7 @@ def _rows(
     job: PredictJob, predictor: Predictor, named: Sequence[Named], tally: _Tally, advance: Advance
 ) -> Iterator[Prediction]:
     """Yield the rows in order, after those of a video's frames that of the video."""
-    pictures, total = _open_pictures(job), count_pictures(named)
+    pictures = _open_pictures(job)
     sources = _Sources(job.sources, named, pictures)
     target = predictor.bundle.labels.target
     taken = ((*sources.taken.popleft(), looked) for looked in predictor.look(sources))
@@ -147,12 +147,12 @@ def _rows(
             row = tally.count(looked.prediction)
             if pictures:
                 pictures.keep(tally.rows, source, looked, predictor.shown, target)
-            advance(tally.inputs, total, "")
+            advance(tally.inputs, sources.total, "")
             yield row
         if video is not None:
             tally.inputs += 1
             if whole := answer.to_prediction():
-                advance(tally.inputs, total, "")
+                advance(tally.inputs, sources.total, "")
                 yield tally.count(whole)
 
 
@@ -172,8 +172,8 @@ class _Sources(Iterator[Source]):
     ) -> None:
         self.taken: deque[tuple[Source, object | None]] = deque()
         """Each with the video that it is a frame of."""
+        self.total = count_pictures(named)
         self._pictures = pictures
-        self._total = count_pictures(named)
         self._stopped: Future[None] = Future()
         self._given = open_sources(named, options, self._stopped)
 
@@ -185,7 +185,7 @@ class _Sources(Iterator[Source]):
         return source
 
     def __length_hint__(self) -> int:
-        return self._total or 0
+        return self.total or 0
 
     def stop(self) -> None:
         """Let no thread wait for a server any longer; calling it again does nothing."""

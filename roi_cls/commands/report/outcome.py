@@ -1,4 +1,4 @@
-"""What a run's scores say: the outcome in words, the numbers that count, figures for the page."""
+"""What a run's scores say: the outcome in words, the numbers that count, tables and figures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Literal
 from roi_cls.classifier.metrics.interval import Estimate, format_number, wilson
 from roi_cls.classifier.metrics.metrics import Metrics
 from roi_cls.classifier.runs.openings import warn_of_openings
-from roi_cls.commands.report.data import Seen, measure_slices
 from roi_cls.commands.report.figures import (
     draw_class_scores,
     draw_ranking,
@@ -18,10 +17,45 @@ from roi_cls.commands.report.figures import (
 from roi_cls.commands.report.page import Outcome
 from roi_cls.commands.report.parts import Key, Table
 from roi_cls.commands.report.scores import PART_TEXT, ReportedScores
+from roi_cls.commands.report.slices import Seen, measure_slices
 from roi_cls.console.words import count_text
 
+MOST_IN_MATRIX = 20
+"""Classes of a confusion matrix that can be read."""
+MOST_MIX_UPS = 40
+"""Rows of what stands in its place."""
 
-def summarise(scores: ReportedScores) -> list[str]:
+
+def judge_scores(scores: ReportedScores, seen: Sequence[Seen | None]) -> Outcome:
+    """Return the outcome; ``seen``: what the detector saw in each picture, None where unknown."""
+    pictures, evaluation = scores.pictures, scores.evaluation
+    unknown = sum(one is None for one in seen)
+    return Outcome(
+        verdict=evaluation.verdict,
+        standing=standing(evaluation.overall),
+        sentences=tell_outcome(scores),
+        cautions=list_cautions(scores),
+        keys=key_numbers(scores),
+        labels=pictures.names,
+        classes=_class_table(scores),
+        confusion=evaluation.overall.confusion_matrix,
+        mix_ups=_mix_ups(scores) if len(pictures.names) > MOST_IN_MATRIX else None,
+        ranking=draw_ranking(pictures),
+        reliability=draw_reliability(pictures),
+        class_scores=draw_class_scores(pictures),
+        risk_coverage=draw_risk_coverage(pictures),
+        slices=measure_slices(pictures, seen),
+        unseen=(
+            f"Of {unknown} of {len(seen)} pictures it is not known how large the face was and how "
+            "sure the detector: they are in no slice of size or score. With --data FOLDER they "
+            "are looked at again."
+            if unknown
+            else ""
+        ),
+    )
+
+
+def tell_outcome(scores: ReportedScores) -> list[str]:
     """Return a few sentences for a reader who knows the task, but no metric."""
     evaluation = scores.evaluation
     overall, target = evaluation.overall, evaluation.target
@@ -50,6 +84,51 @@ def summarise(scores: ReportedScores) -> list[str]:
         sentences.append(
             f"{_share(evaluation.abstained.value)} were too close to call and are marked unsure."
         )
+    return sentences
+
+
+def _percent(estimate: Estimate) -> str:
+    return (
+        f"{_share(estimate.value)} (95 % interval {_share(estimate.low)} to "
+        f"{_share(estimate.high)})"
+    )
+
+
+def _share(value: float) -> str:
+    """Return a share in per cent, with a decimal where none would claim all or nothing."""
+    for digits in (0, 1, 2):
+        text = f"{100 * value:.{digits}f}"
+        if float(text) not in (0.0, 100.0) or value in (0.0, 1.0):
+            break
+    return f"{text} %"
+
+
+def _compare(scores: ReportedScores) -> str:
+    return {
+        "same": "on so many pictures that is no clear difference.",
+        "better": "the run is clearly better than that.",
+        "worse": "the run is clearly worse than that.",
+    }[standing(scores.evaluation.overall)]
+
+
+def _of_target(scores: ReportedScores) -> list[str]:
+    overall, target = scores.evaluation.overall, scores.pictures.target
+    name, support = scores.evaluation.target, overall.classes[target].support
+    found = overall.confusion_matrix[target][target]
+    called = sum(row[target] for row in overall.confusion_matrix)
+    sentences = [f"None of the pictures is of {name!r}, the class it looks for."]
+    if support:
+        sentences = [
+            f"It looks for {name!r}, and found {found} of {support} such pictures, "
+            f"missing {support - found}."
+        ]
+    if called:
+        sentences.append(
+            f"Of {called} that it called {name!r}, {called - found} "
+            f"{'was a false alarm' if called - found == 1 else 'were false alarms'}."
+        )
+    else:
+        sentences.append(f"It called no picture {name!r}.")
     return sentences
 
 
@@ -117,84 +196,13 @@ def _called(scores: ReportedScores) -> str:
     return f"of {sum(row[target] for row in scores.evaluation.overall.confusion_matrix)} called so"
 
 
-def _of_target(scores: ReportedScores) -> list[str]:
-    overall, target = scores.evaluation.overall, scores.pictures.target
-    name, support = scores.evaluation.target, overall.classes[target].support
-    found = overall.confusion_matrix[target][target]
-    called = sum(row[target] for row in overall.confusion_matrix)
-    sentences = [f"None of the pictures is of {name!r}, the class it looks for."]
-    if support:
-        sentences = [
-            f"It looks for {name!r}, and found {found} of {support} such pictures, "
-            f"missing {support - found}."
-        ]
-    if called:
-        sentences.append(
-            f"Of {called} that it called {name!r}, {called - found} "
-            f"{'was a false alarm' if called - found == 1 else 'were false alarms'}."
-        )
-    else:
-        sentences.append(f"It called no picture {name!r}.")
-    return sentences
-
-
-def _compare(scores: ReportedScores) -> str:
-    return {
-        "same": "on so many pictures that is no clear difference.",
-        "better": "the run is clearly better than that.",
-        "worse": "the run is clearly worse than that.",
-    }[standing(scores.evaluation.overall)]
-
-
-def _percent(estimate: Estimate) -> str:
-    return (
-        f"{_share(estimate.value)} (95 % interval {_share(estimate.low)} to "
-        f"{_share(estimate.high)})"
+def _class_table(scores: ReportedScores) -> Table:
+    rows = tuple(
+        (one.label, one.precision, one.recall, one.f1, one.support)
+        for one in scores.evaluation.overall.classes
     )
-
-
-def _share(value: float) -> str:
-    """Return a share in per cent, with a decimal where none would claim all or nothing."""
-    for digits in (0, 1, 2):
-        text = f"{100 * value:.{digits}f}"
-        if float(text) not in (0.0, 100.0) or value in (0.0, 1.0):
-            break
-    return f"{text} %"
-
-
-MOST_IN_MATRIX = 20
-"""Classes of a confusion matrix that can be read."""
-MOST_MIX_UPS = 40
-"""Rows of what stands in its place."""
-
-
-def judge_scores(scores: ReportedScores, seen: Sequence[Seen | None]) -> Outcome:
-    """Return the outcome; ``seen``: what the detector saw in each picture, None where unknown."""
-    pictures, evaluation = scores.pictures, scores.evaluation
-    unknown = sum(one is None for one in seen)
-    return Outcome(
-        verdict=evaluation.verdict,
-        standing=standing(evaluation.overall),
-        sentences=summarise(scores),
-        cautions=list_cautions(scores),
-        keys=key_numbers(scores),
-        labels=pictures.names,
-        classes=_class_table(scores),
-        confusion=evaluation.overall.confusion_matrix,
-        mix_ups=_mix_ups(scores) if len(pictures.names) > MOST_IN_MATRIX else None,
-        ranking=draw_ranking(pictures),
-        reliability=draw_reliability(pictures),
-        class_scores=draw_class_scores(pictures),
-        risk_coverage=draw_risk_coverage(pictures),
-        slices=measure_slices(pictures, seen),
-        unseen=(
-            f"Of {unknown} of {len(seen)} pictures it is not known how large the face was and how "
-            "sure the detector: they are in no slice of size or score. With --data FOLDER they "
-            "are looked at again."
-            if unknown
-            else ""
-        ),
-    )
+    columns = ("Class", "Precision", "Recall", "F1", "Pictures")
+    return Table("Answers by class, with 95 % intervals", columns, rows)
 
 
 def _mix_ups(scores: ReportedScores) -> Table:
@@ -214,12 +222,3 @@ def _mix_ups(scores: ReportedScores) -> Table:
     columns = ("True class", "Answered", "Pictures", "Share of the true class")
     caption = f"What is taken for what, {told}: a matrix of {len(names)} classes is too large"
     return Table(caption, columns, shown, frozenset({1}))
-
-
-def _class_table(scores: ReportedScores) -> Table:
-    rows = tuple(
-        (one.label, one.precision, one.recall, one.f1, one.support)
-        for one in scores.evaluation.overall.classes
-    )
-    columns = ("Class", "Precision", "Recall", "F1", "Pictures")
-    return Table("Answers by class, with 95 % intervals", columns, rows)

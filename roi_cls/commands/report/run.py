@@ -21,7 +21,7 @@ from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.openings import read_openings
 from roi_cls.classifier.training.record import read_metrics
 from roi_cls.commands.report.choice import Choice, choose_pictures
-from roi_cls.commands.report.data import FoundData, Seen, audit_data, find_root, find_seen
+from roi_cls.commands.report.data import FoundData, audit_data, locate_data
 from roi_cls.commands.report.facts import (
     calibration_table,
     course_table,
@@ -39,6 +39,7 @@ from roi_cls.commands.report.page import Report, render_report
 from roi_cls.commands.report.parts import Drawing, Gallery, Missing, Table
 from roi_cls.commands.report.scores import PART_TEXT, ReportedScores, find_scores
 from roi_cls.commands.report.shots import Photographer, Shots, bare_cards, fill_galleries
+from roi_cls.commands.report.slices import Seen, find_seen
 from roi_cls.console.terminal import progress
 from roi_cls.console.words import count_text
 from roi_cls.roi.recipe import open_recipe
@@ -73,7 +74,7 @@ def write_report(job: ReportJob, now: datetime | None = None) -> Report:
     bundle = load_bundle(job.run.path)
     found = find_scores(job.run, bundle)
     scores = found if isinstance(found, ReportedScores) else None
-    root = find_root(job.source, job.run, bundle, scores.table if scores else None)
+    root = locate_data(job.source, job.run, bundle, scores.table if scores else None)
     shown = _show_pictures(job, scores, root) if scores else _Shown()
     openings = read_openings(job.run.test_openings)
     record = read_record(job.run)

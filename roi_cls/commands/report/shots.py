@@ -37,6 +37,11 @@ SAME = 1e-3
 _QUALITY = 85
 MOST_OCCLUDED = 6
 """Pictures of a gallery that are explained by occlusion, which may take seconds for each."""
+_CERTAIN = "The surest right answers of each class."
+_SAMPLE = (
+    "As many crops of each class, spread evenly over all of them: what the run looks at. Below "
+    "each, its true class and the probability of the answer."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,23 @@ class Shots:
 def bare_cards(scores: ReportedScores, choice: Choice) -> Shots:
     """Return the cards without their pictures."""
     return Shots({i: _describe(scores, i) for i in choice.all})
+
+
+def _describe(scores: ReportedScores, i: int) -> Card:
+    """Return what is known of a picture without looking at it."""
+    pictures, table = scores.pictures, scores.table
+    answer = int(pictures.answers[i])
+    margin = float(pictures.margins[i])
+    return Card(
+        path=table.paths[i],
+        label=table.labels[i],
+        answer=pictures.names[answer],
+        probability=float(pictures.probabilities[i, answer]),
+        margin=margin,
+        kind=kind_of(pictures, i),
+        source=table.sources[i].replace("_", " "),
+        unsure=margin < pictures.evaluation.abstain,
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,23 +168,6 @@ class Photographer:
         return abs(found[self.scores.evaluation.target] - kept) <= SAME
 
 
-def _describe(scores: ReportedScores, i: int) -> Card:
-    """Return what is known of a picture without looking at it."""
-    pictures, table = scores.pictures, scores.table
-    answer = int(pictures.answers[i])
-    margin = float(pictures.margins[i])
-    return Card(
-        path=table.paths[i],
-        label=table.labels[i],
-        answer=pictures.names[answer],
-        probability=float(pictures.probabilities[i, answer]),
-        margin=margin,
-        kind=kind_of(pictures, i),
-        source=table.sources[i].replace("_", " "),
-        unsure=margin < pictures.evaluation.abstain,
-    )
-
-
 def _source_text(prediction: Prediction) -> str:
     if prediction.source == "face":
         return f"face, score {prediction.face_score or 0:.2f}"
@@ -180,13 +185,6 @@ def _pack(image: Image, alt: str, longest: int) -> Shot:
     return Shot(f"data:image/jpeg;base64,{data}", alt, picture.width, picture.height)
 
 
-_CERTAIN = "The surest right answers of each class."
-_SAMPLE = (
-    "As many crops of each class, spread evenly over all of them: what the run looks at. Below "
-    "each, its true class and the probability of the answer."
-)
-
-
 def fill_galleries(
     choice: Choice, shots: Shots, evaluation: Evaluation, method: str = "", most: int | None = None
 ) -> list[Gallery]:
@@ -199,8 +197,8 @@ def fill_galleries(
         method: How it was found what spoke for a class, in words; empty: it was not looked for.
         most: Of how many pictures of a gallery it was; None: of all.
     """
-    explained = _explain(evaluation, method, most)
-    mistakes = _of(len(choice.mistakes), choice.wrong)
+    explained = _explained_text(evaluation, method, most)
+    mistakes = _count(len(choice.mistakes), choice.wrong)
     kinds: tuple[tuple[str, str, str, Sequence[int], GalleryForm], ...] = (
         (
             "mistakes",
@@ -227,11 +225,11 @@ def fill_galleries(
     ]
 
 
-def _of(shown: int, total: int) -> str:
+def _count(shown: int, total: int) -> str:
     return count_text(total, "picture") if shown == total else f"{shown} of {total} pictures"
 
 
-def _explain(evaluation: Evaluation, method: str, most: int | None) -> str:
+def _explained_text(evaluation: Evaluation, method: str, most: int | None) -> str:
     if not method:
         return ""
     is_two = len(evaluation.overall.classes) == 2

@@ -19,48 +19,21 @@ from roi_cls.base.version import __version__
 from roi_cls.classifier.runs.bundle import ModelBundle
 from roi_cls.commands.serve.answers import Health, ModelFacts
 from roi_cls.commands.serve.batcher import Batcher, Judge
+from roi_cls.commands.serve.counters import CONTENT_TYPE, Counters
 from roi_cls.commands.serve.explaining import Explain, ExplainingDesk, add_explain
 from roi_cls.commands.serve.guard import Guard
 from roi_cls.commands.serve.judging import JudgingDesk, add_look, add_predict
-from roi_cls.commands.serve.metrics import CONTENT_TYPE, Metrics
+from roi_cls.commands.serve.options import ServerOptions
 from roi_cls.commands.serve.reviewing import add_review
-from roi_cls.commands.serve.settings import ServerSettings
 from roi_cls.roi import REASON_TEXT
 
-_TYPES = {
+_PAGE_TYPES = {
     "html": "text/html; charset=utf-8",
     "css": "text/css; charset=utf-8",
     "js": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml",
 }
-INDEX = "index.html"
-
-
-def make_page_router() -> APIRouter:
-    """Return what answers ``/`` with the page and ``/page/NAME`` with its parts."""
-    folder = files("roi_cls.commands.serve") / "page"
-    parts = {
-        file.name: (file.read_bytes(), _TYPES[file.name.rpartition(".")[2]])
-        for file in folder.iterdir()
-        if file.name.rpartition(".")[2] in _TYPES
-    }
-    router = APIRouter(include_in_schema=False)
-
-    @router.get("/")
-    async def page() -> Response:
-        return _answer(*parts[INDEX])
-
-    @router.get("/page/{name}")
-    async def part(name: str) -> Response:
-        if name not in parts:
-            raise HTTPException(404, f"The page has no part {name!r}. Open / instead.")
-        return _answer(*parts[name])
-
-    return router
-
-
-def _answer(data: bytes, media_type: str) -> Response:
-    return Response(data, media_type=media_type, headers={"Cache-Control": "no-cache"})
+_INDEX = "index.html"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,12 +48,12 @@ class ServedModel:
     max_pixels: int
 
 
-def create_app(model: ServedModel, settings: ServerSettings) -> FastAPI:
+def create_app(model: ServedModel, options: ServerOptions) -> FastAPI:
     """Return the application; its judges work from its start to its end."""
-    metrics = Metrics()
-    batcher = Batcher(model.judges, settings, metrics.count_batch)
-    desk = ExplainingDesk(model.explain, settings, model.max_pixels)
-    metrics.watch_queue(lambda: batcher.accepted)
+    counters = Counters()
+    batcher = Batcher(model.judges, options, counters.count_batch)
+    desk = ExplainingDesk(model.explain, options, model.max_pixels)
+    counters.watch_queue(lambda: batcher.accepted)
 
     @asynccontextmanager
     async def live(_: FastAPI) -> AsyncIterator[None]:
@@ -99,17 +72,17 @@ def create_app(model: ServedModel, settings: ServerSettings) -> FastAPI:
         responses={421: {"description": "The server is not known by the name in Host"}},
     )
     router = APIRouter()
-    judging = JudgingDesk(batcher, settings, metrics)
+    judging = JudgingDesk(batcher, options, counters)
     add_predict(router, judging)
     add_look(router, judging)
-    add_explain(router, desk, settings)
-    add_review(router, model.bundle.labels.names, model.name, settings, metrics)
-    _add_facts(router, model, settings, batcher)
-    _add_metrics(router, metrics)
+    add_explain(router, desk, options)
+    add_review(router, model.bundle.labels.names, model.name, options, counters)
+    _add_facts(router, model, options, batcher)
+    _add_metrics(router, counters)
     app.include_router(router)
-    app.include_router(make_page_router())
+    app.include_router(_make_page_router())
     paths = {"/", *app.openapi()["paths"]}
-    app.add_middleware(Guard, hosts=settings.hosts, paths=paths, metrics=metrics)
+    app.add_middleware(Guard, hosts=options.hosts, paths=paths, counters=counters)
     app.add_exception_handler(StorageError, _tell_full_disk)
     app.add_exception_handler(ClientDisconnect, _tell_nobody)
     app.add_exception_handler(Exception, _tell_failure)
@@ -117,7 +90,7 @@ def create_app(model: ServedModel, settings: ServerSettings) -> FastAPI:
 
 
 def _add_facts(
-    router: APIRouter, model: ServedModel, settings: ServerSettings, batcher: Batcher
+    router: APIRouter, model: ServedModel, options: ServerOptions, batcher: Batcher
 ) -> None:
     bundle = model.bundle
     facts = ModelFacts(
@@ -128,10 +101,10 @@ def _add_facts(
         threshold=bundle.threshold,
         abstain=bundle.abstain,
         reasons={str(reason): text for reason, text in REASON_TEXT.items()},
-        max_bytes=settings.max_bytes,
+        max_bytes=options.max_bytes,
         max_pixels=model.max_pixels,
-        max_pictures=settings.max_pictures,
-        keeps_pictures=settings.keep is not None,
+        max_pictures=options.max_pictures,
+        keeps_pictures=options.keep is not None,
     )
 
     @router.get("/health", summary="Tell that the server answers")
@@ -143,10 +116,37 @@ def _add_facts(
         return facts
 
 
-def _add_metrics(router: APIRouter, metrics: Metrics) -> None:
+def _add_metrics(router: APIRouter, counters: Counters) -> None:
     @router.get("/metrics", response_class=Response, summary="Counters for Prometheus")
     async def tell_metrics() -> Response:
-        return Response(metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+        return Response(counters.text(), headers={"Content-Type": CONTENT_TYPE})
+
+
+def _make_page_router() -> APIRouter:
+    """Return what answers ``/`` with the page and ``/page/NAME`` with its parts."""
+    folder = files("roi_cls.commands.serve") / "page"
+    parts = {
+        file.name: (file.read_bytes(), _PAGE_TYPES[file.name.rpartition(".")[2]])
+        for file in folder.iterdir()
+        if file.name.rpartition(".")[2] in _PAGE_TYPES
+    }
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/")
+    async def page() -> Response:
+        return _answer_part(*parts[_INDEX])
+
+    @router.get("/page/{name}")
+    async def part(name: str) -> Response:
+        if name not in parts:
+            raise HTTPException(404, f"The page has no part {name!r}. Open / instead.")
+        return _answer_part(*parts[name])
+
+    return router
+
+
+def _answer_part(data: bytes, media_type: str) -> Response:
+    return Response(data, media_type=media_type, headers={"Cache-Control": "no-cache"})
 
 
 async def _tell_full_disk(request: Request, error: Exception) -> Response:

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from roi_cls.classifier.inference.prediction import Looked, Source
-from roi_cls.commands.serve.settings import ServerSettings
+from roi_cls.commands.serve.options import ServerOptions
 from roi_cls.commands.serve.uploads import busy
 
 Judge = Callable[[Sequence[Source]], list[Looked]]
@@ -33,17 +33,15 @@ class _Job:
 class Batcher:
     """Hands waiting pictures to the judges. Used from one event loop."""
 
-    def __init__(
-        self, judges: Sequence[Judge], settings: ServerSettings, on_batch: OnBatch
-    ) -> None:
+    def __init__(self, judges: Sequence[Judge], options: ServerOptions, on_batch: OnBatch) -> None:
         """Start nothing yet.
 
         Args:
             judges: Each works by itself, at the same time as the others.
-            settings: How many pictures a batch and the queue hold.
+            options: How many pictures a batch and the queue hold.
             on_batch: Told of each batch.
         """
-        self._judges, self._settings, self._on_batch = judges, settings, on_batch
+        self._judges, self._options, self._on_batch = judges, options, on_batch
         self._waiting: deque[_Job] = deque()
         self._accepted = 0
         self._idle = 0
@@ -71,7 +69,7 @@ class Batcher:
 
     def check_room(self, pictures: int = 1) -> None:
         """Raise a 503 where the queue has no room for so many more pictures."""
-        if self._accepted + pictures > self._settings.queue:
+        if self._accepted + pictures > self._options.queue:
             raise busy(f"{self._accepted} pictures are waiting. Try again soon.")
 
     async def judge(self, sources: Sequence[Source]) -> list[Looked]:
@@ -89,10 +87,10 @@ class Batcher:
         self._waiting.extend(jobs)
         self._arrived.set()
         try:
-            async with asyncio.timeout(self._settings.timeout_s):
+            async with asyncio.timeout(self._options.timeout_s):
                 return [await job.answer for job in jobs]
         except TimeoutError:
-            seconds = self._settings.timeout_s
+            seconds = self._options.timeout_s
             raise busy(
                 f"There was no answer within {seconds:g} s. Try again, or send less."
             ) from None
@@ -125,10 +123,10 @@ class Batcher:
         try:
             while True:
                 await self._arrived.wait()
-                if len(self._waiting) < self._settings.batch_size:
-                    await asyncio.sleep(self._settings.wait_ms / 1000)
+                if len(self._waiting) < self._options.batch_size:
+                    await asyncio.sleep(self._options.wait_ms / 1000)
                 share = math.ceil(len(self._waiting) / self._idle)
-                batch = self._take(min(share, self._settings.batch_size))
+                batch = self._take(min(share, self._options.batch_size))
                 if not self._waiting:
                     self._arrived.clear()
                 if batch:

@@ -7,27 +7,28 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from roi_cls.commands.serve.settings import ServerSettings
-from roi_cls.console.arguments import RUNS, DetectorModel, DeviceName, MaxPixels, Runs
-from roi_cls.console.runs import choose_run
+from roi_cls.commands.serve.options import ServerOptions
+from roi_cls.console.arguments import (
+    RUNS,
+    DetectorModel,
+    DeviceName,
+    MaxPixels,
+    ModelFile,
+    RunNames,
+    Runs,
+)
+from roi_cls.console.runs import choose_models
 from roi_cls.console.words import parse_bytes, parse_span
 from roi_cls.roi.image_header import MAX_PIXELS
 from roi_cls.roi.params import FaceChoice
 
-_DEFAULTS = ServerSettings()
+_DEFAULTS = ServerOptions()
 Number = TypeVar("Number", int, float)
 
 
 def serve(
-    run: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--run", help="Name or folder of a run, several for their mean; unset: the newest."
-        ),
-    ] = None,
-    model: Annotated[
-        Path | None, typer.Option(help="An exported .onnx file, in place of a run.")
-    ] = None,
+    run: RunNames = None,
+    model: ModelFile = None,
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: one that is free.")] = 8000,
     batch_size: Annotated[
@@ -84,10 +85,9 @@ def serve(
     Example: roi-cls serve --run first --port 8000
     """
     from roi_cls.classifier.inference.prediction import PredictOptions
-    from roi_cls.commands.serve.run import ServeJob
-    from roi_cls.commands.serve.run import serve as serve_until_stopped
+    from roi_cls.commands.serve.run import ServeJob, serve_until_stopped
 
-    settings = ServerSettings(
+    server = ServerOptions(
         batch_size=batch_size,
         wait_ms=wait_ms,
         max_bytes=_above_zero(parse_bytes(max_bytes), "--max-bytes"),
@@ -106,20 +106,11 @@ def serve(
         abstain=abstain,
         detector_model=detector_model,
     )
-    models = _choose_models(run, model, runs)
-    serve_until_stopped(ServeJob(models, options, settings, host, port, threads, device, half))
+    models = choose_models(run, model, runs)
+    serve_until_stopped(ServeJob(models, options, server, host, port, threads, device, half))
 
 
 def _above_zero(value: Number, option: str) -> Number:
     if value <= 0:
         raise typer.BadParameter(f"{option} must be above 0")
     return value
-
-
-def _choose_models(run: list[str] | None, model: Path | None, runs: Path) -> list[Path]:
-    if run and model:
-        raise typer.BadParameter("--run and --model exclude each other")
-    if model:
-        return [model]
-    names: list[str | None] = [*run] if run else [None]
-    return [choose_run(name, runs).path for name in names]

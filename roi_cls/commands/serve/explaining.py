@@ -15,7 +15,7 @@ from roi_cls.base.errors import RoiClsError
 from roi_cls.classifier.inference.prediction import Source
 from roi_cls.commands.serve.answers import Explained, HeatSeen, to_png, to_text
 from roi_cls.commands.serve.judging import BODY, REFUSALS, Name, check_one
-from roi_cls.commands.serve.settings import ServerSettings
+from roi_cls.commands.serve.options import ServerOptions
 from roi_cls.commands.serve.uploads import Held, busy, read_uploads
 from roi_cls.roi.image import Image
 from roi_cls.roi.picture import Picture
@@ -38,15 +38,15 @@ Explain = Callable[[Source, str | None], "Explanation"]
 class ExplainingDesk:
     """Takes pictures to explain. Used from one event loop."""
 
-    def __init__(self, explain: Explain, settings: ServerSettings, max_pixels: int) -> None:
+    def __init__(self, explain: Explain, options: ServerOptions, max_pixels: int) -> None:
         """Start nothing yet.
 
         Args:
             explain: Called in one thread, for one picture at a time.
-            settings: How long a request may take.
+            options: How long a request may take.
             max_pixels: Larger pictures are refused.
         """
-        self._explain, self._settings, self._max_pixels = explain, settings, max_pixels
+        self._explain, self._options, self._max_pixels = explain, options, max_pixels
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="explain")
         self._waiting = 0
 
@@ -72,10 +72,10 @@ class ExplainingDesk:
         work = loop.run_in_executor(self._thread, self._work, source, label)
         work.add_done_callback(self._leave)
         try:
-            async with asyncio.timeout(self._settings.timeout_s):
+            async with asyncio.timeout(self._options.timeout_s):
                 return await work
         except TimeoutError:
-            seconds = self._settings.timeout_s
+            seconds = self._options.timeout_s
             raise busy(f"There was no heat map within {seconds:g} s. Try again soon.") from None
 
     def _leave(self, work: object) -> None:
@@ -97,9 +97,9 @@ class ExplainingDesk:
         return Explained(prediction, explanation.label, to_text(frame), heats), frame
 
 
-def add_explain(router: APIRouter, desk: ExplainingDesk, settings: ServerSettings) -> None:
+def add_explain(router: APIRouter, desk: ExplainingDesk, options: ServerOptions) -> None:
     """Let the router answer ``/explain``."""
-    held = Held(settings.most_held_bytes)
+    held = Held(options.most_held_bytes)
 
     @router.post(
         "/explain",
@@ -120,7 +120,7 @@ def add_explain(router: APIRouter, desk: ExplainingDesk, settings: ServerSetting
     ) -> Explained | Response:
         desk.check_room()
         with held.room() as room:
-            uploads = await read_uploads(request, settings, room)
+            uploads = await read_uploads(request, options, room)
             check_one(uploads)
             try:
                 answer, frame = await desk.explain(Source(uploads[0].name, uploads[0].data), label)

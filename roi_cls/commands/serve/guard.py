@@ -16,7 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from roi_cls.commands.serve.metrics import Metrics
+from roi_cls.commands.serve.counters import Counters
 
 _HEADERS = {
     "Content-Security-Policy": (
@@ -39,7 +39,7 @@ class Guard:
     """An ASGI application around another."""
 
     def __init__(
-        self, app: ASGIApp, *, hosts: Collection[str], paths: Collection[str], metrics: Metrics
+        self, app: ASGIApp, *, hosts: Collection[str], paths: Collection[str], counters: Counters
     ) -> None:
         """Wrap an application.
 
@@ -47,9 +47,9 @@ class Guard:
             app: What answers.
             hosts: Names that the server may be called by, beside localhost and numbers.
             paths: That are counted by their name; all others are counted as one.
-            metrics: Counts the requests.
+            counters: Counts the requests.
         """
-        self._app, self._metrics, self._paths = app, metrics, paths
+        self._app, self._counters, self._paths = app, counters, paths
         self._hosts = frozenset(name.lower() for name in ("localhost", *hosts))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -77,7 +77,7 @@ class Guard:
         finally:
             path = scope["path"] if scope["path"] in self._paths else _OTHER
             method = scope["method"] if scope["method"] in (*_READING, "POST") else _OTHER
-            self._metrics.count_request(path, method, status, time.perf_counter() - start)
+            self._counters.count_request(path, method, status, time.perf_counter() - start)
 
     def _refuse(self, method: str, headers: Headers) -> JSONResponse | None:
         host = headers.get("host", "")

@@ -6,18 +6,20 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 
+from roi_cls.base.atomic import write_atomically
 from roi_cls.base.rows import to_json
 from roi_cls.classifier.inference.prediction import Looked, Prediction, Source
 from roi_cls.commands.serve.answers import CropSeen, Look, to_png, to_text
 from roi_cls.commands.serve.batcher import Batcher
-from roi_cls.commands.serve.metrics import Metrics
-from roi_cls.commands.serve.reviewing import keep_picture
-from roi_cls.commands.serve.settings import ServerSettings
+from roi_cls.commands.serve.counters import Counters
+from roi_cls.commands.serve.options import ServerOptions
 from roi_cls.commands.serve.uploads import Held, Upload, is_form, read_uploads
+from roi_cls.roi.image_header import sniff_kind
 
 MOST_CROPS = 16
 """Crops of one picture that are sent back."""
@@ -60,12 +62,12 @@ class JudgingDesk:
     """Takes requests with pictures to the judges."""
 
     batcher: Batcher
-    settings: ServerSettings
-    metrics: Metrics
+    options: ServerOptions
+    counters: Counters
     held: Held = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "held", Held(self.settings.most_held_bytes))
+        object.__setattr__(self, "held", Held(self.options.most_held_bytes))
 
     async def judge(self, request: Request) -> tuple[list[Upload], list[Looked]]:
         """Return the pictures of a request and what is seen in each.
@@ -76,15 +78,27 @@ class JudgingDesk:
         """
         self.batcher.check_room()  # before a body is read for nothing
         with self.held.room() as room:
-            uploads = await read_uploads(request, self.settings, room)
+            uploads = await read_uploads(request, self.options, room)
             sources = [Source(upload.name, upload.data) for upload in uploads]
             found = await self.batcher.judge(sources)
             for upload, looked in zip(uploads, found, strict=True):
                 prediction = looked.prediction
-                self.metrics.count_picture(prediction.status, prediction.label)
-                if self.settings.keep and prediction.status != "error":
-                    await asyncio.to_thread(keep_picture, self.settings.keep, upload.data)
+                self.counters.count_picture(prediction.status, prediction.label)
+                if self.options.keep and prediction.status != "error":
+                    await asyncio.to_thread(_keep_picture, self.options.keep, upload.data)
             return uploads, found
+
+
+def _keep_picture(folder: Path, data: bytes) -> Path:
+    """Keep a picture that was read, under a name of its content: nobody else chooses one.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    path = folder / f"{hashlib.sha256(data).hexdigest()}.{sniff_kind(data).lower()}"
+    if not path.exists():
+        write_atomically(path, data)
+    return path
 
 
 def add_predict(router: APIRouter, desk: JudgingDesk) -> None:

@@ -1,12 +1,8 @@
-"""``/review``: a verdict that somebody says is wrong, noted for `roi-cls data import`.
-
-What a server writes to disk: corrected verdicts, and pictures where that was asked for.
-"""
+"""``/review``: a verdict that somebody says is wrong, noted for `roi-cls data import`."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,40 +11,11 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Request
 from pydantic import TypeAdapter, ValidationError
 
-from roi_cls.base.atomic import write_atomically
 from roi_cls.commands.serve.answers import Mark
-from roi_cls.commands.serve.metrics import Metrics
-from roi_cls.commands.serve.settings import ServerSettings
+from roi_cls.commands.serve.counters import Counters
+from roi_cls.commands.serve.options import ServerOptions
 from roi_cls.commands.serve.uploads import read_body
 from roi_cls.data.review import Correction, append_correction
-from roi_cls.roi.image_header import sniff_kind
-
-
-def append_mark(path: Path, mark: Mark, run: str) -> None:
-    """Add a corrected verdict to the review.
-
-    Raises:
-        StorageError: The review cannot be written.
-        ValueError: The verdict names no picture.
-    """
-    time = datetime.now(UTC).isoformat(timespec="seconds")
-    correction = Correction(
-        mark.name, mark.sha256, mark.answer, mark.label, mark.probability, run, time
-    )
-    append_correction(path, correction)
-
-
-def keep_picture(folder: Path, data: bytes) -> Path:
-    """Keep a picture that was read, under a name of its content: nobody else chooses one.
-
-    Raises:
-        StorageError: It cannot be written.
-    """
-    path = folder / f"{hashlib.sha256(data).hexdigest()}.{sniff_kind(data).lower()}"
-    if not path.exists():
-        write_atomically(path, data)
-    return path
-
 
 MOST_BYTES = 2**16
 """Of a correction: a few lines."""
@@ -68,7 +35,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 
 
 def add_review(
-    router: APIRouter, names: Sequence[str], run: str, settings: ServerSettings, metrics: Metrics
+    router: APIRouter, names: Sequence[str], run: str, options: ServerOptions, counters: Counters
 ) -> None:
     """Let the router answer ``/review`` for a model's classes; ``run`` is the model's name."""
 
@@ -83,7 +50,7 @@ def add_review(
     async def review(request: Request) -> None:
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _JSON:
             raise HTTPException(415, f"A correction is JSON. Send it as {_JSON}.")
-        mark = _parse(await read_body(request, MOST_BYTES, settings.timeout_s))
+        mark = _parse_mark(await read_body(request, MOST_BYTES, options.timeout_s))
         unknown = {mark.label, mark.answer} - set(names)
         if unknown:
             known = ", ".join(names)
@@ -91,13 +58,13 @@ def add_review(
                 422, f"There is no class {min(unknown)[:99]!r}. Choose of: {known}."
             )
         try:
-            await asyncio.to_thread(append_mark, settings.review, mark, run)
+            await asyncio.to_thread(_append_mark, options.review, mark, run)
         except ValueError as error:
             raise HTTPException(422, str(error)) from error
-        metrics.count_correction()
+        counters.count_correction()
 
 
-def _parse(body: bytes) -> Mark:
+def _parse_mark(body: bytes) -> Mark:
     try:
         return _MARK.validate_json(body)
     except ValidationError as error:
@@ -105,3 +72,17 @@ def _parse(body: bytes) -> Mark:
         faults = [(".".join(map(str, one["loc"])), one["msg"]) for one in error.errors()]
         told = "; ".join(f"{place}: {fault}" if place else fault for place, fault in faults)
         raise HTTPException(422, f"That is no correction: {told}.") from error
+
+
+def _append_mark(path: Path, mark: Mark, run: str) -> None:
+    """Add a corrected verdict to the review.
+
+    Raises:
+        StorageError: The review cannot be written.
+        ValueError: The verdict names no picture.
+    """
+    time = datetime.now(UTC).isoformat(timespec="seconds")
+    correction = Correction(
+        mark.name, mark.sha256, mark.answer, mark.label, mark.probability, run, time
+    )
+    append_correction(path, correction)

@@ -18,7 +18,7 @@ import numpy as np
 from roi_cls.base.errors import ServerError
 from roi_cls.classifier.config import Device
 from roi_cls.classifier.inference.prediction import PredictOptions, Source
-from roi_cls.commands.serve.settings import ServerSettings
+from roi_cls.commands.serve.options import ServerOptions
 from roi_cls.console.terminal import note
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class ServeJob:
     models: Sequence[Path]
     """Folders of runs, or one exported file."""
     options: PredictOptions
-    settings: ServerSettings
+    server: ServerOptions
     host: str = "127.0.0.1"
     port: int = 8000
     """0: one that is free."""
@@ -51,15 +51,15 @@ class ServeJob:
     half: bool = False
 
 
-def serve(job: ServeJob) -> None:
+def serve_until_stopped(job: ServeJob) -> None:
     """Answer requests until SIGINT or SIGTERM; then finish those that are begun, and return.
 
     Raises:
         RoiClsError: The model cannot be used, or the address cannot be taken.
     """
-    check_installed()
+    _check_packages()
     with open_listener(job.host, job.port) as listener, open_model(job) as model:
-        server = make_server(model, job.settings)
+        server = make_server(model, job.server)
         with _stopping(server):
             host, port = listener.getsockname()[:2]
             address = f"[{host}]" if ":" in host else host
@@ -68,7 +68,7 @@ def serve(job: ServeJob) -> None:
     note("Stopped; every request was answered.")
 
 
-def check_installed() -> None:
+def _check_packages() -> None:
     """Raise ``ServerError`` where the packages of the ``serve`` extra are missing."""
     try:
         import fastapi
@@ -141,18 +141,18 @@ def open_model(job: ServeJob) -> Iterator[ServedModel]:
         )
 
 
-def make_server(model: ServedModel, settings: ServerSettings) -> uvicorn.Server:
+def make_server(model: ServedModel, options: ServerOptions) -> uvicorn.Server:
     """Return a server that answers with the model."""
     import uvicorn
 
     from roi_cls.commands.serve.app import create_app
 
     config = uvicorn.Config(
-        create_app(model, settings),
+        create_app(model, options),
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=round(2 * settings.timeout_s) + 1,  # arriving and being answered
+        timeout_graceful_shutdown=round(2 * options.timeout_s) + 1,  # arriving and being answered
     )
     return uvicorn.Server(config)
 

@@ -14,7 +14,7 @@ from fastapi import HTTPException, Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from roi_cls.commands.serve.settings import ServerSettings
+from roi_cls.commands.serve.options import ServerOptions
 from roi_cls.console.words import format_bytes
 
 UNNAMED = "-"
@@ -75,15 +75,15 @@ class Room:
         self.taken += size
 
 
-async def read_uploads(request: Request, settings: ServerSettings, room: Room) -> list[Upload]:
+async def read_uploads(request: Request, options: ServerOptions, room: Room) -> list[Upload]:
     """Return the pictures of a request: the files of a form, or its body as it is.
 
     Raises:
         HTTPException: 400 no picture, or a broken form; 408 it comes too slowly; 413 too many
             bytes or pictures; 503 no memory is left for it.
     """
-    async with _in_time(settings.timeout_s):
-        uploads = await _read(request, settings, room)
+    async with _in_time(options.timeout_s):
+        uploads = await _read(request, options, room)
     if not uploads:
         raise HTTPException(
             400, "There is no picture in the request. Send one as the body, or files in a form."
@@ -106,10 +106,10 @@ def is_form(request: Request) -> bool:
     return request.headers.get("content-type", "").lower().startswith("multipart/form-data")
 
 
-async def _read(request: Request, settings: ServerSettings, room: Room) -> list[Upload]:
-    chunks = _taking(room, _chunks(request, settings.max_bytes))
+async def _read(request: Request, options: ServerOptions, room: Room) -> list[Upload]:
+    chunks = _taking(room, _chunks(request, options.max_bytes))
     if is_form(request):
-        return await _read_form(request.headers["content-type"], chunks, settings)
+        return await _read_form(request.headers["content-type"], chunks, options)
     data = bytearray()
     async for chunk in chunks:
         data += chunk
@@ -152,10 +152,10 @@ async def _chunks(request: Request, most: int) -> AsyncIterator[bytes]:
 
 
 async def _read_form(
-    content_type: str, chunks: AsyncIterator[bytes], settings: ServerSettings
+    content_type: str, chunks: AsyncIterator[bytes], options: ServerOptions
 ) -> list[Upload]:
     boundary = parse_options_header(content_type)[1].get(b"boundary", b"")
-    form = _Form(settings.max_pictures)
+    form = _Form(options.max_pictures)
     try:
         parser = MultipartParser(boundary, form.callbacks())  # type: ignore[arg-type]  # a dict of the callbacks that are of use here
         async for chunk in chunks:

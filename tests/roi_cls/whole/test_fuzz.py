@@ -22,8 +22,8 @@ from PIL import Image
 from roi_cls.base.errors import ImageReadError
 from roi_cls.classifier.inference.prediction import Prediction, PredictOptions
 from roi_cls.commands.serve.app import create_app
+from roi_cls.commands.serve.options import ServerOptions
 from roi_cls.commands.serve.run import ServeJob, open_model
-from roi_cls.commands.serve.settings import ServerSettings
 from roi_cls.data.demo.picture import draw_picture
 from roi_cls.roi.image import decode_image
 
@@ -156,7 +156,7 @@ def test_mutated_pictures_are_looked_through_by_the_real_detector(
 
 async def send_all(run: Path, folder: Path, pictures: Iterator[bytes]) -> list[dict[str, Any]]:
     """Return the rows that a server gives, several requests being under way at once."""
-    settings = ServerSettings(review=folder / "review.csv", queue=1000)
+    settings = ServerOptions(review=folder / "review.csv", queue=1000)
     job = ServeJob([run], PredictOptions(max_pixels=MOST_PIXELS), settings, threads=2, device="cpu")
     with open_model(job) as model:
         app = create_app(model, settings)

@@ -190,10 +190,10 @@ def test_suffix_says_the_format(tmp_path: Path, name: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["sheet.gif", "sheet", "sheet.jpg.txt"])
-def test_other_suffix_is_refused_before_anything_is_loaded(tmp_path: Path, name: str) -> None:
+def test_other_suffix_is_refused(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     with pytest.raises(CacheError) as caught:
-        write_contact_sheet(path, [face("7.png")], cannot_read, "Title")
+        check_drawing_path(path, "contact sheet")
     assert str(caught.value) == (
         f"Cannot write the contact sheet {str(path)!r}: its suffix names no known format. "
         "Use one of .jpg, .jpeg, .png."

@@ -14,11 +14,11 @@ from roi_cls.classifier.evaluation.pictures import ScoredPictures
 from roi_cls.classifier.metrics.interval import Estimate, Floats
 from roi_cls.classifier.runs.scores import ScoreTable
 from roi_cls.commands.report.choice import MOST_MISTAKES, MOST_SAMPLED, choose_pictures
-from roi_cls.commands.report.data import Seen, measure_slices, read_seen
 from roi_cls.commands.report.facts import course_table, machine_tables
 from roi_cls.commands.report.figures import MOST_EPOCHS, draw_class_scores, draw_training
-from roi_cls.commands.report.outcome import key_numbers, list_cautions, summarise
+from roi_cls.commands.report.outcome import key_numbers, list_cautions, tell_outcome
 from roi_cls.commands.report.scores import ReportedScores
+from roi_cls.commands.report.slices import Seen, measure_slices, read_seen
 
 NAMES = ("odd", "plain")
 
@@ -60,11 +60,11 @@ def score(
     ],
 )
 def test_summary_says_it_in_plain_words(scores: list[float], odd: int, sentence: str) -> None:
-    assert sentence in " ".join(summarise(score(scores, odd)))
+    assert sentence in " ".join(tell_outcome(score(scores, odd)))
 
 
 def test_a_share_near_to_all_does_not_claim_all() -> None:
-    first = summarise(score([0.9] * 100 + [0.1] * 400 + [0.9], 100))[0]
+    first = tell_outcome(score([0.9] * 100 + [0.1] * 400 + [0.9], 100))[0]
     assert first.startswith("Of 501 test pictures the run answered 500 rightly: 99.8 %")
 
 

@@ -16,8 +16,8 @@ from PIL import Image
 
 from roi_cls.classifier.inference.prediction import PredictOptions
 from roi_cls.commands.serve.app import ServedModel
+from roi_cls.commands.serve.options import ServerOptions
 from roi_cls.commands.serve.run import ServeJob, make_server, open_listener, open_model
-from roi_cls.commands.serve.settings import ServerSettings
 
 Command = Callable[..., CompletedProcess[str]]
 PATIENCE_S = 60
@@ -35,7 +35,7 @@ Serve = Callable[..., contextlib.AbstractContextManager[Served]]
 
 
 @contextlib.contextmanager
-def serve_model(model: ServedModel, settings: ServerSettings) -> Iterator[Served]:
+def serve_model(model: ServedModel, settings: ServerOptions) -> Iterator[Served]:
     """Serve a model in a thread, at a free port."""
     with open_listener("127.0.0.1", 0) as listener:
         server = make_server(model, settings)
@@ -59,9 +59,9 @@ def serve_model(model: ServedModel, settings: ServerSettings) -> Iterator[Served
 def serve_run(
     run: Path, review: Path, *, max_pixels: int = 10**6, **settings: object
 ) -> Iterator[Served]:
-    """Serve a run in a thread; further arguments are fields of ``ServerSettings``."""
+    """Serve a run in a thread; further arguments are fields of ``ServerOptions``."""
     options = PredictOptions(max_pixels=max_pixels)
-    chosen = ServerSettings(review=review, **settings)  # type: ignore[arg-type]  # any of its fields
+    chosen = ServerOptions(review=review, **settings)  # type: ignore[arg-type]  # any of its fields
     job = ServeJob([run], options, chosen, threads=2, device="cpu")
     with open_model(job) as model, serve_model(model, chosen) as served:
         yield served

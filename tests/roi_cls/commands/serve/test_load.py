@@ -14,7 +14,7 @@ from roi_cls.classifier.explanation.explain import Explanation
 from roi_cls.classifier.inference.prediction import Looked, Prediction, Source
 from roi_cls.classifier.runs.bundle import load_bundle
 from roi_cls.commands.serve.app import ServedModel
-from roi_cls.commands.serve.settings import ServerSettings
+from roi_cls.commands.serve.options import ServerOptions
 
 PATIENCE_S = 30
 
@@ -65,7 +65,7 @@ def test_what_waits_is_judged_together_and_each_gets_its_own_answer(
 ) -> None:
     judge = Judge(is_open=False)
     with (
-        serving_model(make_model(judge), ServerSettings(batch_size=8, wait_ms=0)) as served,
+        serving_model(make_model(judge), ServerOptions(batch_size=8, wait_ms=0)) as served,
         concurrent.futures.ThreadPoolExecutor(21) as pool,
     ):
         first = pool.submit(post, served, "first")
@@ -86,7 +86,7 @@ def test_request_with_many_pictures_is_shared_among_the_judges(
 ) -> None:
     judges = Judge(), Judge()
     files = [("files", (f"{i}", b"x")) for i in range(12)]
-    with serving_model(make_model(*judges), ServerSettings(batch_size=16)) as served:
+    with serving_model(make_model(*judges), ServerOptions(batch_size=16)) as served:
         rows = served.client.post("/predict", files=files).json()
     assert [row["path"] for row in rows] == [f"{i}" for i in range(12)]
     assert sorted(len(batch) for judge in judges for batch in judge.batches) == [6, 6]
@@ -98,7 +98,7 @@ def test_full_queue_is_503_and_says_when_to_come_again(
     judge = Judge(is_open=False)
     files = [("files", (f"{i}", b"x")) for i in range(3)]
     with (
-        serving_model(make_model(judge), ServerSettings(queue=4, batch_size=1)) as served,
+        serving_model(make_model(judge), ServerOptions(queue=4, batch_size=1)) as served,
         concurrent.futures.ThreadPoolExecutor(3) as pool,
     ):
         begun = pool.submit(served.client.post, "/predict", files=files)
@@ -122,10 +122,10 @@ def test_bytes_in_memory_are_bounded(
     make_model: Callable[..., ServedModel],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ServerSettings, "most_held_bytes", 2500)
+    monkeypatch.setattr(ServerOptions, "most_held_bytes", 2500)
     judge = Judge(is_open=False)
     with (
-        serving_model(make_model(judge), ServerSettings(max_bytes=2000)) as served,
+        serving_model(make_model(judge), ServerOptions(max_bytes=2000)) as served,
         concurrent.futures.ThreadPoolExecutor(1) as pool,
     ):
         begun = pool.submit(post, served, "a", bytes(2000))
@@ -143,7 +143,7 @@ def test_answer_that_takes_too_long_is_503_and_what_nobody_waits_for_is_not_judg
     serving_model: Any, make_model: Callable[..., ServedModel]
 ) -> None:
     judge = Judge(is_open=False)
-    settings = ServerSettings(timeout_s=0.5, batch_size=1)
+    settings = ServerOptions(timeout_s=0.5, batch_size=1)
     with (
         serving_model(make_model(judge), settings) as served,
         concurrent.futures.ThreadPoolExecutor(2) as pool,
@@ -167,7 +167,7 @@ def test_picture_that_fails_does_not_take_its_neighbours_along(
     names = ["first", "a", "bad", "b"]
     with (
         caplog.at_level(logging.CRITICAL, "uvicorn.error"),
-        serving_model(make_model(judge), ServerSettings()) as served,
+        serving_model(make_model(judge), ServerOptions()) as served,
         concurrent.futures.ThreadPoolExecutor(4) as pool,
     ):
         first = pool.submit(post, served, "first")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
-class ServerSettings:
+class ServerOptions:
     """Limits of a server, and where it writes."""
 
     batch_size: int = 16

@@ -19,7 +19,7 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _PICTURES = (1, 2, 4, 8, 16, 32, 64)
 
 
-class Metrics:
+class Counters:
     """One server's counters; two servers in a process have their own."""
 
     def __init__(self) -> None:
