@@ -25,7 +25,7 @@ _HEADING, _SMALL = 19, 13
 _RIM = 3  # px round a crop
 
 
-class Part(Protocol):
+class PagePart(Protocol):
     """What stands on a page: it knows its height, and draws itself between the edges."""
 
     @property
@@ -38,7 +38,7 @@ class Part(Protocol):
         ...
 
 
-def draw_page(parts: Sequence[Part]) -> PillowImage.Image:
+def draw_page(parts: Sequence[PagePart]) -> PillowImage.Image:
     """Return the parts below each other, with an edge round all."""
     height = 2 * EDGE + sum(part.height for part in parts)
     page = blank(PAGE_WIDTH, height)

@@ -47,7 +47,7 @@ from roi_cls.drawing.page import (
     TITLE,
     WIDTH,
     Line,
-    Part,
+    PagePart,
     Section,
     Text,
     Tile,
@@ -127,7 +127,7 @@ def draw_contact_sheet(
     header = wrap_lines(title, TITLE)
     for text in header_texts(records, selection):
         header += wrap_lines(text, TEXT, MUTED)
-    parts: list[Part] = [Text(header)]
+    parts: list[PagePart] = [Text(header)]
     if kinds := [kind for kind in (*WHOLE, "face") if selection.counts[kind]]:
         parts.append(_Legend(kinds))
     if selection.failed:

@@ -161,7 +161,7 @@ def test_work_that_never_starts_shows_no_bar(monkeypatch: pytest.MonkeyPatch) ->
 
 SCRIPT = """
 import sys, time
-from roi_cls.console import note, progress
+from roi_cls.console.terminal import note, progress
 with progress("Cropping") as crop, progress("Training", "crops") as train:
     crop(1, 3, ""); time.sleep(0.15); crop(2, 3, ""); crop(3, 3, "")
     note("between")
