@@ -1,4 +1,4 @@
-"""What people see while a command works: progress and notes, all on stderr."""
+"""What people see of a command: results on stdout, progress and notes on stderr, an exit code."""
 
 from __future__ import annotations
 
@@ -74,6 +74,12 @@ def _program() -> list[str]:
     return [sys.argv[0] if near.startswith(os.pardir) else near]
 
 
+def exit_with(errors: int) -> None:
+    """End the command with exit code 3 where it is done, but some inputs were in error."""
+    if errors:
+        raise typer.Exit(3)
+
+
 @contextlib.contextmanager
 def progress(what: str, unit: str = "pictures") -> Iterator[Advance]:
     """Give a function that shows how far the work is, with its rate and the time left.
@@ -90,23 +96,6 @@ def progress(what: str, unit: str = "pictures") -> Iterator[Advance]:
             yield advance
     else:
         yield _plain(what, unit)
-
-
-def _make_bar() -> Progress:
-    from rich import progress as parts
-    from rich.console import Console
-
-    columns = (
-        parts.TextColumn("{task.description}", markup=False),
-        parts.BarColumn(),
-        parts.MofNCompleteColumn(),
-        parts.TextColumn("{task.fields[rate]}"),
-        parts.TimeRemainingColumn(),
-        parts.TextColumn("{task.fields[note]}", markup=False),
-    )
-    # Notes to stderr are led through the bar's console; stdout, perhaps a pipe, must not be.
-    console = Console(stderr=True)
-    return parts.Progress(*columns, console=console, transient=True, redirect_stdout=False)
 
 
 @contextlib.contextmanager
@@ -135,6 +124,23 @@ def _bar(what: str, unit: str) -> Iterator[Advance]:
         bar.stop()
 
 
+def _make_bar() -> Progress:
+    from rich import progress as parts
+    from rich.console import Console
+
+    columns = (
+        parts.TextColumn("{task.description}", markup=False),
+        parts.BarColumn(),
+        parts.MofNCompleteColumn(),
+        parts.TextColumn("{task.fields[rate]}"),
+        parts.TimeRemainingColumn(),
+        parts.TextColumn("{task.fields[note]}", markup=False),
+    )
+    # Notes to stderr are led through the bar's console; stdout, perhaps a pipe, must not be.
+    console = Console(stderr=True)
+    return parts.Progress(*columns, console=console, transient=True, redirect_stdout=False)
+
+
 def _plain(what: str, unit: str) -> Advance:
     rate = _Rate(unit)
     shown = time.monotonic()
@@ -152,17 +158,6 @@ def _plain(what: str, unit: str) -> Advance:
         note(f"{what}: {', '.join(fact for fact in facts if fact)}")
 
     return advance
-
-
-def exit_with(errors: int) -> None:
-    """End the command with exit code 3 where it is done, but some inputs were in error."""
-    if errors:
-        raise typer.Exit(3)
-
-
-def rate_text(per_second: float, unit: str) -> str:
-    """Return a rate in words, never rounded to nothing."""
-    return f"{per_second:.{0 if per_second >= 10 else 1}f} {unit}/s"
 
 
 class _Rate:
@@ -187,3 +182,8 @@ class _Rate:
     def seconds_left(self, done: int, total: int | None) -> float | None:
         """Return how long the rest takes at this rate; None while it is not known."""
         return (total - done) / self._per_second if self._per_second and total else None
+
+
+def rate_text(per_second: float, unit: str) -> str:
+    """Return a rate in words, never rounded to nothing."""
+    return f"{per_second:.{0 if per_second >= 10 else 1}f} {unit}/s"

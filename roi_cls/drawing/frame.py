@@ -111,16 +111,6 @@ def draw_frame(frame: Image, cuts: Sequence[Cut], marks: Sequence[MarkedFace]) -
     return picture
 
 
-def _corners(box: Box, angle: float) -> list[Point]:
-    """Return the corners of the box turned clockwise about its centre by ``angle`` degrees."""
-    x, y = box.center
-    turn = math.radians(angle)
-    cos, sin = math.cos(turn), math.sin(turn)
-    half_x, half_y = box.width / 2, box.height / 2
-    offsets = ((-half_x, -half_y), (half_x, -half_y), (half_x, half_y), (-half_x, half_y))
-    return [(x + dx * cos - dy * sin, y + dx * sin + dy * cos) for dx, dy in offsets]
-
-
 def _fit(frame: Image, cuts: Sequence[Cut], marks: Sequence[MarkedFace]) -> _View:
     height, width = frame.shape[:2]
     points = _corners(Box(0, 0, width, height), 0.0)
@@ -136,6 +126,16 @@ def _fit(frame: Image, cuts: Sequence[Cut], marks: Sequence[MarkedFace]) -> _Vie
         scale = max(1.0, min(_ENOUGH / max(wide, high), _LARGEST_FACTOR))
     size = (math.ceil(side * scale) + 2 * _MARGIN for side in (wide, high))
     return _View(scale, left, top, *size)
+
+
+def _corners(box: Box, angle: float) -> list[Point]:
+    """Return the corners of the box turned clockwise about its centre by ``angle`` degrees."""
+    x, y = box.center
+    turn = math.radians(angle)
+    cos, sin = math.cos(turn), math.sin(turn)
+    half_x, half_y = box.width / 2, box.height / 2
+    offsets = ((-half_x, -half_y), (half_x, -half_y), (half_x, half_y), (-half_x, half_y))
+    return [(x + dx * cos - dy * sin, y + dx * sin + dy * cos) for dx, dy in offsets]
 
 
 def _paste(canvas: Image, frame: Image, cuts: Sequence[Cut], view: _View) -> None:
@@ -158,15 +158,29 @@ def _paste(canvas: Image, frame: Image, cuts: Sequence[Cut], view: _View) -> Non
         place[dark] = (place[dark] * _DIMMED).astype(np.uint8)
 
 
+def _draw_keypoints(canvas: Image, face: Face, view: _View) -> None:
+    width = face.box.width * view.scale
+    for x, y in face.keypoints:
+        draw_keypoint(canvas, view.point(x, y), 3 if width >= 60 else 2 if width >= 24 else 1)
+
+
 def draw_keypoint(canvas: Image, center: Point, radius: int = 3) -> None:
     """Draw one of a face's points in place."""
     draw_dot(canvas, center, radius, _DOT)
 
 
-def _draw_keypoints(canvas: Image, face: Face, view: _View) -> None:
-    width = face.box.width * view.scale
-    for x, y in face.keypoints:
-        draw_keypoint(canvas, view.point(x, y), 3 if width >= 60 else 2 if width >= 24 else 1)
+def _write_tags(picture: PillowImage.Image, marks: Sequence[MarkedFace], view: _View) -> None:
+    pen = ImageDraw.Draw(picture)
+    boxes = []
+    for mark in marks:
+        (left, top), _, (right, bottom), _ = view.corners(mark.face.box)
+        boxes.append(Box(left, top, right, bottom))
+    sizes = [(measure(mark.tag, _TAG) + 8, float(_TAG + 6)) for mark in marks]
+    places = place_tags(boxes, sizes, Box(0, 0, view.width, view.height))
+    for mark, place in zip(marks, places, strict=True):
+        if place:
+            pen.rectangle(place.xyxy, fill=STYLES[mark.kind][0], outline=INK)
+            write(pen, (place.left + 4, place.top + 3), mark.tag, _TAG, INK)
 
 
 def place_tags(
@@ -195,20 +209,6 @@ def place_tags(
         if place:
             taken.append(place)
     return found
-
-
-def _write_tags(picture: PillowImage.Image, marks: Sequence[MarkedFace], view: _View) -> None:
-    pen = ImageDraw.Draw(picture)
-    boxes = []
-    for mark in marks:
-        (left, top), _, (right, bottom), _ = view.corners(mark.face.box)
-        boxes.append(Box(left, top, right, bottom))
-    sizes = [(measure(mark.tag, _TAG) + 8, float(_TAG + 6)) for mark in marks]
-    places = place_tags(boxes, sizes, Box(0, 0, view.width, view.height))
-    for mark, place in zip(marks, places, strict=True):
-        if place:
-            pen.rectangle(place.xyxy, fill=STYLES[mark.kind][0], outline=INK)
-            write(pen, (place.left + 4, place.top + 3), mark.tag, _TAG, INK)
 
 
 def _places(box: Box, width: float, height: float) -> Iterator[Box]:

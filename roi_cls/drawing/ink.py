@@ -97,6 +97,43 @@ def legible(text: str, size: int, fonts: Sequence[str] = FONTS) -> tuple[str, Fo
     return text, _font(name, size) or ImageFont.load_default(size)
 
 
+def _until_complete(text: str, fonts: Sequence[str]) -> list[str]:
+    """Return the fonts to compare: the built-in one, "", up to the first that has every letter."""
+    asked: list[str] = []
+    for name in ("", *fonts):
+        if _font(name, _PROBE_SIZE_PX):
+            asked.append(name)
+            if not _lacking(name, text):
+                break
+    return asked
+
+
+def _lacking(name: str, text: str) -> set[str]:
+    return {character for character in set(text) if not _has(name, character)}
+
+
+@functools.lru_cache(maxsize=4096)
+def _has(name: str, character: str) -> bool:
+    font = _font(name, _PROBE_SIZE_PX)
+    return font is not None and _drawn(font, character) != _drawn(font, _NO_CHARACTER)
+
+
+def _drawn(font: Font, character: str) -> tuple[tuple[int, int], bytes]:
+    mask = font.getmask(character)
+    return mask.size, bytes(mask)
+
+
+@functools.lru_cache(maxsize=64)
+def _font(name: str, size: int) -> Font | None:
+    """Return a font by its file name or path, None where it is not; "": the built-in one."""
+    if not name:
+        return ImageFont.load_default(size)
+    try:
+        return ImageFont.truetype(name, size)
+    except OSError:
+        return None
+
+
 def escape(character: str) -> str:
     r"""Return the character as Python writes it in ASCII: ``\u4e2d``."""
     return character.encode("unicode_escape").decode()
@@ -117,6 +154,11 @@ def shorten(text: str, size: int, width: float, keep_end: float = 0.6) -> str:
         else:
             too_long = kept
     return _cut_middle(text, fits, keep_end)
+
+
+def _cut_middle(text: str, kept: int, keep_end: float) -> str:
+    end = round(keep_end * kept)
+    return f"{text[: kept - end]}…{text[len(text) - end :]}"
 
 
 def wrap(text: str, size: int, width: float) -> list[str]:
@@ -157,17 +199,6 @@ def draw_path(
             cv2.line(image, _whole(start), _whole(end), tone, width, cv2.LINE_AA)
 
 
-def draw_dot(image: Image, center: Point, radius: int, colour: Colour) -> None:
-    """Draw a filled dot with a light rim in place."""
-    cv2.circle(image, _whole(center), radius + 1, PAPER, cv2.FILLED, cv2.LINE_AA)
-    cv2.circle(image, _whole(center), radius, colour, cv2.FILLED, cv2.LINE_AA)
-
-
-def _cut_middle(text: str, kept: int, keep_end: float) -> str:
-    end = round(keep_end * kept)
-    return f"{text[: kept - end]}…{text[len(text) - end :]}"
-
-
 def _dashes(start: Point, end: Point, dash_px: float | None) -> list[tuple[Point, Point]]:
     length = math.dist(start, end)
     if dash_px is None or length <= 2 * dash_px:
@@ -180,42 +211,11 @@ def _dashes(start: Point, end: Point, dash_px: float | None) -> list[tuple[Point
     ]
 
 
+def draw_dot(image: Image, center: Point, radius: int, colour: Colour) -> None:
+    """Draw a filled dot with a light rim in place."""
+    cv2.circle(image, _whole(center), radius + 1, PAPER, cv2.FILLED, cv2.LINE_AA)
+    cv2.circle(image, _whole(center), radius, colour, cv2.FILLED, cv2.LINE_AA)
+
+
 def _whole(point: Point) -> tuple[int, int]:
     return round(point[0]), round(point[1])
-
-
-def _until_complete(text: str, fonts: Sequence[str]) -> list[str]:
-    """Return the fonts to compare: the built-in one, "", up to the first that has every letter."""
-    asked: list[str] = []
-    for name in ("", *fonts):
-        if _font(name, _PROBE_SIZE_PX):
-            asked.append(name)
-            if not _lacking(name, text):
-                break
-    return asked
-
-
-def _lacking(name: str, text: str) -> set[str]:
-    return {character for character in set(text) if not _has(name, character)}
-
-
-@functools.lru_cache(maxsize=4096)
-def _has(name: str, character: str) -> bool:
-    font = _font(name, _PROBE_SIZE_PX)
-    return font is not None and _drawn(font, character) != _drawn(font, _NO_CHARACTER)
-
-
-def _drawn(font: Font, character: str) -> tuple[tuple[int, int], bytes]:
-    mask = font.getmask(character)
-    return mask.size, bytes(mask)
-
-
-@functools.lru_cache(maxsize=64)
-def _font(name: str, size: int) -> Font | None:
-    """Return a font by its file name or path, None where it is not; "": the built-in one."""
-    if not name:
-        return ImageFont.load_default(size)
-    try:
-        return ImageFont.truetype(name, size)
-    except OSError:
-        return None

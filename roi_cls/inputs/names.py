@@ -76,6 +76,22 @@ def expand_input(text: str, also: Sequence[str] = ()) -> Named:
     return _expand_path(as_path(text), also)
 
 
+def _matches(pattern: str) -> list[Path]:
+    path = as_path(pattern)
+    if is_remote(path):
+        with telling_unlisted(path):
+            found = match_files(pattern)
+    else:
+        local = str(path) if "://" in pattern else pattern  # a slash at its end has a meaning
+        found = [Path(name) for name in sorted(glob.glob(local, recursive=True))]
+    if not found:
+        raise DataError(
+            f"Cannot find pictures: nothing matches {pattern!r}. Check the pattern; ** stands for "
+            "folders of any depth."
+        )
+    return found
+
+
 def _expand_path(path: Path, also: Sequence[str]) -> Named:
     if is_table(path):
         rows = [str(sample.path) for sample in collect_samples(path, labelled=False)]
@@ -145,6 +161,40 @@ def read_list(lines: Iterable[bytes]) -> Iterator[str]:
             yield line.rstrip(b"\r\n").decode("utf-8", "surrogateescape")
 
 
+def is_url(text: str) -> bool:
+    """Whether an input is a URL of the web, ``http://`` or ``https://``."""
+    return _URL.match(text) is not None
+
+
+def is_pattern(text: str) -> bool:
+    """Whether ``text`` stands for other names: ``*.png``, but no file that is called so."""
+    if not glob.has_magic(text):
+        return False
+    path = as_path(text)
+    return not (_asks(path, path.exists) if is_remote(path) else os.path.lexists(path))
+
+
+def is_table(path: Path) -> bool:
+    """Whether ``path`` is a CSV that lists pictures, as a data set may be."""
+    return path.suffix.lower() in (".csv", ".tsv") and _asks(path, path.is_file)
+
+
+def _is_folder(path: Path) -> bool:
+    # An object store has no folders, only names: to ask costs a request for each picture named.
+    if is_remote(path) and path.suffix.lower() in PICTURE_SUFFIXES:
+        return False
+    return _asks(path, path.is_dir)
+
+
+def _is_list_file(path: Path) -> bool:
+    try:
+        with reaching(path), path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+            return is_list(head.decode("utf-16", "ignore").encode() if head[:2] in _UTF16 else head)
+    except OSError:
+        return False  # what is wrong with it is told when it is read
+
+
 def is_list(head: bytes) -> bool:
     """Whether a file that begins so is a list of names, and no picture: by its bytes alone."""
     if not head.strip() or _CONTROL.search(head) or _OTHER_TEXT.match(head):
@@ -154,6 +204,14 @@ def is_list(head: bytes) -> bool:
     except UndecodableError:
         return True
     return False
+
+
+def _asks(path: Path, question: Callable[[], bool]) -> bool:
+    try:
+        with telling_unlisted(path), reaching(path):
+            return question()
+    except OSError:
+        return False  # what is wrong with a local file is told when it is read
 
 
 def check_not_input(output: Path, inputs: Iterable[Path]) -> None:
@@ -179,61 +237,3 @@ def _is_same_file(path: Path, output: Path) -> bool:
         return is_near and not is_remote(path) and path.exists() and path.samefile(output)
     except OSError:
         return False  # a name that is too long, say: reading it tells that
-
-
-def is_url(text: str) -> bool:
-    """Whether an input is a URL of the web, ``http://`` or ``https://``."""
-    return _URL.match(text) is not None
-
-
-def is_table(path: Path) -> bool:
-    """Whether ``path`` is a CSV that lists pictures, as a data set may be."""
-    return path.suffix.lower() in (".csv", ".tsv") and _asks(path, path.is_file)
-
-
-def is_pattern(text: str) -> bool:
-    """Whether ``text`` stands for other names: ``*.png``, but no file that is called so."""
-    if not glob.has_magic(text):
-        return False
-    path = as_path(text)
-    return not (_asks(path, path.exists) if is_remote(path) else os.path.lexists(path))
-
-
-def _is_list_file(path: Path) -> bool:
-    try:
-        with reaching(path), path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
-            return is_list(head.decode("utf-16", "ignore").encode() if head[:2] in _UTF16 else head)
-    except OSError:
-        return False  # what is wrong with it is told when it is read
-
-
-def _is_folder(path: Path) -> bool:
-    # An object store has no folders, only names: to ask costs a request for each picture named.
-    if is_remote(path) and path.suffix.lower() in PICTURE_SUFFIXES:
-        return False
-    return _asks(path, path.is_dir)
-
-
-def _asks(path: Path, question: Callable[[], bool]) -> bool:
-    try:
-        with telling_unlisted(path), reaching(path):
-            return question()
-    except OSError:
-        return False  # what is wrong with a local file is told when it is read
-
-
-def _matches(pattern: str) -> list[Path]:
-    path = as_path(pattern)
-    if is_remote(path):
-        with telling_unlisted(path):
-            found = match_files(pattern)
-    else:
-        local = str(path) if "://" in pattern else pattern  # a slash at its end has a meaning
-        found = [Path(name) for name in sorted(glob.glob(local, recursive=True))]
-    if not found:
-        raise DataError(
-            f"Cannot find pictures: nothing matches {pattern!r}. Check the pattern; ** stands for "
-            "folders of any depth."
-        )
-    return found

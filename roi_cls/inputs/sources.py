@@ -66,6 +66,49 @@ def name_inputs(inputs: Sequence[str]) -> list[Named]:
     return [_name_input(text) for text in inputs]
 
 
+def _name_input(text: str) -> Named:
+    if text == STDIN:
+        return _name_standard_input()
+    if is_url(text):
+        return Named((text,), 1, is_one=True)
+    _check_chain(text)
+    return expand_input(text, VIDEO_SUFFIXES)
+
+
+def _name_standard_input() -> Named:
+    if sys.stdin is None or sys.stdin.isatty():  # None: it is closed
+        raise DataError(
+            "Cannot read a picture from standard input: nothing is piped into it. "
+            "Use: cat img.png | roi-cls predict -"
+        )
+    stream = cast(io.BufferedReader, sys.stdin.buffer)
+    head = stream.read1(HEAD_BYTES)
+    # A pipe may give a picture's first bytes by themselves; a list is not waited for.
+    while len(head) < (_PNG if b"\n" in head else _TELLING) and (more := stream.read1(HEAD_BYTES)):
+        head += more
+    if is_list(head):
+        return Named(read_list(_lines(head, stream)), None)
+    return Named((STDIN,), 1, is_one=True, data=head + stream.read())
+
+
+def _lines(head: bytes, stream: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the lines of what begins with ``head`` and goes on in ``stream``."""
+    *whole, begun = head.splitlines(keepends=True)
+    yield from whole
+    rest = iter(stream)
+    yield begun if begun.endswith(b"\n") else begun + next(rest, b"")
+    yield from rest
+
+
+def _check_chain(name: str) -> None:
+    """Raise ``LocationError`` where fsspec would fetch from the web, past all that is checked."""
+    if _INNER_URL.search(name):
+        raise LocationError(
+            f"Cannot open {name!r}: an address of the web within another would be fetched without "
+            "limits. Give the http:// or https:// address alone."
+        )
+
+
 def count_pictures(named: Sequence[Named]) -> int | None:
     """Return how many pictures and videos the inputs stand for; None where one does not tell."""
     counts = [each.count for each in named if each.count is not None]
@@ -101,40 +144,6 @@ def open_sources(
             yield from _open_video(name, options)
         else:
             yield Given(_picture(name, data))
-
-
-def _name_input(text: str) -> Named:
-    if text == STDIN:
-        return _name_standard_input()
-    if is_url(text):
-        return Named((text,), 1, is_one=True)
-    _check_chain(text)
-    return expand_input(text, VIDEO_SUFFIXES)
-
-
-def _name_standard_input() -> Named:
-    if sys.stdin is None or sys.stdin.isatty():  # None: it is closed
-        raise DataError(
-            "Cannot read a picture from standard input: nothing is piped into it. "
-            "Use: cat img.png | roi-cls predict -"
-        )
-    stream = cast(io.BufferedReader, sys.stdin.buffer)
-    head = stream.read1(HEAD_BYTES)
-    # A pipe may give a picture's first bytes by themselves; a list is not waited for.
-    while len(head) < (_PNG if b"\n" in head else _TELLING) and (more := stream.read1(HEAD_BYTES)):
-        head += more
-    if is_list(head):
-        return Named(read_list(_lines(head, stream)), None)
-    return Named((STDIN,), 1, is_one=True, data=head + stream.read())
-
-
-def _lines(head: bytes, stream: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the lines of what begins with ``head`` and goes on in ``stream``."""
-    *whole, begun = head.splitlines(keepends=True)
-    yield from whole
-    rest = iter(stream)
-    yield begun if begun.endswith(b"\n") else begun + next(rest, b"")
-    yield from rest
 
 
 def _all_names(named: Iterable[Named]) -> Iterator[tuple[str, bytes | None]]:
@@ -183,15 +192,6 @@ def _picture(name: str, data: bytes | None) -> Source:
         except LocationError as error:  # in a list; a package that one input needs is told before
             return Source(name, error=str(error))
     return Source(name, data)
-
-
-def _check_chain(name: str) -> None:
-    """Raise ``LocationError`` where fsspec would fetch from the web, past all that is checked."""
-    if _INNER_URL.search(name):
-        raise LocationError(
-            f"Cannot open {name!r}: an address of the web within another would be fetched without "
-            "limits. Give the http:// or https:// address alone."
-        )
 
 
 def _open_video(name: str, options: SourceOptions) -> Iterator[Given]:

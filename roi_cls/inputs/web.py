@@ -24,86 +24,6 @@ from roi_cls.console.words import format_bytes
 _IPv4 = ipaddress.IPv4Address
 _IPv6 = ipaddress.IPv6Address
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: the last four bytes are an IPv4 address
-
-
-class AddressError(Exception):
-    """Carries reason and remedy to the one place that knows the URL."""
-
-    def __init__(self, reason: str, remedy: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.remedy = remedy
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a host can be connected to."""
-
-    family: int
-    """``AF_INET`` or ``AF_INET6``."""
-    place: tuple[object, ...]
-    """As ``socket.connect`` takes it: the numeric address, the port, and for IPv6 two more."""
-
-
-def find_addresses(
-    host: str, port: int, timeout_s: float, *, allow_private: bool
-) -> tuple[Address, ...]:
-    """Return the addresses of a host that may be connected to, at least one.
-
-    Args:
-        host: Name or numeric address.
-        port: On it.
-        timeout_s: Seconds that looking the name up may take.
-        allow_private: Whether also addresses within the own network may be spoken to.
-
-    Raises:
-        AddressError: The host is not known, or none of its addresses may be spoken to.
-        TimeoutError: The name servers do not answer in time.
-    """
-    # The system's resolver takes no time limit and can take half a minute.
-    looking = run_in_background(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-    try:
-        found = looking.result(timeout_s)
-    except (socket.gaierror, UnicodeError) as error:  # UnicodeError: no name can be so
-        why = (isinstance(error, OSError) and error.strerror) or str(error)
-        raise AddressError(
-            f"its host {host!r} is not found ({why})", "Check the address and the network."
-        ) from error
-    places = [(Address(family, place), str(place[0])) for family, _, _, _, place in found]
-    allowed = tuple(a for a, text in places if allow_private or is_public(text))
-    if not allowed:
-        numbers = ", ".join(dict.fromkeys(text for _, text in places))
-        raise AddressError(
-            f"its host {host!r} has the address {numbers}, which is not public",
-            "Give --allow-private if it may be fetched from your own network.",
-        )
-    return allowed
-
-
-def is_public(text: str) -> bool:
-    """Whether a numeric address is one of the internet, not of this machine or its network.
-
-    Where an IPv6 address carries an IPv4 address that is spoken to in the end, both are.
-    """
-    address = ipaddress.ip_address(text.partition("%")[0])  # %eth0: the network it is local to
-    if isinstance(address, _IPv6):
-        inner = _carried(address)
-        if inner is not None:
-            return is_public(str(inner))
-        if address.is_site_local:
-            return False
-    return address.is_global and not (
-        address.is_multicast or address.is_reserved or address.is_unspecified
-    )
-
-
-def _carried(address: _IPv6) -> _IPv4 | None:
-    if address in _NAT64:
-        return _IPv4(int(address) & 0xFFFFFFFF)
-    teredo = address.teredo
-    return address.ipv4_mapped or address.sixtofour or (teredo[1] if teredo else None)
-
-
 MOST_REDIRECTS = 5
 _PIECE_BYTES = 2**16
 _MOST_WORDS = 200  # characters of a server's that a message repeats
@@ -130,7 +50,9 @@ class WebLimits:
     """Whether addresses of the own machine and network may be spoken to."""
 
 
-class _WebError(Exception):
+class WebError(Exception):
+    """Carries reason and remedy to the one place that knows the URL."""
+
     def __init__(self, reason: str, remedy: str = _TRY_ANOTHER) -> None:
         super().__init__(reason)
         self.reason = reason
@@ -153,8 +75,8 @@ def fetch(url: str, limits: WebLimits) -> bytes:
             if isinstance(answer, bytes):
                 return answer
             here = urljoin(here, answer)
-        raise _WebError(f"it redirects more than {MOST_REDIRECTS} times")
-    except (AddressError, _WebError) as error:
+        raise WebError(f"it redirects more than {MOST_REDIRECTS} times")
+    except WebError as error:
         place = here if len(here) <= _MOST_WORDS else f"{here[:_MOST_WORDS]}…"
         reason = error.reason if here == url else f"it redirects to {place!r}: {error.reason}"
         raise ImageReadError(url, reason, error.remedy) from error
@@ -178,11 +100,11 @@ def _get(url: str, limits: WebLimits, deadline: float) -> bytes | str:
         parts = urlsplit(url)
         port = parts.port or _PORTS.get(parts.scheme, 0)
     except ValueError as error:
-        raise _WebError(f"it is no proper URL ({error})") from error
+        raise WebError(f"it is no proper URL ({error})") from error
     if parts.scheme not in _PORTS:
-        raise _WebError(f"{parts.scheme}:// is neither http:// nor https://")
+        raise WebError(f"{parts.scheme}:// is neither http:// nor https://")
     if not parts.hostname or parts.username is not None:
-        raise _WebError("it has a user name in it" if parts.hostname else "it has no host")
+        raise WebError("it has a user name in it" if parts.hostname else "it has no host")
     host = parts.hostname
     addresses = find_addresses(host, port, _left(deadline), allow_private=limits.allow_private)
     with _connect(addresses, deadline) as plain:
@@ -213,7 +135,7 @@ def _read(response: http.client.HTTPResponse, limits: WebLimits, deadline: float
     if response.status != http.client.OK:
         # Not the server's own words: they may be anything, also what moves a terminal's cursor.
         words = http.client.responses.get(response.status, "")
-        raise _WebError(f"the server answered {response.status} {words}".rstrip())
+        raise WebError(f"the server answered {response.status} {words}".rstrip())
     size = response.length  # as promised; None: it is sent in chunks, or until the end
     pieces = bytearray()
     while len(pieces) <= limits.max_bytes and (size is None or size <= limits.max_bytes):
@@ -221,11 +143,11 @@ def _read(response: http.client.HTTPResponse, limits: WebLimits, deadline: float
         piece = response.read(_PIECE_BYTES)
         if not piece:
             if size is not None and len(pieces) < size:
-                raise _WebError(f"it ended after {len(pieces)} of {size} bytes", "Try again.")
+                raise WebError(f"it ended after {len(pieces)} of {size} bytes", "Try again.")
             return bytes(pieces)
         pieces += piece
     most = format_bytes(limits.max_bytes)
-    raise _WebError(f"it has more than {most}", "Raise --max-bytes, or download it first.")
+    raise WebError(f"it has more than {most}", "Raise --max-bytes, or download it first.")
 
 
 def _connect(addresses: Sequence[Address], deadline: float) -> socket.socket:
@@ -287,3 +209,72 @@ class _TimedReader(io.RawIOBase):
     def readinto(self, buffer: object) -> int:
         self._line.settimeout(_left(self._deadline))
         return self._line.recv_into(buffer)  # type: ignore[arg-type]  # typeshed's Buffer is 3.12's
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a host can be connected to."""
+
+    family: int
+    """``AF_INET`` or ``AF_INET6``."""
+    place: tuple[object, ...]
+    """As ``socket.connect`` takes it: the numeric address, the port, and for IPv6 two more."""
+
+
+def find_addresses(
+    host: str, port: int, timeout_s: float, *, allow_private: bool
+) -> tuple[Address, ...]:
+    """Return the addresses of a host that may be connected to, at least one.
+
+    Args:
+        host: Name or numeric address.
+        port: On it.
+        timeout_s: Seconds that looking the name up may take.
+        allow_private: Whether also addresses within the own network may be spoken to.
+
+    Raises:
+        WebError: The host is not known, or none of its addresses may be spoken to.
+        TimeoutError: The name servers do not answer in time.
+    """
+    # The system's resolver takes no time limit and can take half a minute.
+    looking = run_in_background(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    try:
+        found = looking.result(timeout_s)
+    except (socket.gaierror, UnicodeError) as error:  # UnicodeError: no name can be so
+        why = (isinstance(error, OSError) and error.strerror) or str(error)
+        raise WebError(
+            f"its host {host!r} is not found ({why})", "Check the address and the network."
+        ) from error
+    places = [(Address(family, place), str(place[0])) for family, _, _, _, place in found]
+    allowed = tuple(a for a, text in places if allow_private or is_public(text))
+    if not allowed:
+        numbers = ", ".join(dict.fromkeys(text for _, text in places))
+        raise WebError(
+            f"its host {host!r} has the address {numbers}, which is not public",
+            "Give --allow-private if it may be fetched from your own network.",
+        )
+    return allowed
+
+
+def is_public(text: str) -> bool:
+    """Whether a numeric address is one of the internet, not of this machine or its network.
+
+    Where an IPv6 address carries an IPv4 address that is spoken to in the end, both are.
+    """
+    address = ipaddress.ip_address(text.partition("%")[0])  # %eth0: the network it is local to
+    if isinstance(address, _IPv6):
+        inner = _carried(address)
+        if inner is not None:
+            return is_public(str(inner))
+        if address.is_site_local:
+            return False
+    return address.is_global and not (
+        address.is_multicast or address.is_reserved or address.is_unspecified
+    )
+
+
+def _carried(address: _IPv6) -> _IPv4 | None:
+    if address in _NAT64:
+        return _IPv4(int(address) & 0xFFFFFFFF)
+    teredo = address.teredo
+    return address.ipv4_mapped or address.sixtofour or (teredo[1] if teredo else None)

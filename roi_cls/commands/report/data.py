@@ -18,7 +18,7 @@ from roi_cls.data.audit import Audit, audit_samples, audit_verdict, name_example
 from roi_cls.data.picture_facts import read_all_facts
 from roi_cls.data.table import read_split
 
-STATISTICS = 8
+MOST_STATISTICS = 8
 """Rows of the table of what else differs between the classes, beyond those that betray labels."""
 
 
@@ -122,7 +122,7 @@ def _statistics(audit: Audit) -> list[Table]:
             f"{one.p_corrected:.1g}",
             one.detail,
         )
-        for one in audit.statistics[: betraying + STATISTICS]
+        for one in audit.statistics[: betraying + MOST_STATISTICS]
     )
     columns = ("Statistic alone", "tells", "ROC-AUC", "corrected p", "Difference")
     caption = "What else differs between the classes: a model may learn it instead"

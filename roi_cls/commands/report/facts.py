@@ -73,6 +73,10 @@ def recipe_tables(bundle: ModelBundle) -> list[Table]:
     ]
 
 
+def _fields(view: CropParams) -> list[tuple[Cell, ...]]:
+    return [(name, _plain(value)) for name, value in view.to_dict().items()]
+
+
 def settings_table(bundle: ModelBundle) -> Table | None:
     """Return the training settings, those that differ from the defaults first."""
     config = bundle.training.get("config")
@@ -86,6 +90,15 @@ def settings_table(bundle: ModelBundle) -> Table | None:
     rows.sort(key=lambda row: row[1] == row[2])
     words = frozenset({1, 2})
     return Table("Training settings", ("Setting", "Value", "Default"), tuple(rows), words)
+
+
+def read_record(run: RunFolder) -> dict[str, Any]:
+    """Return ``record.json``; nothing where there is none, or none that can be read."""
+    try:
+        found = json.loads(run.record.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def course_table(record: Mapping[str, Any]) -> Table:
@@ -143,19 +156,6 @@ def openings_table(openings: tuple[Opening, ...]) -> Table:
     return Table(
         "Times that labelled pictures were scored", columns, tuple(rows), frozenset({2, 3})
     )
-
-
-def read_record(run: RunFolder) -> dict[str, Any]:
-    """Return ``record.json``; nothing where there is none, or none that can be read."""
-    try:
-        found = json.loads(run.record.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _fields(view: CropParams) -> list[tuple[Cell, ...]]:
-    return [(name, _plain(value)) for name, value in view.to_dict().items()]
 
 
 def _facts_table(caption: str, facts: Mapping[str, Any]) -> Table:

@@ -29,7 +29,7 @@ from roi_cls.roi.recipe import OpenedRecipe
 
 MOST_GROUPS = 4
 """Groups of equally many pictures into which sizes and scores are cut."""
-FEWEST = 20
+FEWEST_IN_GROUP = 20
 """Pictures of a group; of fewer pictures there are fewer groups."""
 _SLICE_TEXT = {
     "face": "a face was cut",
@@ -73,7 +73,7 @@ def find_seen(
     ]
     if absent and isinstance(root, Path):
         samples = [Sample(root / as_path(path)) for path, _ in absent]
-        seen |= see(crop_samples(samples, view.params, view.open_detector, options))
+        seen |= _see(crop_samples(samples, view.params, view.open_detector, options))
     return [seen.get(digest) for digest in table.sha256]
 
 
@@ -96,7 +96,7 @@ def read_seen(manifest: Path) -> dict[str, Seen]:
         ) from error
 
 
-def see(records: Iterable[CropRecord]) -> dict[str, Seen]:
+def _see(records: Iterable[CropRecord]) -> dict[str, Seen]:
     """Return the same from rows at hand."""
     rows = (record.to_dict() for record in records if record.status == "ok")
     return {row["sha256"]: _seen(row) for row in rows}
@@ -171,7 +171,7 @@ def _by_score(seen: Sequence[Seen | None]) -> list[_Part]:
 def _in_groups(values: Floats, name: Callable[[float, float], str]) -> list[_Part]:
     """Return groups of equally many known values, the least first; none where all are alike."""
     known = values[~np.isnan(values)]
-    count = min(MOST_GROUPS, len(known) // FEWEST)
+    count = min(MOST_GROUPS, len(known) // FEWEST_IN_GROUP)
     if count < 2 or known.min() == known.max():
         return []
     edges = np.unique(np.quantile(known, np.arange(1, count) / count, method="inverted_cdf"))

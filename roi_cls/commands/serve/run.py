@@ -141,22 +141,6 @@ def open_model(job: ServeJob) -> Iterator[ServedModel]:
         )
 
 
-def make_server(model: ServedModel, options: ServerOptions) -> uvicorn.Server:
-    """Return a server that answers with the model."""
-    import uvicorn
-
-    from roi_cls.commands.serve.app import create_app
-
-    config = uvicorn.Config(
-        create_app(model, options),
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=round(2 * options.timeout_s) + 1,  # arriving and being answered
-    )
-    return uvicorn.Server(config)
-
-
 def _share_cores(threads: int) -> None:
     """Let each judge compute on its share of the cores: more threads than cores would wait."""
     torch = sys.modules.get("torch")  # absent: an exported model, which needs none
@@ -190,6 +174,22 @@ class _LateExplainer:
     def close(self) -> None:
         """Free what was loaded."""
         self._stack.close()
+
+
+def make_server(model: ServedModel, options: ServerOptions) -> uvicorn.Server:
+    """Return a server that answers with the model."""
+    import uvicorn
+
+    from roi_cls.commands.serve.app import create_app
+
+    config = uvicorn.Config(
+        create_app(model, options),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=round(2 * options.timeout_s) + 1,  # arriving and being answered
+    )
+    return uvicorn.Server(config)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from roi_cls.inputs.web import Address, AddressError, find_addresses, is_public
+from roi_cls.inputs.web import Address, WebError, find_addresses, is_public
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_public_addresses_are_told_from_others(text: str, public: bool) -> None:
 
 @pytest.mark.parametrize("host", ["2130706433", "0x7f.1", "127.1", "0", "localhost"])
 def test_this_machine_is_known_by_any_name(host: str) -> None:
-    with pytest.raises(AddressError) as caught:
+    with pytest.raises(WebError) as caught:
         find_addresses(host, 80, 5.0, allow_private=False)
     assert str(caught.value).startswith(f"its host {host!r} has the address ")
     assert str(caught.value).endswith(", which is not public")
