@@ -31,6 +31,7 @@ from roi_cls.python.labels import (
     read_labels,
     value_of,
 )
+from roi_cls.python.parameters import parameters_of, read_parameters
 from roi_cls.python.pictures import (
     PictureLike,
     as_source,
@@ -40,7 +41,6 @@ from roi_cls.python.pictures import (
     store_pictures,
 )
 from roi_cls.python.runs import PICTURES, FittedRun, KeptRun, TemporaryRun, check_place, copy_run
-from roi_cls.python.settings import parameters_of, read_parameters
 from roi_cls.roi.image_header import MAX_PIXELS
 from roi_cls.roi.params import CropKind
 

@@ -21,8 +21,8 @@ from roi_cls.classifier.training.run import train_run
 from roi_cls.console.training import epoch_line
 from roi_cls.data.sample import Sample
 from roi_cls.python.labels import Errors, check_errors
+from roi_cls.python.parameters import FitJob
 from roi_cls.python.pictures import common_folder
-from roi_cls.python.settings import FitJob
 
 _logger = logging.getLogger("roi_cls.fitting")  # the name that docs/python.md promises
 
