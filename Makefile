@@ -54,9 +54,9 @@ train: .venv/.checked $(if $(DATA),,demo)  ## train on DATA, then open its test 
 	  [ $$? -eq 3 ] || exit 1; \
 	$(BIN)/roi-cls evaluate "$$data" --run "$$run" || [ $$? -eq 3 ]
 
-# A file's tests stay together: many share what is slow to make.
+# A file's tests stay together: many share what is slow to make. tests/conftest.py orders the files.
 test: .venv/.installed  ## run the tests on all cores, with coverage
-	@$(BIN)/pytest -q -n auto --dist loadfile --cov=roi_cls $(addprefix --cov=roi_cls.,$(STAGES)) --cov-branch --cov-report=term:skip-covered $(ARGS)
+	@$(BIN)/pytest -q -n auto --dist loadfile --no-loadscope-reorder --cov=roi_cls $(addprefix --cov=roi_cls.,$(STAGES)) --cov-branch --cov-report=term:skip-covered $(ARGS)
 
 check: lint types  ## check style and types (`make test` runs the tests)
 

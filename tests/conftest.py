@@ -14,16 +14,13 @@ from subprocess import CompletedProcess
 from typing import TYPE_CHECKING
 from unittest import mock
 
-import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from roi_cls.base.closing import Closing
 from roi_cls.cli import main
-from roi_cls.roi import Box, Detection, Face
 from roi_cls.roi.models import DetectorModel
-from roi_cls.roi.picture import Picture
+from tests.fakes import FakeDetector, replace_mediapipe, see_white, undraw_curves
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -38,6 +35,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Command = Callable[..., CompletedProcess[str]]
+_TRAINING = ("train", "compare", "ablate", "ensemble")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _BROWSER_ARGUMENTS = (
     "--headless=new",
@@ -54,6 +52,12 @@ _BROWSER_ARGUMENTS = (
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
 )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that hold slow tests: one that comes last leaves other cores idle."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session")
@@ -101,39 +105,16 @@ def tiny_runs(
     return runs
 
 
-class WhiteFaces(Closing):
-    """A detector that sees a face in every white rectangle; it is surer of those further left."""
-
-    def __init__(self, models: object, params: object) -> None:
-        pass
-
-    def detect(self, picture: Picture) -> Detection:
-        """Return the rectangles from left to right."""
-        white = (picture.pixels() == 255).all(axis=2).astype(np.uint8)
-        stats = cv2.connectedComponentsWithStats(white)[2][1:]  # the first is what is not white
-        boxes = [Box(x, y, x + width, y + height) for x, y, width, height, _ in stats.tolist()]
-        boxes.sort(key=lambda box: box.left)
-        faces = tuple(
-            Face(box, 0.9 - 0.05 * i, (box.center,) * 6, "short") for i, box in enumerate(boxes)
-        )
-        return Detection(picture.height, picture.width, faces, "short" if faces else "tiles")
-
-    def close(self) -> None:
-        """Free nothing."""
-
-
 @pytest.fixture(scope="module")
-def white_faces() -> Iterator[None]:
-    """Let every command see ``WhiteFaces`` in place of MediaPipe and its models.
+def white_faces() -> Iterator[FakeDetector]:
+    """Let every command see a face in each white rectangle, by no model.
 
     In this process: give ``--workers 0``.
     """
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         models = (DetectorModel("short", Path(folder) / "model.tflite", "0" * 64),)
         models[0].path.write_bytes(b"model")
-        patch.setattr("roi_cls.roi.mediapipe_detector.MediapipeDetector", WhiteFaces)
-        patch.setattr("roi_cls.roi.models.resolve_models", lambda *given, **options: models)
-        yield
+        yield replace_mediapipe(patch, see_white, models)
 
 
 @pytest.fixture(scope="session")
@@ -163,6 +144,7 @@ def _run_command(*arguments: object, stdin: bytes = b"") -> CompletedProcess[str
     stdout, stderr = io.StringIO(), io.StringIO()
     code: object = 0
     with (
+        pytest.MonkeyPatch.context() as patch,
         mock.patch.object(sys, "argv", words),
         mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin))),
         mock.patch.dict(os.environ, {"COLUMNS": "300"}),  # no message is broken into lines
@@ -170,6 +152,8 @@ def _run_command(*arguments: object, stdin: bytes = b"") -> CompletedProcess[str
         contextlib.redirect_stdout(stdout),
         contextlib.redirect_stderr(stderr),
     ):
+        if arguments[:1] and arguments[0] in _TRAINING:
+            undraw_curves(patch)
         try:
             main()
         except SystemExit as stop:

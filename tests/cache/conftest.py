@@ -8,54 +8,26 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
-from roi_cls.base.closing import Closing
 from roi_cls.cache.builder import CropBuilder
 from roi_cls.cache.record import CropResult
 from roi_cls.cache.store import CropStore
-from roi_cls.roi import Box, CropParams, Detection, Face
-from roi_cls.roi.picture import Picture
+from roi_cls.roi import Box, CropParams, Face
+from tests.fakes import EYES, FACE, FakeDetector, see, unless_black
+from tests.pictures import noise, save
 
 PARAMS = CropParams(size_px=16, min_face_px=4)
-LONG_AGO = 1_600_000_000  # seconds since 1970
-EYES = ((10.0, 12.0), (20.0, 14.0)) * 3
-FACE = Face(Box(5, 5, 25, 25), 0.9, EYES, "short")
 SECOND = Face(Box(22, 8, 34, 20), 0.8, EYES, "full")
 
 Build = Callable[..., CropResult]
 OpenBuilder = Callable[..., AbstractContextManager[CropBuilder]]
 
 
-class FakeDetector(Closing):
-    """Sees two faces, except in black pictures, and counts its work."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-        self.opened = 0
-
-    def open(self) -> "FakeDetector":
-        """Return itself, as what opens a detector."""
-        self.opened += 1
-        return self
-
-    def detect(self, picture: Picture) -> Detection:
-        """Return the faces or none."""
-        self.calls += 1
-        faces = (FACE, SECOND) if picture.pixels().any() else ()
-        return Detection(picture.height, picture.width, faces, "short" if faces else "tiles")
-
-    def close(self) -> None:
-        """Count down."""
-        self.opened -= 1
-
-
 @pytest.fixture
 def detector() -> Iterator[FakeDetector]:
-    """A detector that is closed as often as it is opened."""
-    detector = FakeDetector()
+    """A detector that sees two faces, except in black pictures; closed as often as opened."""
+    detector = FakeDetector(unless_black(see(FACE, SECOND)))
     yield detector
     assert detector.opened == 0
 
@@ -88,10 +60,7 @@ def build(open_builder: OpenBuilder) -> Build:
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
     """A picture of noise, 30 px high and 40 px wide, long unchanged."""
-    path = tmp_path / "a.png"
-    cv2.imwrite(str(path), np.random.default_rng(0).integers(1, 256, (30, 40, 3), np.uint8))
-    os.utime(path, (LONG_AGO, LONG_AGO))
-    return path
+    return save(tmp_path / "a.png", noise(30, 40, 3, low=1))
 
 
 @pytest.fixture

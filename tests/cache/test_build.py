@@ -1,66 +1,45 @@
-"""Many pictures: one truthful row each, in order; what is known is not done again."""
+"""Many pictures: one truthful row each, in order, whoever does the work and whatever dies."""
 
 import multiprocessing
-import os
 import shutil
-import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
-import numpy as np
 import pytest
 
-from roi_cls.base.closing import Closing
 from roi_cls.base.errors import StorageError
-from roi_cls.cache.build import LocalEngine, build_crops, find_rows
+from roi_cls.base.pool import in_worker
+from roi_cls.cache import build as build_module
+from roi_cls.cache import builder
+from roi_cls.cache.build import LocalEngine, build_crops, died, find_rows
+from roi_cls.cache.builder import CropWork, open_builder
 from roi_cls.cache.index import CropIndex, find_index
 from roi_cls.cache.lease import claim
 from roi_cls.cache.options import BuildOptions, Shard
 from roi_cls.cache.record import CropRecord, CropResult
 from roi_cls.cache.store import FORMAT, CropStore
 from roi_cls.cache.summary import CropSummary
-from roi_cls.roi import Box, CropParams, Detection, Face
-from roi_cls.roi.picture import Picture
+from roi_cls.roi import CropParams
+from tests.fakes import FakeDetector, no_detector, see_or_die
+from tests.pictures import LONG_AGO, save_plain
+from tests.stored import CROP_FILES, read_tree
 
 PARAMS = CropParams(size_px=16, min_face_px=4)
 FULL = CropParams(crop="full", size_px=16)
-FACE = Face(Box(5, 5, 25, 25), 0.9, ((10.0, 12.0), (20.0, 14.0)) * 3, "short")
-LONG_AGO = 1_600_000_000  # seconds since 1970
-
-
-class FakeDetector(Closing):
-    """Sees one face, except in black pictures; dies of blue ones."""
-
-    def detect(self, picture: Picture) -> Detection:
-        """Return the face or none."""
-        image = picture.pixels()
-        if image[..., 2].min() == 255 and not image[..., 0].any():
-            os._exit(9)
-        faces = (FACE,) if image.any() else ()
-        return Detection(picture.height, picture.width, faces, "short" if faces else "tiles")
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
-def _no_detector() -> FakeDetector:
-    raise AssertionError("there is nothing to detect")
-
-
-def draw(path: Path, colour: tuple[int, int, int]) -> Path:
-    cv2.imwrite(str(path), np.full((30, 40, 3), colour[::-1], np.uint8))
-    os.utime(path, (LONG_AGO, LONG_AGO))
-    return path
+open_detector = partial(FakeDetector, see_or_die)
 
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> list[Path]:
     """Eight files: faces, a black one, a missing one, a damaged one, one twice."""
-    faces = [draw(tmp_path / f"{i}.png", (50 + i, 90, 90)) for i in range(4)]
-    black = draw(tmp_path / "black.png", (0, 0, 0))
+    faces = [save_plain(tmp_path / f"{i}.png", (50 + i, 90, 90)) for i in range(4)]
+    black = save_plain(tmp_path / "black.png", (0, 0, 0))
     damaged = tmp_path / "damaged.png"
     damaged.write_bytes(faces[0].read_bytes()[:40])
     return [faces[0], damaged, faces[1], black, tmp_path / "missing.png", *faces[2:], faces[0]]
@@ -73,7 +52,7 @@ def options(tmp_path: Path) -> BuildOptions:
 
 def run(paths: list[Path], options: BuildOptions, params: CropParams = PARAMS) -> CropSummary:
     summary = CropSummary()
-    for path, result in zip(paths, build_crops(paths, params, FakeDetector, options), strict=True):
+    for path, result in zip(paths, build_crops(paths, params, open_detector, options), strict=True):
         assert result.record.path == path
         summary.add(result)
     return summary
@@ -82,7 +61,7 @@ def run(paths: list[Path], options: BuildOptions, params: CropParams = PARAMS) -
 def rows_of(
     paths: list[Path], options: BuildOptions, params: CropParams = PARAMS
 ) -> list[CropRecord]:
-    return [result.record for result in build_crops(paths, params, FakeDetector, options)]
+    return [result.record for result in build_crops(paths, params, open_detector, options)]
 
 
 def look_up(paths: list[Path], options: BuildOptions) -> list[CropRecord | None]:
@@ -115,8 +94,8 @@ def test_known_pictures_are_not_read_and_have_the_same_rows(
 ) -> None:
     cold = rows_of(pictures, options)
     known = [pictures[i] for i in (0, 2, 3, 5, 6, 7)]
-    monkeypatch.setattr("roi_cls.cache.builder.read_bytes", _no_detector)
-    warm = list(build_crops(known, PARAMS, _no_detector, options))
+    monkeypatch.setattr(builder, "read_bytes", no_detector)
+    warm = list(build_crops(known, PARAMS, no_detector, options))
     assert [result.record for result in warm] == [row for row in cold if row.status == "ok"]
     assert warm == [CropResult(row.record) for row in warm]  # nothing was done
 
@@ -132,7 +111,7 @@ def test_one_changed_byte_recomputes_exactly_that_picture(
     pictures: list[Path], options: BuildOptions
 ) -> None:
     run(pictures, options)
-    draw(pictures[2], (99, 99, 99))
+    save_plain(pictures[2], (99, 99, 99))
     summary = run(pictures, options)
     assert (summary.detected, summary.cropped, summary.reused) == (1, 1, 5)
 
@@ -171,7 +150,7 @@ def test_lost_index_is_made_anew_from_the_entries(
     assert known == [row if row.status == "ok" else None for row in rows]
 
 
-@pytest.mark.parametrize("pattern", ["*.bmp", "crops"])
+@pytest.mark.parametrize("pattern", [CROP_FILES, "crops"])
 def test_lost_crops_are_cut_again_and_nothing_is_detected(
     pictures: list[Path], options: BuildOptions, pattern: str
 ) -> None:
@@ -189,9 +168,9 @@ def test_clock_set_back_distrusts_the_index_and_gives_the_same_rows(
 ) -> None:
     rows, tree = rows_of(pictures, options), read_tree(options.cache)
     assert look_up(pictures[:1], options) == rows[:1]
-    monkeypatch.setattr("roi_cls.cache.record.time.time_ns", lambda: (LONG_AGO - 3600) * 10**9)
+    monkeypatch.setattr(time, "time_ns", lambda: (LONG_AGO - 3600) * 10**9)
     assert look_up(pictures[:1], options) == [None]
-    draw(pictures[2], (99, 99, 99))
+    save_plain(pictures[2], (99, 99, 99))
     summary = run(pictures, options)
     assert (summary.detected, summary.cropped, summary.reused) == (1, 1, 5)
     monkeypatch.undo()
@@ -199,13 +178,6 @@ def test_clock_set_back_distrusts_the_index_and_gives_the_same_rows(
     assert tree.items() <= read_tree(options.cache).items()
 
 
-@pytest.fixture
-def importable(monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config) -> None:
-    """Let the spawned workers import this file by its name."""
-    monkeypatch.setattr("sys.path", [*sys.path, str(pytestconfig.rootpath)])
-
-
-@pytest.mark.usefixtures("importable")
 def test_workers_give_the_same_rows_and_the_same_files(
     pictures: list[Path], tmp_path: Path
 ) -> None:
@@ -218,19 +190,10 @@ def test_workers_give_the_same_rows_and_the_same_files(
     assert trees[0] == trees[1]
 
 
-def read_tree(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file() and "index" not in path.name
-    }
-
-
-@pytest.mark.usefixtures("importable")
 def test_picture_that_kills_its_process_is_a_row_in_error_every_time(
     pictures: list[Path], tmp_path: Path
 ) -> None:
-    blue = draw(tmp_path / "blue.png", (0, 0, 255))
+    blue = save_plain(tmp_path / "blue.png", (0, 0, 255))
     options = BuildOptions(tmp_path / "cache", workers=1)
     paths = [pictures[0], blue, pictures[2]]
     rows = rows_of(paths, options)
@@ -242,9 +205,8 @@ def test_picture_that_kills_its_process_is_a_row_in_error_every_time(
     assert rows_of(paths, options) == rows
 
 
-@pytest.mark.usefixtures("importable")
 def test_stopping_early_leaves_no_process(pictures: list[Path], tmp_path: Path) -> None:
-    results = build_crops(pictures, PARAMS, FakeDetector, BuildOptions(tmp_path / "cache", 2))
+    results = build_crops(pictures, PARAMS, open_detector, BuildOptions(tmp_path / "cache", 2))
     assert isinstance(results, Iterator)
     next(results)
     results.close()  # type: ignore[attr-defined]  # it is a generator
@@ -254,14 +216,14 @@ def test_stopping_early_leaves_no_process(pictures: list[Path], tmp_path: Path) 
 def test_what_was_done_before_stopping_is_remembered(
     pictures: list[Path], options: BuildOptions
 ) -> None:
-    results = build_crops(pictures, PARAMS, FakeDetector, options)
+    results = build_crops(pictures, PARAMS, open_detector, options)
     first = next(results)
     results.close()  # type: ignore[attr-defined]  # it is a generator
     assert look_up(pictures[:1], options) == [first.record]
 
 
 def test_run_keeps_its_parts_from_being_pruned(pictures: list[Path], options: BuildOptions) -> None:
-    results = build_crops(pictures, PARAMS, FakeDetector, options)
+    results = build_crops(pictures, PARAMS, open_detector, options)
     next(results)
     for digest in (PARAMS.digest, PARAMS.detector_digest):
         with claim(options.cache / FORMAT, digest) as is_free:
@@ -288,15 +250,15 @@ def test_shards_fill_one_cache_and_each_its_own_index(pictures: list[Path], tmp_
 def test_cache_that_may_only_be_read_gives_known_rows_and_tells_of_new_pictures(
     shared_folder: Path, as_plain_user: Callable[[], None]
 ) -> None:
-    paths = [draw(shared_folder / f"{i}.png", (50 + i, 90, 90)) for i in range(3)]
+    paths = [save_plain(shared_folder / f"{i}.png", (50 + i, 90, 90)) for i in range(3)]
     options = BuildOptions(shared_folder / "cache", workers=0)
     rows = rows_of(paths[:2], options)
     make_read_only(options.cache)
     tree = read_tree(options.cache)
     as_plain_user()
-    warm = list(build_crops(paths[:2], PARAMS, _no_detector, options))
+    warm = list(build_crops(paths[:2], PARAMS, no_detector, options))
     assert warm == [CropResult(row) for row in rows]  # from the index, nothing was done
-    results = build_crops(paths, PARAMS, FakeDetector, options)
+    results = build_crops(paths, PARAMS, open_detector, options)
     assert [next(results).record for _ in rows] == rows
     with pytest.raises(StorageError) as caught:
         next(results)
@@ -326,5 +288,111 @@ def test_no_pictures_make_no_rows(options: BuildOptions) -> None:
 
 
 def test_partial_opener_is_as_good_as_a_class(pictures: list[Path], options: BuildOptions) -> None:
-    results = build_crops(pictures[:1], FULL, partial(FakeDetector), options)
+    results = build_crops(pictures[:1], FULL, partial(FakeDetector, see_or_die), options)
     assert [result.record.source for result in results] == ["full_frame"]
+
+
+def _name(path: Path) -> CropResult:
+    return CropResult(CropRecord(path, "ok"))
+
+
+def test_small_work_is_done_in_this_process_by_one_state(tmp_path: Path) -> None:
+    seen = SimpleNamespace(opened=0, closed=0)
+
+    @contextmanager
+    def make_work() -> Iterator[Callable[[Path], CropResult]]:
+        seen.opened += 1
+        yield _name
+        seen.closed += 1
+
+    options = BuildOptions(tmp_path, workers=0)
+    with LocalEngine(make_work, "r", options) as engine:
+        assert seen.opened == 0  # until there is something to do
+        for name in ("a", "b"):
+            assert [r.record.path for r in engine.map([Path(name)])] == [Path(name)]
+    assert (seen.opened, seen.closed) == (1, 1)
+
+
+class _FakePool:
+    """Notes how it is made and closed."""
+
+    made: list["_FakePool"]
+
+    def __init__(self, workers: int, make_work: object, on_death: object) -> None:
+        self.workers, self.closed = workers, 0
+        self.made.append(self)
+
+    def map(self, paths: list[Path]) -> Iterator[CropResult]:
+        """Return the rows."""
+        return map(_name, paths)
+
+    def close(self) -> None:
+        """Count."""
+        self.closed += 1
+
+
+def _no_work() -> CropWork:
+    raise AssertionError("the workers do it")
+
+
+def test_processes_are_started_when_first_needed_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _FakePool.made = []
+    monkeypatch.setattr(build_module, "WorkerPool", _FakePool)
+    with LocalEngine(_no_work, "r", BuildOptions(tmp_path, workers=3)) as engine:
+        assert _FakePool.made == []
+        for _ in range(2):
+            assert len(list(engine.map([Path("a"), Path("b")]))) == 2
+        (pool,) = _FakePool.made
+        assert (pool.workers, pool.closed) == (3, 0)
+    assert pool.closed == 1
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    """Give OpenCV its threads back."""
+    before = cv2.getNumThreads()
+    yield
+    cv2.setNumThreads(before)
+
+
+@pytest.mark.usefixtures("threads")
+def test_process_among_others_uses_one_core() -> None:
+    seen: list[int] = []
+
+    @contextmanager
+    def make_work() -> Iterator[Callable[[Path], CropResult]]:
+        seen.append(cv2.getNumThreads())
+        yield _name
+
+    with in_worker(make_work) as work:
+        assert work(Path("a")) == _name(Path("a"))
+    assert seen == [1]
+
+
+def test_builder_keeps_its_parts_from_being_pruned(tmp_path: Path) -> None:
+    root = tmp_path / FORMAT
+    with open_builder(FULL, no_detector, BuildOptions(tmp_path)):
+        for digest in (FULL.digest, FULL.detector_digest):
+            with claim(root, digest) as is_free:
+                assert not is_free
+    with claim(root, FULL.digest) as is_free:
+        assert is_free
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "remedy"),
+    [
+        (9, "The picture may be made to crash decoders; remove it or convert it to PNG."),
+        (-11, "The picture may be made to crash decoders; remove it or convert it to PNG."),
+        (-9, "Memory may have run out: run again with fewer --workers."),
+    ],
+)
+def test_picture_during_which_a_process_ended_has_a_row(exit_code: int, remedy: str) -> None:
+    result = died("recipe", Path("a.png"), exit_code)
+    assert result.record.error == (
+        f"Cannot crop 'a.png': the process that decoded it died (exit code {exit_code}). {remedy}"
+    )
+    assert (result.record.recipe, result.detected, result.cropped) == ("recipe", False, False)
+    assert result.stamp is None

@@ -15,12 +15,12 @@ from pathlib import Path
 from subprocess import CompletedProcess, Popen
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 
 from roi_cls.cache.index import check_index, find_index
 from roi_cls.roi.models import resolve_models
+from tests.pictures import noise, save
+from tests.stored import read_tree, stored_crops
 
 PICTURES = 60
 SETTINGS = ("--detector", "short", "--size", 32)
@@ -31,10 +31,8 @@ Command = Callable[..., CompletedProcess[str]]
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     resolve_models("short")
     folder = tmp_path_factory.mktemp("pictures")
-    random = np.random.default_rng(0)
     for i in range(PICTURES):
-        cv2.imwrite(str(folder / f"{i:02}.png"), random.integers(100, 150, (320, 320, 3), np.uint8))
-        os.utime(folder / f"{i:02}.png", (1_600_000_000, 1_600_000_000))
+        save(folder / f"{i:02}.png", noise(320, 320, 3, low=100, high=150, seed=i))
     return folder
 
 
@@ -44,15 +42,6 @@ def whole(pictures: Path, command: Command, tmp_path_factory: pytest.TempPathFac
     cache = tmp_path_factory.mktemp("whole") / "cache"
     assert finish(command, pictures, cache)["cropped"] == PICTURES
     return cache
-
-
-def read_tree(cache: Path) -> dict[str, bytes]:
-    """Return every file but the index; drafts that a killed process left are not part of it."""
-    return {
-        str(path.relative_to(cache)): path.read_bytes()
-        for path in cache.rglob("*")
-        if path.is_file() and "index" not in path.name and path.parent.name != "drafts"
-    }
 
 
 def read_rows(cache: Path) -> list[str]:
@@ -88,7 +77,7 @@ def start(pictures: Path, cache: Path, workers: int, *more: object, **how: Any) 
 
 
 def count_crops(cache: Path) -> int:
-    return sum(1 for _ in cache.rglob("*.bmp"))
+    return len(stored_crops(cache))
 
 
 def wait_until(is_time: Callable[[], bool], process: Popen[str]) -> None:

@@ -224,7 +224,7 @@ def test_full_disk_is_told_and_leaves_the_old_manifest(
         file.room = room
         return file
 
-    monkeypatch.setattr("roi_cls.base.atomic.os.fdopen", open_small)
+    monkeypatch.setattr(os, "fdopen", open_small)
     with pytest.raises(StorageError) as caught:
         write_manifest(path, ROWS * 20)
     assert str(caught.value).startswith(f"Cannot write {str(path)!r}: the disk is full. ")

@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pyarrow as pa
 import pytest
 import ray
@@ -26,8 +24,9 @@ from roi_cls.cache.builder import open_work
 from roi_cls.cache.options import BuildOptions
 from roi_cls.cache.ray_engine import ClusterError, RayEngine, open_ray
 from roi_cls.cache.record import CropRecord, CropResult
-from roi_cls.roi import Box, CropParams, Detection, Face
-from roi_cls.roi.picture import Picture
+from roi_cls.roi import CropParams
+from tests.fakes import FakeDetector, see_or_die
+from tests.pictures import save_plain
 
 pytestmark = [
     pytest.mark.slow,
@@ -36,28 +35,8 @@ pytestmark = [
 ]
 
 PARAMS = CropParams(size_px=16, min_face_px=4)
-FACE = Face(Box(5, 5, 25, 25), 0.9, ((10.0, 12.0), (20.0, 14.0)) * 3, "short")
-LONG_AGO = 1_600_000_000  # seconds since 1970
+open_detector = partial(FakeDetector, see_or_die)
 Work = Callable[[Path], CropResult]
-
-
-class FakeDetector:
-    """Sees one face; dies of blue pictures."""
-
-    def detect(self, picture: Picture) -> Detection:
-        """Return the face."""
-        image = picture.pixels()
-        if image[..., 2].min() == 255 and not image[..., 0].any():
-            os._exit(9)
-        return Detection(image.shape[0], image.shape[1], (FACE,))
-
-    def close(self) -> None:
-        """Do nothing."""
-
-    def __enter__(self) -> "FakeDetector":
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
 
 
 @contextlib.contextmanager
@@ -90,7 +69,6 @@ def cluster(
     with pytest.MonkeyPatch.context() as patch:
         # Workers import this file by its name.
         patch.setenv("PYTHONPATH", str(pytestconfig.rootpath))
-        patch.setattr(sys, "path", [*sys.path, str(pytestconfig.rootpath)])
         with open_ray(partial(give, tell_parent), partial(died, "x"), folder, workers=2) as engine:
             assert engine.block == 2 * ray_engine.PER_WORKER
             yield folder
@@ -106,24 +84,18 @@ def open_engine(cluster: Path) -> Callable[[Work], contextlib.AbstractContextMan
 OpenEngine = Callable[[Work], contextlib.AbstractContextManager[RayEngine]]
 
 
-def draw(path: Path, colour: tuple[int, int, int]) -> Path:
-    cv2.imwrite(str(path), np.full((30, 40, 3), colour[::-1], np.uint8))
-    os.utime(path, (LONG_AGO, LONG_AGO))
-    return path
-
-
 @pytest.mark.usefixtures("cluster")
 def test_rows_and_crops_equal_the_local_engine_s(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    pictures = [draw(tmp_path / f"{i}.png", (50 + i, 90, 90)) for i in range(12)]
-    pictures[3:3] = [draw(tmp_path / "deadly.png", (0, 0, 255)), tmp_path / "missing.png"]
+    pictures = [save_plain(tmp_path / f"{i}.png", (50 + i, 90, 90)) for i in range(12)]
+    pictures[3:3] = [save_plain(tmp_path / "deadly.png", (0, 0, 255)), tmp_path / "missing.png"]
     (tmp_path / "damaged.png").write_bytes(pictures[0].read_bytes()[:40])
     pictures += [tmp_path / "damaged.png", pictures[0]]
 
     here, there = (BuildOptions(tmp_path / name, workers=1) for name in ("here", "there"))
     on_death = partial(died, PARAMS.digest)
-    make_local, make_ray = (partial(open_work, PARAMS, FakeDetector, o) for o in (here, there))
+    make_local, make_ray = (partial(open_work, PARAMS, open_detector, o) for o in (here, there))
     with LocalEngine(make_local, PARAMS.digest, here) as local:
         expected = list(local.map(pictures))
     with open_ray(make_ray, on_death, there.cache, workers=2) as engine:

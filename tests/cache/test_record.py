@@ -1,15 +1,18 @@
-"""A row says what was cut, or why nothing was, and survives the way to the disk exactly."""
+"""A row says what was cut or why nothing was; its file is trusted where its times can tell."""
 
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roi_cls.cache.record import CropRecord, ok_record
+from roi_cls.cache.record import CropRecord, FileStamp, ok_record, read_stamp, stamp_of
 from roi_cls.roi import Box, CropParams, Detection, Face, plan_crop
 from roi_cls.roi.face import Step
+from tests.pictures import LONG_AGO
 
 POINTS = tuple((float(i), float(i + 1)) for i in range(6))
 FACE = Face(Box(10, 20, 50, 60), 0.75, POINTS, "short")
@@ -136,3 +139,42 @@ def test_values_of_another_form_are_refused(
 ) -> None:
     with pytest.raises(error):
         CropRecord.from_dict(Path("a"), {**row_of(SEEN, CropParams()).to_dict(), **changes})
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "a.png"
+    path.write_bytes(b"content")
+    os.utime(path, (LONG_AGO, LONG_AGO))
+    return path
+
+
+def test_stamp_of_an_old_file_is_its_size_and_times(picture: Path) -> None:
+    status = picture.stat()
+    assert read_stamp(picture) == FileStamp(7, LONG_AGO * 10**9, status.st_ctime_ns)
+
+
+@pytest.mark.parametrize("seconds_old", [0.0, 1.5, -1.0, -3600.0])
+def test_file_too_new_or_of_the_future_is_not_trusted(picture: Path, seconds_old: float) -> None:
+    changed = time.time() - seconds_old
+    os.utime(picture, (changed, changed))
+    assert read_stamp(picture) is None
+
+
+def test_clock_set_back_distrusts_what_was_trusted(
+    picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert read_stamp(picture)
+    monkeypatch.setattr(time, "time_ns", lambda: (LONG_AGO - 10) * 10**9)
+    assert read_stamp(picture) is None
+
+
+@pytest.mark.parametrize("mtime_ns", [2**64, -(2**64)])
+def test_time_beyond_the_integers_of_sqlite_is_not_trusted(picture: Path, mtime_ns: int) -> None:
+    status = os.stat_result((*picture.stat()[:7], 0, 0, 0), {"st_mtime_ns": mtime_ns})
+    assert stamp_of(status) is None
+
+
+@pytest.mark.parametrize("name", ["missing", "nul\0", "a.png/below"])
+def test_what_is_no_file_has_no_stamp(picture: Path, name: str) -> None:
+    assert read_stamp(picture.parent / name) is None

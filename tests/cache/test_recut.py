@@ -1,20 +1,29 @@
-"""A row alone, read back from a file, gives the very crops that the run stored."""
+"""A row alone, read back from a file, gives the very crops that the run stored, bit for bit."""
 
 import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image as PillowImage
 
 from roi_cls.base.errors import CacheError, ImageReadError
 from roi_cls.cache.builder import CropBuilder, recut
 from roi_cls.cache.manifest import open_manifest
 from roi_cls.cache.record import CropRecord
+from roi_cls.cache.store import CropStore
+from roi_cls.roi import CropParams, Face
+from roi_cls.roi.picture import Picture
+from tests.fakes import FakeDetector, see_at
+from tests.pictures import encode, exif, noise
 
 OpenBuilder = Callable[..., AbstractContextManager[CropBuilder]]
 RECIPES: dict[str, dict[str, object]] = {
@@ -112,3 +121,55 @@ def test_row_follows_the_picture_to_another_place(record: CropRecord, tmp_path: 
     moved = record.path.rename(tmp_path / "moved.bin")
     assert hashlib.sha256(moved.read_bytes()).hexdigest() == record.sha256
     assert np.array_equal(recut(replace(record, path=moved)), before)
+
+
+# No deadline: every example writes files, on a machine that does other work, too.
+KEEP_FOLDER = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+def see_two(picture: Picture) -> tuple[Face, ...]:
+    """See two tilted faces at odd places."""
+    sure = see_at(0.31, 0.42, 0.5, tilt=0.1, narrow=0.9)(picture)
+    return sure + see_at(0.77, 0.63, 0.33, tilt=-0.2, narrow=0.9)(picture)
+
+
+ANY_RECIPE = st.builds(
+    CropParams,
+    crop=st.sampled_from(["face", "face", "full"]),
+    face=st.sampled_from(["largest", "central", "all"]),
+    margin=st.sampled_from([0.0, 0.3, 1.1]),
+    align=st.booleans(),
+    size_px=st.sampled_from([8, 21, 64]),
+    min_face_px=st.just(0),
+    min_score=st.sampled_from([0.5, 0.99]),
+    fallback=st.sampled_from(["full", "center"]),
+    full_frame=st.sampled_from(["pad", "crop", "squash"]),
+    border=st.sampled_from(["replicate", "constant", "shift"]),
+    resampling=st.sampled_from(["area", "lanczos"]),
+)
+
+
+@KEEP_FOLDER
+@given(
+    st.tuples(st.integers(20, 300), st.integers(20, 300)),
+    st.sampled_from(["PNG", "JPEG"]),
+    st.integers(1, 8),
+    ANY_RECIPE,
+)
+def test_crop_cut_again_from_its_row_is_the_stored_one(
+    tmp_path: Path, size: tuple[int, int], kind: str, orientation: int, params: CropParams
+) -> None:
+    path = tmp_path / "a"
+    coarse = PillowImage.fromarray(noise(7, 9, 3, seed=size[0] * size[1]))
+    path.write_bytes(encode(coarse.resize(size), kind, exif=exif(orientation)))
+    store = CropStore(tmp_path / "cache", params)
+    with CropBuilder(store, params, partial(FakeDetector, see_two)) as builder:
+        row = builder.build(path).record
+    assert row.sha256
+    stored = store.read_crop(row.sha256)
+    assert stored is not None
+    again = CropRecord.from_dict(path, json.loads(json.dumps(row.to_dict())))
+    assert np.array_equal(recut(again), stored)
+    assert len(stored) == (2 if params.face == "all" and row.source == "face" else 1)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from roi_cls.base.closing import Closing
 from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.runs.folder import RunFolder
@@ -17,8 +16,8 @@ from roi_cls.classifier.training.job import TrainJob
 from roi_cls.classifier.training.observers import Observers
 from roi_cls.classifier.training.run import train_run
 from roi_cls.data.split import SplitParams
-from roi_cls.roi import Box, CropParams, Detection, Face
-from roi_cls.roi.picture import Picture
+from roi_cls.roi import CropParams
+from tests.fakes import FakeDetector, replace_mediapipe, see_centre, undraw_curves
 
 COLOURS = {"blue": (40, 40, 200), "red": (200, 40, 40), "green": (40, 200, 40)}
 FAST = TrainConfig(
@@ -39,29 +38,16 @@ MakeJob = Callable[..., TrainJob]
 DrawSet = Callable[..., Path]
 
 
-class CentralFace(Closing):
-    """A detector that sees one face, half as wide as the picture, in its middle."""
-
-    def __init__(self, models: tuple[object, ...], params: CropParams) -> None:
-        self.closed = False
-
-    def detect(self, picture: Picture) -> Detection:
-        """Return the face in the middle."""
-        height, width = picture.height, picture.width
-        box = Box(width / 4, height / 4, width * 3 / 4, height * 3 / 4)
-        return Detection(height, width, (Face(box, 0.9, ((0.0, 0.0),) * 6, "short"),), "short")
-
-    def close(self) -> None:
-        """Note that it was closed."""
-        self.closed = True
+@pytest.fixture(autouse=True)
+def _undrawn_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the figures of runs, but for those of fixtures that several tests share."""
+    undraw_curves(monkeypatch)
 
 
 @pytest.fixture
-def central_face(monkeypatch: pytest.MonkeyPatch) -> type[CentralFace]:
-    """Let training and prediction see ``CentralFace`` in place of MediaPipe and its models."""
-    monkeypatch.setattr("roi_cls.roi.mediapipe_detector.MediapipeDetector", CentralFace)
-    monkeypatch.setattr("roi_cls.roi.models.resolve_models", lambda *a, **k: ())
-    return CentralFace
+def central_face(monkeypatch: pytest.MonkeyPatch) -> FakeDetector:
+    """Let training and prediction see a face in the middle of every picture, by no model."""
+    return replace_mediapipe(monkeypatch, see_centre)
 
 
 @pytest.fixture(scope="session")

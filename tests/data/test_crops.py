@@ -8,26 +8,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from roi_cls.base.closing import Closing
 from roi_cls.base.errors import DataError
 from roi_cls.cache import CropResult
 from roi_cls.cache.options import BuildOptions
 from roi_cls.data.crops import CropArray, check_cropped, crop_samples, crop_views, load_views
 from roi_cls.data.sample import LabelSet, Sample
-from roi_cls.roi import CropParams, Detection
-from roi_cls.roi.detector import FaceDetector
-from roi_cls.roi.picture import Picture
+from roi_cls.roi import CropParams
 from roi_cls.roi.recipe import OpenedRecipe
+from tests.fakes import FakeDetector, no_detector, see
 
 PARAMS = CropParams(crop="full", size_px=16)
 LABELS = LabelSet(("low", "high"), "high")
 
 
-def _no_detector() -> FaceDetector:
-    raise AssertionError("full frames need no detector")
-
-
-VIEWS = (OpenedRecipe(PARAMS, (), _no_detector),)
+VIEWS = (OpenedRecipe(PARAMS, (), no_detector),)
 
 
 @pytest.fixture
@@ -60,7 +54,7 @@ def test_index_means_the_same_picture_everywhere(samples: list[Sample], tmp_path
 
 def test_a_row_comes_for_each_sample_in_order(samples: list[Sample], tmp_path: Path) -> None:
     seen: list[CropResult] = []
-    crop = partial(crop_samples, samples, PARAMS, _no_detector, BuildOptions(tmp_path / "c", 0))
+    crop = partial(crop_samples, samples, PARAMS, no_detector, BuildOptions(tmp_path / "c", 0))
     records = crop(seen.append)
     assert [record.path for record in records] == [sample.path for sample in samples]
     assert [record.status for record in records] == ["ok", "error", "ok", "ok"]
@@ -105,7 +99,7 @@ def test_no_sample_at_all_is_told() -> None:
 
 
 def test_views_of_a_picture_stay_together(samples: list[Sample], tmp_path: Path) -> None:
-    squashed = OpenedRecipe(replace(PARAMS, full_frame="squash"), (), _no_detector)
+    squashed = OpenedRecipe(replace(PARAMS, full_frame="squash"), (), no_detector)
     views = (VIEWS[0], squashed)
     Image.fromarray(np.full((8, 16, 3), 120, np.uint8)).save(samples[2].path)  # wide: bars above
     options = BuildOptions(tmp_path / "cache", workers=0)
@@ -127,15 +121,8 @@ def test_views_of_a_picture_stay_together(samples: list[Sample], tmp_path: Path)
 
 
 def test_picture_without_one_of_its_views_has_none(samples: list[Sample], tmp_path: Path) -> None:
-    class NoFace(Closing):
-        def detect(self, picture: Picture) -> Detection:
-            return Detection(picture.height, picture.width, ())
-
-        def close(self) -> None:
-            pass
-
     faces = CropParams(size_px=16, fallback="skip")
-    views = (VIEWS[0], OpenedRecipe(faces, (), NoFace))
+    views = (VIEWS[0], OpenedRecipe(faces, (), partial(FakeDetector, see())))
     options = BuildOptions(tmp_path / "cache", workers=0)
     rows = crop_views(samples, views, options)
     assert [record.status for record in rows[0]] == ["skipped", "error", "skipped", "skipped"]

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roi_cls.base.closing import Closing
 from roi_cls.roi import crop as crop_module
 from roi_cls.roi.crop import GREY, cut_crops, detect_faces, make_crops
 from roi_cls.roi.face import Box, Detection, Face
@@ -17,22 +16,15 @@ from roi_cls.roi.image import Image
 from roi_cls.roi.params import Border, CropParams, FullFrame, Resampling
 from roi_cls.roi.picture import Picture
 from roi_cls.roi.plan import CropPlan, Cut, plan_crop
+from tests.fakes import FakeDetector, see
+from tests.pictures import noise
 
 POINTS = ((40.0, 40.0), (60.0, 40.0))
 
 
-class Faces(Closing):
-    """A detector that sees the same faces in every picture."""
-
-    def __init__(self, *boxes: Box, eyes: tuple[tuple[float, float], ...] = POINTS) -> None:
-        self.faces = tuple(Face(box, 0.9, eyes, "short") for box in boxes)
-
-    def detect(self, picture: Picture) -> Detection:
-        """Return the faces, wherever they lie."""
-        return Detection(picture.height, picture.width, self.faces, "short")
-
-    def close(self) -> None:
-        """Do nothing."""
+def seeing(*boxes: Box, eyes: tuple[tuple[float, float], ...] = POINTS) -> FakeDetector:
+    """Return a detector that sees faces in these boxes, wherever they lie."""
+    return FakeDetector(see(*(Face(box, 0.9, eyes, "short") for box in boxes)))
 
 
 def cut_of(region: Box, angle: float = 0.0) -> Cut:
@@ -47,7 +39,7 @@ def cut_one(image: Image, cut: Cut, params: CropParams) -> Image:
 
 
 def make_one(
-    image: Image, params: CropParams, detector: Faces | None = None
+    image: Image, params: CropParams, detector: FakeDetector | None = None
 ) -> tuple[Image, CropPlan]:
     crops = make_crops(Picture.of(image), params, detector)
     assert len(crops.pixels) == 1
@@ -174,7 +166,7 @@ def test_shifted_region_holds_the_picture_alone() -> None:
     image = np.full((50, 80, 3), 255, np.uint8)
     image[10:40, 10:70] = 0  # a frame, so that repeated edges would show
     params = CropParams(size_px=48, border="shift")
-    pixels, plan = make_one(image, params, Faces(Box(-10, -5, 20, 25)))
+    pixels, plan = make_one(image, params, seeing(Box(-10, -5, 20, 25)))
     assert plan.cuts[0].region == Box(0, 0, 48, 48)
     assert np.array_equal(pixels, image[:48, :48])
 
@@ -188,7 +180,7 @@ def test_padded_full_frame_has_plain_bars() -> None:
 
 
 def test_region_of_the_recipes_size_is_copied_bit_for_bit() -> None:
-    image = np.random.default_rng(0).integers(0, 256, (60, 60, 3), np.uint8)
+    image = noise(60, 60, 3)
     pixels = cut_one(image, cut_of(Box(5, 6, 37, 38)), CropParams(size_px=32))
     assert np.array_equal(pixels, image[6:38, 5:37])
     pixels[:] = 0  # the crop is its own array
@@ -213,7 +205,7 @@ def test_aligned_crop_shows_the_eyes_level(tilt: int) -> None:
     for i, (x, y) in enumerate(eyes):  # red: the person's right eye, green: the left
         image[..., i] = draw_disc(300, 400, x, y, 6)[..., 0]
     params = CropParams(align=True, size_px=208)
-    pixels, _ = make_one(image, params, Faces(Box(135, 85, 265, 215), eyes=eyes))
+    pixels, _ = make_one(image, params, seeing(Box(135, 85, 265, 215), eyes=eyes))
     right, left = extent(pixels[..., :1]), extent(pixels[..., 1:2])
     assert right[1] == pytest.approx(left[1], abs=1)
     assert left[0] - right[0] == pytest.approx(60, abs=1)
@@ -221,12 +213,11 @@ def test_aligned_crop_shows_the_eyes_level(tilt: int) -> None:
 
 @pytest.mark.parametrize("margin", [0.0, 0.3, 1.7])
 def test_mirrored_picture_gives_the_mirrored_crop(margin: float) -> None:
-    noise = np.random.default_rng(1).integers(0, 256, (90, 120, 3), np.uint8)
-    image = np.asarray(cv2.GaussianBlur(noise, (0, 0), 4), dtype=np.uint8)
+    image = np.asarray(cv2.GaussianBlur(noise(90, 120, 3, seed=1), (0, 0), 4), dtype=np.uint8)
     box, params = Box(31.3, 22.6, 70.1, 65.4), CropParams(margin=margin, size_px=64)
     mirrored_box = Box(120 - box.right, box.top, 120 - box.left, box.bottom)
-    pixels, plan = make_one(image, params, Faces(box))
-    other, mirrored = make_one(np.ascontiguousarray(image[:, ::-1]), params, Faces(mirrored_box))
+    pixels, plan = make_one(image, params, seeing(box))
+    other, mirrored = make_one(np.ascontiguousarray(image[:, ::-1]), params, seeing(mirrored_box))
     distance = mirrored.cuts[0].region.center[0] - (120 - plan.cuts[0].region.center[0])
     assert abs(distance) <= 1  # each lies on whole pixels
     difference = pixels[:, ::-1].astype(int) - other.astype(int)
@@ -234,19 +225,19 @@ def test_mirrored_picture_gives_the_mirrored_crop(margin: float) -> None:
 
 
 def test_all_faces_are_cut_as_each_alone() -> None:
-    image = np.random.default_rng(3).integers(0, 256, (90, 120, 3), np.uint8)
+    image = noise(90, 120, 3, seed=3)
     boxes = (Box(10, 10, 60, 60), Box(70, 20, 110, 70))
     params = CropParams(face="all", size_px=32)
-    crops = make_crops(Picture.of(image), params, Faces(*boxes))
+    crops = make_crops(Picture.of(image), params, seeing(*boxes))
     assert crops.pixels.shape == (2, 32, 32, 3)
     assert (crops.plan.source, crops.plan.faces) == ("face", 2)
     for pixels, box in zip(crops.pixels, boxes, strict=True):  # they came the largest first
-        assert np.array_equal(pixels, make_one(image, params, Faces(box))[0])
+        assert np.array_equal(pixels, make_one(image, params, seeing(box))[0])
 
 
 def test_skipped_picture_gives_no_crop() -> None:
     image = np.zeros((40, 60, 3), np.uint8)
-    crops = make_crops(Picture.of(image), CropParams(fallback="skip", size_px=32), Faces())
+    crops = make_crops(Picture.of(image), CropParams(fallback="skip", size_px=32), seeing())
     assert crops.pixels.shape == (0, 32, 32, 3)
     assert (crops.plan.cuts, crops.plan.reason) == ((), "no_face")
 
@@ -263,7 +254,7 @@ def test_face_recipe_without_a_detector_is_misuse() -> None:
 
 
 def test_crops_say_what_was_planned_and_seen() -> None:
-    picture, detector = Picture.of(np.zeros((100, 100, 3), np.uint8)), Faces(Box(30, 30, 70, 70))
+    picture, detector = Picture.of(np.zeros((100, 100, 3), np.uint8)), seeing(Box(30, 30, 70, 70))
     crops = make_crops(picture, CropParams(), detector)
     assert crops.detection == detector.detect(picture)
     assert crops.plan == plan_crop(crops.detection, CropParams())

@@ -1,46 +1,25 @@
 """Crops of encoded pictures: the same whichever way round and at what scale they are decoded."""
 
-import io
 from functools import cache
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image as PillowImage
 
-from roi_cls.base.closing import Closing
 from roi_cls.data.demo.picture import draw_picture
 from roi_cls.roi.crop import Crops, make_crops
-from roi_cls.roi.face import Box, Detection, Face
 from roi_cls.roi.image import Image
 from roi_cls.roi.params import CropParams, Resampling
 from roi_cls.roi.picture import Picture
 from roi_cls.roi.plan import choose_reduction
+from tests.fakes import FakeDetector, see_at
+from tests.pictures import encode, exif
 
 
-class FaceAt(Closing):
-    """A detector that sees a face at one place, given in shares of the picture."""
-
-    def __init__(self, x: float, y: float, share: float, tilt: float = 0.0) -> None:
-        self.place = x, y, share, tilt
-
-    def detect(self, picture: Picture) -> Detection:
-        """Return the face; ``share``: of the shorter side."""
-        x, y, share, tilt = self.place
-        x, y = x * picture.width, y * picture.height
-        half = share * min(picture.width, picture.height) / 2
-        eyes = ((x - half / 2, y - half * tilt), (x + half / 2, y + half * tilt))
-        box = Box(x - half, y - half, x + half, y + half)
-        face = Face(box, 0.9, eyes * 3, "short")
-        return Detection(picture.height, picture.width, (face,), "short")
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
-def encode(image: Image, kind: str, orientation: int = 1, **options: int) -> bytes:
+def encode_turned(image: Image, kind: str, orientation: int = 1, **options: Any) -> bytes:
     """Return the file that shows ``image`` once its EXIF orientation is applied."""
     stored = image
     if orientation in (3, 4, 7, 8):
@@ -49,11 +28,7 @@ def encode(image: Image, kind: str, orientation: int = 1, **options: int) -> byt
         stored = stored[:, ::-1]
     if orientation >= 5:
         stored = stored.transpose(1, 0, 2)
-    exif = PillowImage.Exif()
-    exif[274] = orientation
-    buffer = io.BytesIO()
-    PillowImage.fromarray(np.ascontiguousarray(stored)).save(buffer, kind, exif=exif, **options)
-    return buffer.getvalue()
+    return encode(np.ascontiguousarray(stored), kind, exif=exif(orientation), **options)
 
 
 @cache
@@ -70,8 +45,8 @@ def difference(one: Crops, other: Crops) -> float:
 
 
 PLACES = st.builds(
-    FaceAt, st.floats(0.1, 0.9), st.floats(0.1, 0.9), st.floats(0.2, 1.2), st.floats(-0.5, 0.5)
-)
+    see_at, st.floats(0.1, 0.9), st.floats(0.1, 0.9), st.floats(0.2, 1.2), st.floats(-0.5, 0.5)
+).map(FakeDetector)
 RECIPES = st.builds(
     CropParams,
     crop=st.sampled_from(["face", "face", "full"]),
@@ -87,10 +62,10 @@ RECIPES = st.builds(
 @settings(deadline=None)
 @given(st.integers(20, 160), st.integers(20, 160), st.integers(2, 8), PLACES, RECIPES)
 def test_png_turned_by_exif_gives_the_crop_of_the_upright_one(
-    height: int, width: int, orientation: int, detector: FaceAt, params: CropParams
+    height: int, width: int, orientation: int, detector: FakeDetector, params: CropParams
 ) -> None:
     image = draw(160, 160)[:height, :width]
-    turned = Picture(encode(image, "PNG", orientation), "turned")
+    turned = Picture(encode_turned(image, "PNG", orientation), "turned")
     upright = Picture(encode(image, "PNG"), "upright")
     crops, expected = (make_crops(p, params, detector) for p in (turned, upright))
     assert crops.plan == expected.plan
@@ -100,11 +75,13 @@ def test_png_turned_by_exif_gives_the_crop_of_the_upright_one(
 @settings(max_examples=40, deadline=None)
 @given(st.integers(4, 20), st.integers(4, 20), st.integers(2, 8), PLACES, RECIPES)
 def test_jpeg_turned_by_exif_gives_the_crop_of_the_upright_one(
-    rows: int, columns: int, orientation: int, detector: FaceAt, params: CropParams
+    rows: int, columns: int, orientation: int, detector: FakeDetector, params: CropParams
 ) -> None:
     image = draw(rows * 16, columns * 16)
     # At quality 100 every step is 1: a turned picture is stored as well as the upright one.
-    turned = Picture(encode(image, "JPEG", orientation, quality=100, subsampling=0), "turned")
+    turned = Picture(
+        encode_turned(image, "JPEG", orientation, quality=100, subsampling=0), "turned"
+    )
     upright = Picture(encode(image, "JPEG", quality=100, subsampling=0), "upright")
     crops, expected = (make_crops(p, params, detector) for p in (turned, upright))
     assert crops.plan == expected.plan
@@ -125,10 +102,10 @@ def test_jpeg_decoded_at_a_reduced_scale_gives_nearly_the_crop_of_the_full_one(
     width: int,
     options: dict[str, int],
     orientation: int,
-    detector: FaceAt,
+    detector: FakeDetector,
     params: CropParams,
 ) -> None:
-    data = encode(draw(height, width), "JPEG", orientation, **options)
+    data = encode_turned(draw(height, width), "JPEG", orientation, **options)
     reduced = make_crops(Picture(data, "reduced"), params, detector)
     full = make_crops(Picture.of(Picture(data, "full").pixels()), params, detector)
     assert reduced.plan == full.plan
@@ -143,7 +120,9 @@ def test_circle_stays_a_circle_at_every_scale(
     image = np.zeros((480, 640, 3), np.uint8)
     cv2.circle(image, (320, 240), 80, (255, 255, 255), -1, cv2.LINE_AA)
     params = CropParams(margin=0.2, size_px=size_px, resampling=resampling)
-    crops = make_crops(Picture(encode(image, "JPEG"), "disc"), params, FaceAt(0.5, 0.5, 1 / 3))
+    crops = make_crops(
+        Picture(encode(image, "JPEG"), "disc"), params, FakeDetector(see_at(0.5, 0.5, 1 / 3))
+    )
     region = crops.plan.cuts[0].region
     assert choose_reduction(region, size_px) == factor
     mass = crops.pixels[0, ..., 0] / 255
@@ -156,5 +135,5 @@ def test_circle_stays_a_circle_at_every_scale(
 
 def test_reduced_jpeg_is_really_cut_from_the_reduced_picture() -> None:
     picture = Picture(encode(draw(800, 800), "JPEG"), "a")
-    make_crops(picture, CropParams(size_px=32), FaceAt(0.5, 0.5, 0.5))
+    make_crops(picture, CropParams(size_px=32), FakeDetector(see_at(0.5, 0.5, 0.5)))
     assert list(picture._kept) == [8]  # the full one was never decoded

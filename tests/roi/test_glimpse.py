@@ -1,12 +1,9 @@
 """A glimpse tells where its pixels lie in the frame, at every scale and in every orientation."""
 
-import io
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image as PillowImage
 
 from roi_cls.roi.face import Box, Face
 from roi_cls.roi.glimpse import (
@@ -18,6 +15,7 @@ from roi_cls.roi.glimpse import (
 )
 from roi_cls.roi.image import Image
 from roi_cls.roi.picture import Picture
+from tests.pictures import encode, exif, noise
 
 
 def draw_spot(height: int, width: int, box: tuple[int, int, int, int]) -> Image:
@@ -70,12 +68,8 @@ def test_spot_is_told_where_it_lies(
 def test_spot_in_a_turned_jpeg_is_told_where_it_lies(
     orientation: int, size: tuple[int, int]
 ) -> None:
-    exif = PillowImage.Exif()
-    exif[274] = orientation
-    file = io.BytesIO()
-    stored = PillowImage.fromarray(draw_spot(*size, (304, 208, 400, 336)))
-    stored.save(file, "JPEG", exif=exif)
-    picture = Picture(file.getvalue(), "spot.jpg")
+    stored = draw_spot(*size, (304, 208, 400, 336))
+    picture = Picture(encode(stored, "JPEG", exif=exif(orientation)), "spot.jpg")
     expected = locate_spot(Glimpse(picture.pixels(), 0, 0, 1))
     assert min(expected.width, expected.height) == pytest.approx(96, abs=1)
     for glimpse in (glimpse_whole(picture), glimpse_region(picture, expected.expand(2))):
@@ -126,7 +120,7 @@ def test_mirrored_face_has_its_own_right_and_left_again() -> None:
 def test_of_a_picture_and_its_mirror_image_one_is_brighter_left(
     height: int, width: int, seed: int
 ) -> None:
-    image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    image = noise(height, width, 3, seed=seed)
     mirrored = np.ascontiguousarray(image[:, ::-1])
     is_balanced = not is_brighter_left(image) and not is_brighter_left(mirrored)
     assert is_brighter_left(image) != is_brighter_left(mirrored) or is_balanced

@@ -1,19 +1,25 @@
-"""Pixels of every supported kind of file."""
+"""Pixels of every supported kind of file, here and on a remote file system."""
 
 from __future__ import annotations
 
 import io
 import struct
 import zlib
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from roi_cls.roi.image import decode_image
+from roi_cls.base.errors import ImageReadError
+from roi_cls.base.location import as_path
+from roi_cls.roi import image as image_module
+from roi_cls.roi.image import decode_image, read_bytes, read_image
+from tests.pictures import encode, exif, png_chunk
 
 RNG = np.random.default_rng(20)
 RGB = np.asarray(cv2.resize(RNG.integers(0, 256, (5, 4, 3), np.uint8), (29, 37)), np.uint8)
@@ -40,29 +46,12 @@ UPRIGHT = {
 }
 
 
-def encode(picture: PillowImage.Image, kind: str, **options: object) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def exif(orientation: int) -> bytes:
-    tags = PillowImage.Exif()
-    tags[0x010F] = "a maker"  # comes before the orientation
-    tags[0x0112] = orientation
-    return tags.tobytes()
-
-
-def chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
 def png(color: int, depth: int, samples: bytes, *extra: bytes, size: tuple[int, int]) -> bytes:
     height, width = size
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0))
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0))
     row = len(samples) // height
     rows = b"".join(b"\0" + samples[i * row : (i + 1) * row] for i in range(height))
-    body = [header, *extra, chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")]
+    body = [header, *extra, png_chunk(b"IDAT", zlib.compress(rows)), png_chunk(b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(body)
 
 
@@ -121,7 +110,7 @@ def test_grey_png_of_every_depth(depth: int, is_transparent: bool) -> None:
     values = [0, top, 1, top // 2, top, 0, 1, 0]
     bits = "".join(f"{value:0{depth}b}" for value in values)
     samples = int(bits, 2).to_bytes(depth, "big")
-    extra = [chunk(b"tRNS", struct.pack(">H", 1))] if is_transparent else []
+    extra = [png_chunk(b"tRNS", struct.pack(">H", 1))] if is_transparent else []
     wanted = [255 if is_transparent and v == 1 else round(v * 255 / top) for v in values]
     image = decode_image(png(0, depth, samples, *extra, size=(1, 8)), "a")
     assert image[0].tolist() == [[value] * 3 for value in wanted]
@@ -129,7 +118,7 @@ def test_grey_png_of_every_depth(depth: int, is_transparent: bool) -> None:
 
 def test_transparent_colour_of_deep_png_is_white() -> None:
     samples = struct.pack(">6H", 1, 2, 3, 257, 65535, 128)
-    data = png(2, 16, samples, chunk(b"tRNS", struct.pack(">3H", 1, 2, 3)), size=(1, 2))
+    data = png(2, 16, samples, png_chunk(b"tRNS", struct.pack(">3H", 1, 2, 3)), size=(1, 2))
     assert decode_image(data, "a").tolist() == [[[255, 255, 255], [1, 255, 0]]]
 
 
@@ -164,7 +153,7 @@ def test_inverted_and_turned_sixteen_bit_tiff() -> None:
 def test_exif_orientation_is_applied_once(
     kind: str, options: dict[str, Any], orientation: int
 ) -> None:
-    data = encode(PICTURE, kind, exif=exif(orientation), **options)
+    data = encode(PICTURE, kind, exif=exif(orientation, "a maker"), **options)
     np.testing.assert_array_equal(decode_image(data, "a"), UPRIGHT[orientation])
 
 
@@ -172,7 +161,7 @@ def test_exif_orientation_is_applied_once(
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
 def test_exif_orientation_of_jpeg(orientation: int, mode: str) -> None:
     plain = decode_image(encode(PICTURE.convert(mode), "JPEG"), "a")
-    data = encode(PICTURE.convert(mode), "JPEG", exif=exif(orientation))
+    data = encode(PICTURE.convert(mode), "JPEG", exif=exif(orientation, "a maker"))
     turned = decode_image(data, "a")
     assert turned.flags.c_contiguous
     marks = np.arange(RGB.size, dtype=np.int64).reshape(RGB.shape)
@@ -206,7 +195,9 @@ def test_orientation_of_deep_rgb_tiff_is_applied() -> None:
     assert decode_image(bytes(tiff), "a").tolist() == [[[255, 0, 0]], [[0, 0, 0]]]
 
 
-@pytest.mark.parametrize("damage", [b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff", exif(9)])
+@pytest.mark.parametrize(
+    "damage", [b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff", exif(9, "a maker")]
+)
 def test_damaged_exif_leaves_the_picture_as_it_is(damage: bytes) -> None:
     for mode in ("RGB", "CMYK"):
         picture = PICTURE.convert(mode)
@@ -240,7 +231,7 @@ def test_first_frame_is_read(kind: str) -> None:
 
 
 def test_metadata_and_trailing_bytes_change_nothing() -> None:
-    extra = [chunk(b"iCCP", b"broken"), chunk(b"acTL", b"?"), chunk(b"teXt", b"hello")]
+    extra = [png_chunk(b"iCCP", b"broken"), png_chunk(b"acTL", b"?"), png_chunk(b"teXt", b"hello")]
     data = png(2, 8, RGB.tobytes(), *extra, size=RGB.shape[:2])
     np.testing.assert_array_equal(decode_image(data + b"tail", "a"), RGB)
     jpeg = encode(PICTURE, "JPEG")
@@ -252,3 +243,59 @@ def test_metadata_and_trailing_bytes_change_nothing() -> None:
 def test_tiny_pictures_work(kind: str, size: tuple[int, int]) -> None:
     image = decode_image(encode(PillowImage.new("RGB", size, "white"), kind), "a")
     np.testing.assert_array_equal(image, np.full((size[1], size[0], 3), 255))
+
+
+def test_remote_picture_is_read_as_a_local_one(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 5, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), pixels)
+    remote = as_path("memory://test-image/a.png")
+    remote.write_bytes((tmp_path / "a.png").read_bytes())
+    assert np.array_equal(read_image(remote), read_image(tmp_path / "a.png"))
+
+
+def test_remote_picture_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = as_path("memory://test-image/folder")
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "large.png").write_bytes(b"123")
+    monkeypatch.setattr(image_module, "MAX_BYTES", 2)
+    reasons = {
+        "": "it is a folder. Give the files in it.",
+        "missing.png": "no such file. Check the path.",
+        "empty.png": "it is empty (0 bytes). Remove it, or copy or export it again.",
+        "large.png": "it has 3 bytes, over the limit of 2. Give PNG, JPEG, WebP, BMP, TIFF or GIF "
+        "files.",
+    }
+    for name, reason in reasons.items():
+        path = folder / name if name else folder
+        with pytest.raises(ImageReadError) as caught:
+            read_bytes(path)
+        assert str(caught.value) == f"Cannot read {str(path)!r}: {reason}"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (
+            PermissionError("Access Denied"),
+            "permission denied. Give this user the right to read it.",
+        ),
+        (
+            EOFError("Could not connect to the URL: X"),  # as clients do: no OSError
+            "Could not connect to the URL: X. Check the path, the network and your right to read "
+            "it.",
+        ),
+    ],
+)
+def test_remote_picture_that_cannot_be_reached_is_told(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
+) -> None:
+    path = as_path("memory://test-image/far.png")
+    path.write_bytes(b"1")
+
+    def fail(*_: object, **__: object) -> object:
+        raise error
+
+    monkeypatch.setattr(MemoryFileSystem, "_open", fail)
+    with pytest.raises(ImageReadError) as caught:
+        read_bytes(path)
+    assert str(caught.value) == f"Cannot read 'memory://test-image/far.png': {reason}"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import os
 import pickle
 import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,21 +15,16 @@ from PIL import Image as PillowImage
 
 from roi_cls.base.errors import ImageReadError
 from roi_cls.roi.image import MAX_BYTES, Image, decode_image, read_bytes, read_image
+from tests.pictures import encode, noise
 
-RGB: Image = np.random.default_rng(2).integers(0, 256, (37, 29, 3), dtype=np.uint8)
+RGB: Image = noise(37, 29, 3, seed=2)
 PICTURE = PillowImage.fromarray(RGB)
-
-
-def encode(kind: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    PICTURE.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("name", ["ü 顔.png", "two\nlines.jpg", "b.txt", "no suffix"])
 def test_content_decides_and_any_name_works(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
-    path.write_bytes(encode("PNG"))
+    path.write_bytes(encode(PICTURE, "PNG"))
     np.testing.assert_array_equal(read_image(path), RGB)
     path.write_bytes(b"")
     with pytest.raises(ImageReadError) as caught:
@@ -45,7 +38,7 @@ def test_content_decides_and_any_name_works(tmp_path: Path, name: str) -> None:
 
 
 def test_link_to_a_picture_is_followed(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(encode("PNG"))
+    (tmp_path / "a.png").write_bytes(encode(PICTURE, "PNG"))
     (tmp_path / "link.png").symlink_to("a.png")
     np.testing.assert_array_equal(read_image(tmp_path / "link.png"), RGB)
 
@@ -104,7 +97,12 @@ def test_failing_disk_is_an_image_error(
 
 
 def test_threads_read_at_the_same_time() -> None:
-    files = [encode("PNG"), encode("TIFF"), encode("BMP"), encode("WEBP", lossless=True)] * 6
+    files = [
+        encode(PICTURE, "PNG"),
+        encode(PICTURE, "TIFF"),
+        encode(PICTURE, "BMP"),
+        encode(PICTURE, "WEBP", lossless=True),
+    ] * 6
     filters = list(warnings.filters)
     with ThreadPoolExecutor(8) as pool:
         images = list(pool.map(lambda data: decode_image(data, "a"), files))

@@ -2,50 +2,42 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image as PillowImage
 
 from roi_cls.base.errors import ImageReadError
 from roi_cls.roi.image import Image, decode_image
+from tests.pictures import encode, noise
 
 AGAIN = "Remove it, or copy or export it again."
 CONVERT = "Convert it to PNG or JPEG."
 GIVE = "Give PNG, JPEG, WebP, BMP, TIFF or GIF files."
 SHRINK = "Shrink it, or raise the limit with --max-pixels or ROI_CLS_MAX_PIXELS."
-NOISE = np.random.default_rng(4).integers(0, 256, (5, 4, 3), np.uint8)
+NOISE = noise(5, 4, 3, seed=4)
 SMALL: Image = np.asarray(cv2.resize(NOISE, (23, 18)), np.uint8)
 
 
-def encode(mode: str, kind: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    PillowImage.fromarray(SMALL).convert(mode).save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
 FILES = {
-    "png": encode("RGB", "PNG"),
-    "png grey": encode("L", "PNG", transparency=3),
-    "png palette": encode("P", "PNG"),
-    "jpeg": encode("RGB", "JPEG"),
-    "jpeg progressive": encode("L", "JPEG", progressive=True),
-    "jpeg cmyk": encode("CMYK", "JPEG"),
-    "webp": encode("RGB", "WEBP"),
-    "webp lossless": encode("RGBA", "WEBP", lossless=True),
-    "bmp": encode("RGB", "BMP"),
-    "bmp palette": encode("P", "BMP"),
-    "tiff": encode("RGB", "TIFF"),
-    "tiff lzw": encode("RGB", "TIFF", compression="tiff_lzw"),
+    "png": encode(SMALL, "PNG", "RGB"),
+    "png grey": encode(SMALL, "PNG", "L", transparency=3),
+    "png palette": encode(SMALL, "PNG", "P"),
+    "jpeg": encode(SMALL, "JPEG", "RGB"),
+    "jpeg progressive": encode(SMALL, "JPEG", "L", progressive=True),
+    "jpeg cmyk": encode(SMALL, "JPEG", "CMYK"),
+    "webp": encode(SMALL, "WEBP", "RGB"),
+    "webp lossless": encode(SMALL, "WEBP", "RGBA", lossless=True),
+    "bmp": encode(SMALL, "BMP", "RGB"),
+    "bmp palette": encode(SMALL, "BMP", "P"),
+    "tiff": encode(SMALL, "TIFF", "RGB"),
+    "tiff lzw": encode(SMALL, "TIFF", "RGB", compression="tiff_lzw"),
     "tiff deep": cv2.imencode(".tif", SMALL.astype(np.uint16) * 257)[1].tobytes(),
-    "gif": encode("P", "GIF"),
+    "gif": encode(SMALL, "GIF", "P"),
 }
 WHOLE = {name: decode_image(data, name) for name, data in FILES.items()}
 
@@ -219,7 +211,7 @@ def test_pixels_without_a_fixed_range_are_refused() -> None:
         "Convert it to 8 or 16 bits, unsigned."
     )
     for mode in ("F", "I"):
-        assert refusal(encode(mode, "TIFF")) == wanted
+        assert refusal(encode(SMALL, "TIFF", mode)) == wanted
 
 
 def test_deep_jpeg_is_named() -> None:

@@ -1,4 +1,4 @@
-"""The real networks on drawn people: found where they are, quiet, and closed without a trace."""
+"""The real networks on drawn people: found where they are, quiet, without what they do not use."""
 
 import dataclasses
 import multiprocessing
@@ -17,7 +17,7 @@ from roi_cls.data.demo.picture import draw_picture, place_persons
 from roi_cls.roi import mediapipe_detector
 from roi_cls.roi.face import Box, Detection
 from roi_cls.roi.image import Image
-from roi_cls.roi.mediapipe_detector import MediapipeDetector
+from roi_cls.roi.mediapipe_detector import MediapipeDetector, stand_ins
 from roi_cls.roi.models import DetectorModel, resolve_models
 from roi_cls.roi.params import CropParams
 from roi_cls.roi.picture import Picture
@@ -252,10 +252,74 @@ def _detect_there(models: tuple[DetectorModel, ...], image: Image) -> Detection:
 def test_spawned_process_sees_the_same(
     detector: MediapipeDetector,
     models: tuple[DetectorModel, ...],
-    pytestconfig: pytest.Config,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sys, "path", [*sys.path, str(pytestconfig.rootpath)])
     image = draw_picture(0, 0, None)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.apply(_detect_there, (models, image)) == detector.detect(Picture.of(image))
+
+
+LIBRARY = "import heavy_parent.child as child\nimport heavy_other\n"
+
+
+@pytest.fixture
+def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Modules in a folder of their own; each notes when it is imported."""
+    log = str(tmp_path / "log")
+    note = f"with open({log!r}, 'a') as file:\n    file.write(__name__ + ' ')\n"
+    (tmp_path / "heavy_parent").mkdir()
+    (tmp_path / "heavy_parent" / "__init__.py").write_text(note + "VALUE = 1\n")
+    (tmp_path / "heavy_parent" / "child.py").write_text(note + "VALUE = 2\n")
+    (tmp_path / "heavy_other.py").write_text(note)
+    (tmp_path / "light_library.py").write_text(note + LIBRARY)
+    (tmp_path / "log").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield tmp_path / "log"
+    for name in ("heavy_parent", "heavy_parent.child", "heavy_other", "light_library"):
+        sys.modules.pop(name, None)
+
+
+NAMES = ("heavy_parent", "heavy_parent.child", "heavy_other")
+
+
+def test_parts_not_used_are_not_imported_until_they_are(library: Path) -> None:
+    with stand_ins(*NAMES):
+        import light_library  # type: ignore[import-not-found]  # written by the test
+    assert library.read_text() == "light_library "
+    assert not {*NAMES} & {*sys.modules}
+    assert light_library.child.VALUE == 2
+    assert library.read_text() == "light_library heavy_parent heavy_parent.child "
+    import heavy_parent.child  # type: ignore[import-not-found]  # written by the test
+
+    assert heavy_parent.child.VALUE == 2
+
+
+def test_part_used_while_importing_is_imported_then(library: Path) -> None:
+    with stand_ins(*NAMES):
+        import heavy_parent.child as child
+
+        assert child.VALUE == 2
+    assert sys.modules["heavy_parent.child"].VALUE == 2  # the true one
+
+
+def test_what_is_imported_already_stays(library: Path) -> None:
+    import heavy_parent
+
+    with stand_ins(*NAMES):
+        import heavy_other  # type: ignore[import-not-found]  # written by the test
+
+        assert sys.modules["heavy_parent"] is heavy_parent
+        assert sys.modules["heavy_other"] is heavy_other
+    assert "heavy_other" in library.read_text()
+
+
+def test_mediapipe_comes_without_matplotlib_and_draws_with_it() -> None:
+    code = """
+import sys
+from roi_cls.roi.mediapipe_detector import import_mediapipe
+import_mediapipe()
+from mediapipe.tasks.python import vision
+print("matplotlib" in sys.modules, "sounddevice" in sys.modules)
+print(vision.drawing_utils.plt.figure.__module__)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False False\nmatplotlib.pyplot\n"

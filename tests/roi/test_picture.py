@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import math
-import struct
-import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -19,8 +16,9 @@ from roi_cls.base.errors import ImageReadError
 from roi_cls.roi.face import Box
 from roi_cls.roi.image import Image, decode_image
 from roi_cls.roi.picture import FACTORS, Picture
+from tests.pictures import encode, exif, noise, png_chunk
 
-RGB: Image = np.random.default_rng(7).integers(0, 256, (37, 51, 3), dtype=np.uint8)
+RGB: Image = noise(37, 51, 3, seed=7)
 KINDS: list[tuple[str, str, dict[str, Any]]] = [
     ("PNG", "RGB", {}),
     ("PNG", "RGBA", {}),
@@ -33,18 +31,6 @@ KINDS: list[tuple[str, str, dict[str, Any]]] = [
     ("WEBP", "RGB", {"lossless": True}),
 ]
 SIDES = st.integers(2, 70)
-
-
-def encode(image: Image, kind: str, mode: str = "RGB", **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    PillowImage.fromarray(image).convert(mode).save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def exif(orientation: int) -> bytes:
-    tags = PillowImage.Exif()
-    tags[0x0112] = orientation
-    return tags.tobytes()
 
 
 def ceil_shape(picture: Picture, factor: int) -> tuple[int, int, int]:
@@ -201,7 +187,7 @@ def test_damaged_pixels_are_reported_when_they_are_asked_for(kind: str) -> None:
     else:
         start = data.index(b"IDAT")
         body = bytes(20)
-        data = data[: start - 4] + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+        data = data[: start - 4] + png_chunk(b"IDAT", body) + png_chunk(b"IEND", b"")
     picture = Picture(data, "b")
     assert (picture.height, picture.width) == (37, 51)
     for factor in FACTORS:
@@ -218,10 +204,6 @@ def message_of(read: Callable[[], Image]) -> str:
     except ImageReadError as error:
         return str(error)
     return ""
-
-
-def chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def test_unknown_factors_and_arrays_are_refused() -> None:

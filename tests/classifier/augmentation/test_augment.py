@@ -3,7 +3,6 @@
 import colorsys
 import math
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -19,6 +18,7 @@ from roi_cls.classifier.augmentation.augment import (
 )
 from roi_cls.classifier.config import Augmentation
 from roi_cls.classifier.runs.bundle import Normalisation
+from tests.pictures import noise
 
 PLAIN = Normalisation((0.0,) * 3, (1 / 255,) * 3)  # values stay 0 to 255
 IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -27,8 +27,7 @@ NOTHING = Strength(0, 0, 0, 0)
 
 
 def _crops(count: int, side: int = 32, seed: int = 0) -> torch.Tensor:
-    pixels = np.random.default_rng(seed).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    return torch.from_numpy(noise(count, side, side, 3, seed=seed)).permute(0, 3, 1, 2)
 
 
 def _with_strength(monkeypatch: pytest.MonkeyPatch, strength: Strength) -> Augmenter:

@@ -6,8 +6,9 @@ import pytest
 from roi_cls.classifier.augmentation.blob import Window
 from roi_cls.classifier.augmentation.warp import about, bend, move_picture, reflect
 from roi_cls.roi.image import Image
+from tests.pictures import noise
 
-PICTURE: Image = np.random.default_rng(0).integers(0, 256, (40, 40, 3)).astype(np.uint8)
+PICTURE: Image = noise(40, 40, 3)
 WHOLE = Window(0, 0, 40, 40)
 
 

@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from PIL import Image as PillowImage
 
-from roi_cls.base.closing import Closing
 from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.runs.bundle import Normalisation
@@ -23,47 +21,26 @@ from roi_cls.classifier.training.job import TrainJob
 from roi_cls.data.crops import CropArray, crop_views, load_views
 from roi_cls.data.sample import Sample, SplitName
 from roi_cls.data.split import SplitParams
-from roi_cls.roi import Box, CropParams, Detection, Face
-from roi_cls.roi.picture import Picture
+from roi_cls.roi import CropParams
+from tests.fakes import replace_mediapipe, see_centre
+from tests.pictures import noise, save
 
 PARTS: tuple[SplitName, ...] = ("train", "validation", "test")
 NORMALISATION = Normalisation((0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
 CONFIG = TrainConfig(augmentation="strong", self_blend=0.5, mixup=0.4, imbalance="sampling")
-KEYPOINTS = ((0.4, 0.4), (0.6, 0.4), (0.5, 0.5), (0.5, 0.65), (0.3, 0.45), (0.7, 0.45))
-
-
-class Portraits(Closing):
-    """A detector that sees a face in the middle of every picture."""
-
-    def __init__(self, *given: object) -> None:
-        """Take what MediaPipe's takes, and leave it."""
-
-    def detect(self, picture: Picture) -> Detection:
-        """Return the face, half as wide as the picture."""
-        height, width = picture.height, picture.width
-        box = Box(width / 4, height / 4, width * 3 / 4, height * 3 / 4)
-        points = tuple((x * width, y * height) for x, y in KEYPOINTS)
-        return Detection(height, width, (Face(box, 0.9, points, "short"),), "short")
-
-    def close(self) -> None:
-        """Nothing is open."""
 
 
 @pytest.fixture(autouse=True)
 def _portraits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("roi_cls.roi.mediapipe_detector.MediapipeDetector", Portraits)
-    monkeypatch.setattr("roi_cls.roi.models.resolve_models", lambda *a, **k: ())
+    replace_mediapipe(monkeypatch, see_centre)
 
 
 @pytest.fixture(scope="module")
 def paths(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """60 pictures of noise, PNG and JPEG, in train, validation and test."""
-    rng = np.random.default_rng(0)
     folder = tmp_path_factory.mktemp("blind")
     paths = [folder / f"{i:02}.{'png' if i % 3 else 'jpg'}" for i in range(60)]
-    for path in paths:
-        PillowImage.fromarray(rng.integers(0, 256, (64, 56, 3), np.uint8)).save(path)
-    return paths
+    return [save(path, noise(64, 56, 3, seed=i)) for i, path in enumerate(paths)]
 
 
 def label(paths: list[Path], seed: int) -> list[Sample]:

@@ -17,6 +17,7 @@ from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.openings import read_openings
 from roi_cls.classifier.training.observers import Observers
 from roi_cls.data.split import SplitParams
+from tests.fakes import FakeDetector
 
 TINY = """
 description = "Tiny."
@@ -147,7 +148,7 @@ def test_ensembles_are_compared_as_any_system(
 
 
 def test_inputs_are_compared_pairwise_on_the_same_pictures(
-    make_experiment: MakeExperiment, recipe: TrainingRecipe, central_face: type
+    make_experiment: MakeExperiment, recipe: TrainingRecipe, central_face: FakeDetector
 ) -> None:
     found = compare_inputs(
         make_experiment(epochs=1, seeds=2), recipe, ("roi", "full", "both"), Observers()

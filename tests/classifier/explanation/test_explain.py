@@ -1,6 +1,5 @@
 """An explainer asks the model for the face that is shown, and tells how it found its answer."""
 
-import io
 import subprocess
 import sys
 import threading
@@ -11,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image as PillowImage
 
 from roi_cls.base.errors import DataError
 from roi_cls.classifier.config import BATCH_SIZE
@@ -24,8 +22,9 @@ from roi_cls.classifier.runs.bundle import load_bundle
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training.observers import Observers
 from roi_cls.classifier.training.run import train_run
-from roi_cls.roi import Box, CropParams, Detection, Face
-from roi_cls.roi.picture import Picture
+from roi_cls.roi import Box, CropParams, Face
+from tests.fakes import replace_mediapipe, see, see_boxes
+from tests.pictures import encode, exif
 
 
 class RedSpot:
@@ -55,14 +54,6 @@ def predictor(toy_run: RunFolder) -> Iterator[Predictor]:
 @pytest.fixture
 def picture(toy_set: Path) -> Source:
     return Source(str(toy_set / "red" / "00.png"))
-
-
-def encode(pixels: NDArray[np.uint8], orientation: int = 1) -> bytes:
-    exif = PillowImage.Exif()
-    exif[0x0112] = orientation
-    buffer = io.BytesIO()
-    PillowImage.fromarray(pixels).save(buffer, "PNG", exif=exif)
-    return buffer.getvalue()
 
 
 def peak_of(heat: Heat) -> tuple[float, float]:
@@ -163,26 +154,14 @@ def spot(x: int, y: int) -> NDArray[np.uint8]:
 def test_heat_lies_on_the_frame_where_the_spot_is(
     toy_run: RunFolder, monkeypatch: pytest.MonkeyPatch, crop: CropParams, orientation: int
 ) -> None:
-    class TiltedFace:
-        def __init__(self, *given: object) -> None:
-            pass
-
-        def detect(self, picture: Picture) -> Detection:
-            points = ((40.0, 30.0), (70.0, 50.0)) + ((55.0, 45.0),) * 4
-            face = Face(Box(30, 20, 80, 70), 0.9, points, "short")
-            return Detection(picture.height, picture.width, (face,), "short")
-
-        def close(self) -> None:
-            pass
-
-    monkeypatch.setattr("roi_cls.roi.mediapipe_detector.MediapipeDetector", TiltedFace)
-    monkeypatch.setattr("roi_cls.roi.models.resolve_models", lambda *a, **k: ())
+    points = ((40.0, 30.0), (70.0, 50.0)) + ((55.0, 45.0),) * 4
+    replace_mediapipe(monkeypatch, see(Face(Box(30, 20, 80, 70), 0.9, points, "short")))
     scorer = RedSpot(toy_run)
     scorer.views = (crop,)
     upright = spot(64, 38)
     stored = np.ascontiguousarray(np.rot90(upright)) if orientation == 6 else upright
     with Predictor(OpenedModel("red spot", scorer, ())) as predictor:
-        source = Source("spot.png", encode(stored, orientation))
+        source = Source("spot.png", encode(stored, exif=exif(orientation)))
         (heat,) = Explainer(predictor).explain(source).heats
     pixel = max(heat.cut.region.width, heat.cut.region.height) / 32
     assert np.abs(np.subtract(peak_of(heat), (64, 38))).max() <= max(6, 3 * pixel)
@@ -192,20 +171,7 @@ def test_of_several_faces_the_one_that_is_shown_is_explained(
     toy_run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     boxes = (Box(10, 10, 50, 50), Box(70, 40, 100, 70))
-
-    class TwoFaces:
-        def __init__(self, *given: object) -> None:
-            pass
-
-        def detect(self, picture: Picture) -> Detection:
-            faces = tuple(Face(box, 0.9, (box.center,) * 6, "short") for box in boxes)
-            return Detection(picture.height, picture.width, faces, "short")
-
-        def close(self) -> None:
-            pass
-
-    monkeypatch.setattr("roi_cls.roi.mediapipe_detector.MediapipeDetector", TwoFaces)
-    monkeypatch.setattr("roi_cls.roi.models.resolve_models", lambda *a, **k: ())
+    replace_mediapipe(monkeypatch, see_boxes(*boxes))
     scorer = RedSpot(toy_run)
     scorer.views = (CropParams(margin=0.1, size_px=32, min_face_px=0),)
     opened = OpenedModel("red spot", scorer, ())

@@ -26,6 +26,7 @@ from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.scores import read_scores
 from roi_cls.data.sample import Sample
 from roi_cls.roi import CropParams
+from tests.fakes import FakeDetector
 
 
 class Fixed:
@@ -161,7 +162,7 @@ def test_other_pictures_will_do(toy_run: RunFolder, moved: LoadedModel, toy_set:
 
 
 def test_pictures_that_a_recipe_skips_are_left_out(
-    toy_run: RunFolder, loaded: LoadedModel, toy_set: Path, central_face: type
+    toy_run: RunFolder, loaded: LoadedModel, toy_set: Path, central_face: FakeDetector
 ) -> None:
     # The face is 12 px of 24, and the second view has no substitute for one so small.
     views = (CropParams(size_px=32, min_face_px=8), CropParams(min_face_px=20, fallback="skip"))

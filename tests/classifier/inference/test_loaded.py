@@ -27,9 +27,10 @@ from roi_cls.classifier.runs.scores import read_scores
 from roi_cls.classifier.training.job import TrainJob
 from roi_cls.classifier.training.observers import Observers
 from roi_cls.classifier.training.run import train_run
-from roi_cls.roi import Box, CropParams, Detection, Face
+from roi_cls.roi import Box, CropParams
 from roi_cls.roi.crop import make_crops
 from roi_cls.roi.picture import Picture
+from tests.fakes import FakeDetector, see_boxes
 
 MakeJob = Callable[..., TrainJob]
 DrawSet = Callable[..., Path]
@@ -87,7 +88,7 @@ def _ensemble(
 
 
 def test_face_and_frame_are_judged_together(
-    train: Train, pictures: list[Source], central_face: type
+    train: Train, pictures: list[Source], central_face: FakeDetector
 ) -> None:
     run = train("both", frame=True)
     bundle = load_bundle(run.path)
@@ -97,10 +98,9 @@ def test_face_and_frame_are_judged_together(
     assert {row.source for row in rows} == {"face"}
     assert rows[0].box == (16, 16, 48, 48)
     # By hand: both crops of each picture, side by side, through the network.
-    detector = central_face((), FACE)
     crops = [
         [
-            make_crops(Picture(Path(p.path).read_bytes(), p.path), view, detector).pixels[0]
+            make_crops(Picture(Path(p.path).read_bytes(), p.path), view, central_face).pixels[0]
             for view in bundle.views
         ]
         for p in pictures
@@ -285,24 +285,19 @@ def test_each_member_is_mirrored_by_its_own_bundle(
 
 
 def test_every_face_is_judged_with_the_same_frame(
-    train: Train, source: Path, monkeypatch: pytest.MonkeyPatch, central_face: type
+    train: Train, source: Path, central_face: FakeDetector
 ) -> None:
     run = train("both", frame=True)
     bundle = load_bundle(run.path)
     path = source / "red" / "01.png"
     boxes = (Box(4, 4, 24, 24), Box(30, 30, 60, 60))
-
-    def detect(self: object, picture: Picture) -> Detection:
-        faces = tuple(Face(box, 0.9, ((0.0, 0.0),) * 6, "short") for box in boxes)
-        return Detection(picture.height, picture.width, faces, "short")
-
-    monkeypatch.setattr(central_face, "detect", detect)
+    central_face.see = see_boxes(*boxes)
     (row,) = _predict(run, [Source(str(path))], face="all")
     assert row.per_face is not None
     assert len(row.per_face) == 2
     network = load_model(run.path, bundle)
     picture = Picture(path.read_bytes(), str(path))
-    faces = make_crops(picture, replace(bundle.views[0], face="all"), central_face((), FACE)).pixels
+    faces = make_crops(picture, replace(bundle.views[0], face="all"), central_face).pixels
     frame = make_crops(picture, bundle.views[1], None).pixels[0]
     scale = Normalisation(*normalisation(network))
     logits = compute_logits(network, np.array([[face, frame] for face in faces]), scale, CPU)
@@ -344,18 +339,10 @@ def test_detector_sees_a_picture_once_for_all_views(
     train: Train,
     tmp_path: Path,
     pictures: list[Source],
-    central_face: type,
-    monkeypatch: pytest.MonkeyPatch,
+    central_face: FakeDetector,
 ) -> None:
     runs = [train("one"), train("wide", replace(FACE, margin=0.5)), train("both", frame=True)]
     found = _ensemble(tmp_path / "ensemble", runs)
-    seen = []
-    detect = central_face.detect  # type: ignore[attr-defined]  # the fixture's type is plain
-
-    def count(self: object, picture: Picture) -> Detection:
-        seen.append(picture)
-        return detect(self, picture)  # type: ignore[no-any-return]  # as above
-
-    monkeypatch.setattr(central_face, "detect", count)
+    central_face.calls = 0
     _predict(found, pictures)
-    assert len(seen) == len(pictures)
+    assert central_face.calls == len(pictures)

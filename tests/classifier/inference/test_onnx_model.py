@@ -13,6 +13,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from roi_cls.base.errors import BundleError, TrainingError
+from roi_cls.classifier.export.onnx import check_exportable
 from roi_cls.classifier.inference.onnx_file import (
     OUTPUT,
     OnnxProperties,
@@ -128,16 +129,17 @@ def test_half_precision_is_refused(file: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("module", ["inference.onnx_model", "export.onnx"])
-def test_onnxruntime_tells_nobody_that_it_runs(file: Path, tmp_path: Path, module: str) -> None:
+@pytest.mark.parametrize("function", [open_onnx, check_exportable])
+def test_onnxruntime_tells_nobody_that_it_runs(
+    file: Path, tmp_path: Path, function: Callable[..., object]
+) -> None:
     # Built with telemetry it opens a session for it in the temporary folder, and sends it.
     code = {
-        "inference.onnx_model": f"from pathlib import Path; open_onnx(Path({str(file)!r}))",
-        "export.onnx": "check_exportable(SimpleNamespace(bundle=SimpleNamespace(network="
+        open_onnx: f"from pathlib import Path; open_onnx(Path({str(file)!r}))",
+        check_exportable: "check_exportable(SimpleNamespace(bundle=SimpleNamespace(network="
         "{'kind': 'x'}), members=()))",
     }
-    names = {"inference.onnx_model": "open_onnx", "export.onnx": "check_exportable"}
-    line = f"from roi_cls.classifier.{module} import {names[module]}; {code[module]}"
+    line = f"from {function.__module__} import {function.__name__}; {code[function]}"
     # Its own tests and CI are left alone by it anyway.
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("CI", "GITHUB", "PYTEST"))}
     folders = {"TMPDIR": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
@@ -154,7 +156,7 @@ def test_onnxruntime_tells_nobody_that_it_runs(file: Path, tmp_path: Path, modul
 def test_neither_torch_nor_onnx_is_imported(file: Path) -> None:
     code = f"""
 import sys, numpy, pathlib
-from roi_cls.classifier.inference.scorer import open_scorer
+from {open_scorer.__module__} import open_scorer
 opened = open_scorer([pathlib.Path({str(file)!r})])
 print(opened.scorer.probabilities([numpy.zeros((1, 8, 8, 3), numpy.uint8)]).tolist())
 print(sorted({{"torch", "timm", "onnx", "sklearn", "scipy"}} & set(sys.modules)))

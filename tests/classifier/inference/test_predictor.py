@@ -21,6 +21,7 @@ from roi_cls.classifier.runs.bundle import load_bundle, write_config
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.roi import CropParams, mediapipe_detector, models
 from roi_cls.roi.recipe import open_recipe
+from tests.pictures import noise
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,7 @@ def test_probabilities_have_the_same_bits_in_any_batch(
     torch.manual_seed(0)
     network, backend = timm_model(name, num_classes=2), choose_backend("cpu", "fp32")
     bundle = replace(load_bundle(toy_run.path), mirror=mirror)
-    pixels = np.random.default_rng(0).integers(0, 256, (33, 160, 160, 3), dtype=np.uint8)
+    pixels = noise(33, 160, 160, 3)
     logits = compute_logits(network, pixels, bundle.normalisation, backend, mirror=mirror)
     spread = float(logits.std(axis=0).max())  # with it, as sure of its answers as a trained one
     offsets = tuple(map(float, -logits.mean(axis=0) / spread))

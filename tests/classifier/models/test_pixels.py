@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from roi_cls.classifier.models.pixels import balanced_rows, in_batches, pick_pixels, shuffled_rows
 from roi_cls.classifier.runs.bundle import Normalisation
+from tests.pictures import noise
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def _crops(count: int, side: int = 32) -> torch.Tensor:
-    pixels = np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
-    return pick_pixels(pixels, np.arange(count))
+    return pick_pixels(noise(count, side, side, 3), np.arange(count))
 
 
 def test_normalisation_equals_timms() -> None:

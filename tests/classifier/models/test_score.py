@@ -13,6 +13,7 @@ from roi_cls.classifier.models.device import choose_backend
 from roi_cls.classifier.models.score import compute_logits
 from roi_cls.classifier.models.timm_model import create_model
 from roi_cls.classifier.runs.bundle import Normalisation
+from tests.pictures import noise
 
 LOGITS = st_numpy.arrays(np.float32, (3, 4), elements=st.floats(-(2.0**100), 2.0**100, width=32))
 
@@ -41,7 +42,7 @@ def test_offsets_are_added_after_the_division() -> None:
 def test_mirrored_pictures_get_the_mean_of_both_logits() -> None:
     torch.manual_seed(0)
     model = create_model("test_efficientnet", "none", 2, 32)
-    pixels = np.random.default_rng(0).integers(0, 256, (3, 2, 32, 32, 3), dtype=np.uint8)
+    pixels = noise(3, 2, 32, 32, 3)
     scale = Normalisation((0.5,) * 3, (0.5,) * 3)
     backend = choose_backend("cpu", "fp32")
     for crops in (pixels[:, 0], pixels):  # one view, and two of which both are mirrored
@@ -69,7 +70,7 @@ class _Pairs(nn.Module):
 
 def test_logits_do_not_depend_on_the_batch() -> None:
     model = create_model("test_efficientnet", "none", 2, 32)
-    pixels = np.random.default_rng(0).integers(0, 256, (7, 32, 32, 3), dtype=np.uint8)
+    pixels = noise(7, 32, 32, 3)
     scale = Normalisation((0.5,) * 3, (0.5,) * 3)
     backend = choose_backend("cpu", "fp32")
     whole = compute_logits(model, pixels, scale, backend)

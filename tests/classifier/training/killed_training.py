@@ -11,9 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from roi_cls.classifier.training import learner
-from roi_cls.classifier.training import loop as train
-from roi_cls.classifier.training import run as train_on
+from roi_cls.classifier.training import learner, loop, run
 from roi_cls.classifier.training.observers import Observers
 from roi_cls.classifier.training.run import train_run
 
@@ -43,9 +41,9 @@ def _kill(owner: Any, name: str, call: int, *, after: bool = False) -> None:
 PLACES: dict[str, Callable[[], None]] = {
     "in the first epoch": lambda: _kill(learner.Learner, "step", 2),
     "in the second phase": lambda: _kill(learner.Learner, "step", 11),
-    "between best weights and checkpoint": lambda: _kill(train, "save_checkpoint", 2),
-    "before the bundle": lambda: _kill(train_on, "save_bundle", 1),
-    "after the bundle": lambda: _kill(train_on, "save_bundle", 1, after=True),
+    "between best weights and checkpoint": lambda: _kill(loop, "save_checkpoint", 2),
+    "before the bundle": lambda: _kill(run, "save_bundle", 1),
+    "after the bundle": lambda: _kill(run, "save_bundle", 1, after=True),
 }
 """Where it dies."""
 

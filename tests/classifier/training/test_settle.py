@@ -1,5 +1,6 @@
-"""What is left to the machine is decided once, kept by a resumed run, and told when it fails."""
+"""What is left to the machine, the batch and the number format, is decided once and told."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -10,33 +11,109 @@ from numpy.typing import NDArray
 from torch import nn
 
 from roi_cls.classifier.config import TrainConfig
-from roi_cls.classifier.models.device import choose_backend
+from roi_cls.classifier.models.device import Backend, choose_backend
+from roi_cls.classifier.models.timm_model import create_model
 from roi_cls.classifier.training import settle as settle_module
 from roi_cls.classifier.training.batches import Batch
 from roi_cls.classifier.training.checkpoint import Checkpoint, Progress, save_checkpoint
-from roi_cls.classifier.training.settle import settle
+from roi_cls.classifier.training.settle import fastest_format, largest_batch, settle, time_steps
 
 CPU = choose_backend("cpu", "fp32")
-MODEL = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
 
 
 class _Plain:
-    labels = np.zeros(40, np.int64)
+    """Crops of one value."""
+
+    def __init__(self, count: int, side: int = 32) -> None:
+        self.labels = np.zeros(count, np.int64)
+        self.side = side
 
     def __len__(self) -> int:
-        return 40
+        return len(self.labels)
 
     def train_batch(self, rows: NDArray[np.int64]) -> Batch:
+        """Return as many crops."""
         return Batch(self.plain_inputs(rows), torch.eye(2)[torch.zeros(len(rows)).long()])
 
     def plain_inputs(self, rows: NDArray[np.int64]) -> torch.Tensor:
-        return torch.ones(len(rows), 3, 2, 2)
+        """Return as many crops."""
+        return torch.ones(len(rows), 3, self.side, self.side)
+
+
+class _Refusing(nn.Module):
+    """Has room for so many crops, as a GPU says it."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+        self.layer = nn.Linear(3, 2)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return (B, 2) logits."""
+        if len(images) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        logits: torch.Tensor = self.layer(images.mean((2, 3)))
+        return logits
+
+
+@pytest.mark.parametrize(
+    ("room", "pictures", "expected"), [(9, 500, 8), (16, 500, 16), (0, 500, 1), (900, 100, 64)]
+)
+def test_a_device_that_is_no_cpu_is_tried(
+    monkeypatch: pytest.MonkeyPatch, room: int, pictures: int, expected: int
+) -> None:
+    # The meta device stands for the GPU's name alone; all is computed on the CPU.
+    monkeypatch.setattr(torch.nn.Module, "to", lambda self, *a, **k: self)
+    monkeypatch.setattr(Backend, "autocast", lambda self: torch.autocast("cpu", enabled=False))
+    backend = Backend(torch.device("meta"), torch.float32)
+    model = _Refusing(room)
+    assert largest_batch(model, _Plain(pictures), backend) == expected
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_other_errors_of_a_trial_are_not_taken_for_a_lack_of_memory() -> None:
+    class Broken(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError("shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        largest_batch(Broken(), _Plain(8), CPU)
+
+
+def test_the_cpu_plans_with_what_is_available(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = create_model("test_efficientnet", "none", 2, 32)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    sizes = []
+    for megabytes in (1, 4, 16, 64, 100_000):
+        monkeypatch.setattr(settle_module, "available_bytes", lambda m=megabytes: m * 2**20)
+        sizes.append(largest_batch(model, _Plain(500), CPU))
+    assert sizes == sorted(sizes)
+    assert sizes[0] < sizes[2]
+    assert sizes[-1] == 64  # more makes no CPU faster
+    assert all(value.equal(before[name]) for name, value in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_larger_crops_need_more_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settle_module, "available_bytes", lambda: 16 * 2**20)
+    model = create_model("test_efficientnet", "none", 2, 32)
+    small, large = (largest_batch(model, _Plain(500, side), CPU) for side in (32, 96))
+    assert small >= 4 * large
+
+
+def test_unknown_memory_and_few_pictures_limit_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settle_module, "available_bytes", lambda: None)
+    assert largest_batch(nn.Linear(1, 1), _Plain(500), CPU) == 64
+    assert largest_batch(nn.Linear(1, 1), _Plain(20), CPU) == 16
+
+
+MODEL = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
 
 
 def _settle(path: Path, notes: list[str] | None = None, **changes: Any) -> tuple[Any, ...]:
     config = TrainConfig(device="cpu", **changes)
     note = (notes if notes is not None else []).append
-    settled, backend = settle(config, MODEL, _Plain(), CPU, path / "c", note)
+    settled, backend = settle(config, MODEL, _Plain(40, 2), CPU, path / "c", note)
     return settled.precision, settled.batch_size, settled.compile, backend.format
 
 
@@ -90,3 +167,76 @@ def test_with_a_compiler_the_model_is_compiled(
     notes: list[str] = []
     assert _settle(tmp_path, notes, precision="fp32", compile=True)[2] is True
     assert notes == []
+
+
+DEVICE = torch.device("cpu")
+FORMATS = (torch.float32, torch.bfloat16)
+
+
+def _model() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Dropout(0.5), nn.Linear(4 * 36, 2)
+    )
+
+
+@pytest.mark.parametrize(
+    ("exact", "short", "expected"),
+    [
+        (1.0, 0.5, torch.bfloat16),
+        (1.0, 1.2, torch.float32),
+        (1.0, 0.99, torch.float32),  # as good as alike: fp32 rounds least
+    ],
+)
+def test_the_faster_format_wins_by_a_margin(
+    exact: float, short: float, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = {torch.float32: exact, torch.bfloat16: short}
+
+    def fake(model: nn.Module, sample: torch.Tensor, backend: Backend) -> float:
+        return seconds[backend.format]
+
+    monkeypatch.setattr(settle_module, "_time_step", fake)
+    monkeypatch.setattr(settle_module, "_native_formats", lambda device: FORMATS)
+    assert fastest_format(_model(), torch.rand(4, 3, 8, 8), DEVICE) == expected
+
+
+def test_timing_leaves_model_and_random_state_as_they_were(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(settle_module, "_native_formats", lambda device: FORMATS)
+    monkeypatch.setattr(settle_module, "_TIMING_SECONDS", 0.05)
+    model = _model().eval()
+    before, random = copy.deepcopy(model.state_dict()), torch.get_rng_state()
+    assert fastest_format(model, torch.ones(4, 3, 8, 8), DEVICE) in FORMATS
+    after = model.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert not model.training
+    assert all(p.grad is None for p in model.parameters())
+    assert torch.equal(torch.get_rng_state(), random)
+
+
+def test_every_format_is_timed_as_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settle_module, "_MOST_TIMED_STEPS", 3)
+    backends = [Backend(DEVICE, dtype) for dtype in FORMATS]
+    times = time_steps(_model(), torch.rand(4, 3, 8, 8), backends)
+    assert [len(each) for each in times] == [3, 3]
+    assert min(map(min, times)) > 0
+
+
+def test_a_model_that_gives_a_map_in_training_is_timed_too() -> None:
+    class Mapping(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv2d(3, 2, 8)
+
+        def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            places = self.layer(inputs)
+            return places.flatten(1), places
+
+    assert time_steps(Mapping(), torch.rand(2, 3, 8, 8), [Backend(DEVICE, torch.float32)])[0]
+
+
+def test_one_candidate_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settle_module, "_native_formats", lambda device: (torch.float32,))
+    monkeypatch.setattr(settle_module, "time_steps", None)
+    assert fastest_format(_model(), torch.rand(2, 3, 8, 8), DEVICE) == torch.float32

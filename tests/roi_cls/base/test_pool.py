@@ -4,7 +4,6 @@ import contextlib
 import itertools
 import os
 import signal
-import sys
 import threading
 import time
 from collections import deque
@@ -20,12 +19,6 @@ from roi_cls.base.errors import ImageReadError, StorageError
 from roi_cls.base.pool import WorkerPool
 
 Work = Callable[[int], str]
-
-
-@pytest.fixture(autouse=True)
-def importable(monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config) -> None:
-    """Let the spawned workers import this file by its name."""
-    monkeypatch.setattr(sys, "path", [*sys.path, str(pytestconfig.rootpath)])
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from roi_cls.base.errors import StorageError
-from roi_cls.console import terminal as console
+from roi_cls.console import terminal as terminal_module
 from roi_cls.console.terminal import PLAIN_INTERVAL_S, note, note_next, progress, show
 
 
@@ -29,7 +29,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(console, "time", clock)
+    monkeypatch.setattr(terminal_module, "time", clock)
     return clock
 
 

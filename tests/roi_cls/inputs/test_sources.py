@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -20,6 +19,7 @@ from roi_cls.inputs import sources
 from roi_cls.inputs.sources import FETCHED_AHEAD, Given, SourceOptions, name_inputs, open_sources
 from roi_cls.inputs.video import Every
 from roi_cls.inputs.web import WebLimits
+from tests.pictures import save_clip
 
 Fetch = Callable[[str, WebLimits], bytes]
 
@@ -35,13 +35,8 @@ def paths(*inputs: object) -> list[str]:
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
-    path = tmp_path / "clips" / "clip.avi"
-    path.parent.mkdir()
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
-    for i in range(11):
-        writer.write(np.full((48, 64, 3), 20 * i, np.uint8))
-    writer.release()
-    return path
+    frames = [np.full((48, 64, 3), 20 * i, np.uint8) for i in range(11)]
+    return save_clip(tmp_path / "clips" / "clip.avi", frames)
 
 
 @pytest.fixture

@@ -4,13 +4,13 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
 from roi_cls.base.errors import ImageReadError
 from roi_cls.inputs.video import Every, is_video, read_frames
 from roi_cls.roi.image_header import MAX_PIXELS
+from tests.pictures import save_clip
 
 MakeVideo = Callable[..., Path]
 FRAMES, PER_SECOND = 25, 10
@@ -23,15 +23,11 @@ def make_video(tmp_path_factory: pytest.TempPathFactory) -> MakeVideo:
 
     def make(suffix: str) -> Path:
         path = tmp_path_factory.mktemp("video") / f"clip{suffix}"
-        code = cv2.VideoWriter.fourcc(*CODECS[suffix])
-        writer = cv2.VideoWriter(str(path), code, PER_SECOND, (64, 48))
-        for i in range(FRAMES):
-            frame = np.zeros((48, 64, 3), np.uint8)
-            frame[:, : 2 * i] = (0, 0, 255)  # BGR
+        frames = np.zeros((FRAMES, 48, 64, 3), np.uint8)
+        for i, frame in enumerate(frames):
+            frame[:, : 2 * i] = (255, 0, 0)
             frame[:10] = 255
-            writer.write(frame)
-        writer.release()
-        return path
+        return save_clip(path, frames, PER_SECOND, CODECS[suffix])
 
     return make
 

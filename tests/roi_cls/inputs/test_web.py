@@ -7,6 +7,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -14,6 +15,8 @@ from subprocess import CompletedProcess
 import pytest
 
 from roi_cls.base.errors import ImageReadError
+from roi_cls.classifier.inference.loaded import LoadedModel
+from roi_cls.inputs import web
 from roi_cls.inputs.names import is_url
 from roi_cls.inputs.web import MOST_REDIRECTS, WebLimits, fetch
 
@@ -271,7 +274,7 @@ def resolve(monkeypatch: pytest.MonkeyPatch, answers: dict[str, list[str]]) -> l
 def test_redirect_into_the_own_network_is_refused(
     site: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("roi_cls.inputs.web.is_public", lambda text: text == "127.0.0.1")
+    monkeypatch.setattr(web, "is_public", lambda text: text == "127.0.0.1")
     resolve(monkeypatch, {"127.0.0.1": ["127.0.0.1"], "localhost": ["192.168.0.1"]})
     assert refusal(f"{site}/moved-to-local", WebLimits(5.0)) == (
         "it redirects to 'http://localhost/x': its host 'localhost' has the address 192.168.0.1, "
@@ -292,7 +295,7 @@ def test_address_that_was_checked_is_the_one_connected_to(
             raise ConnectionRefusedError(111, "Connection refused")
 
     asked = resolve(monkeypatch, {"rebound.test": ["93.184.215.14", "127.0.0.1"]})
-    monkeypatch.setattr("roi_cls.inputs.web.socket.socket", Watched)
+    monkeypatch.setattr(socket, "socket", Watched)
     assert refusal(f"http://rebound.test:{port}/a.png", WebLimits(5.0)) == (
         "the connection failed (Connection refused). Check the address and the network."
     )
@@ -367,7 +370,7 @@ def test_certificate_nobody_trusts_is_told(site: str, monkeypatch: pytest.Monkey
             error.verify_message = "self-signed certificate"
             raise error
 
-    monkeypatch.setattr("roi_cls.inputs.web._tls", Distrusting)
+    monkeypatch.setattr(web, "_tls", Distrusting)
     assert refusal(f"https{site.removeprefix('http')}/a.png") == (
         "its server's certificate is not trusted (self-signed certificate). "
         "Check the address and this machine's clock."
@@ -398,12 +401,8 @@ def gallery(tiny_set: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def predict(command: Command, tiny_runs: Path) -> Command:
-    def run(*arguments: object, stdin: bytes = b"") -> CompletedProcess[str]:
-        places = ["--runs", tiny_runs, "--run", "tiny", "--device", "cpu"]
-        return command("predict", *arguments, *places, "--allow-private", stdin=stdin)
-
-    return run
+def predict(predict: Command) -> Command:
+    return partial(predict, "--allow-private")
 
 
 def test_url_is_predicted_like_its_file_and_its_bytes(
@@ -455,7 +454,7 @@ def test_interrupt_waits_for_no_server(
     def interrupt(*_: object) -> object:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("roi_cls.classifier.inference.loaded.LoadedModel.probabilities", interrupt)
+    monkeypatch.setattr(LoadedModel, "probabilities", interrupt)
     start = time.monotonic()
     done = predict(f"{gallery}/00.png", f"{gallery}/slow.png", "--batch", 1)
     assert (done.returncode, done.stdout) == (130, "")

@@ -11,8 +11,11 @@ from PIL import Image as PillowImage
 from upath import UPath
 
 from roi_cls import CropParams, FaceCrop, crop_faces
+from roi_cls.cache import builder
 from roi_cls.roi.image import Image, read_image
 from roi_cls.roi.picture import Picture
+from tests.pictures import noise
+from tests.stored import stored_crops
 
 SMALL = CropParams(size_px=16, margin=0.0)
 pytestmark = pytest.mark.usefixtures("white_faces")
@@ -21,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("white_faces")
 @pytest.fixture
 def face() -> Image:
     """Return a white face of 20 x 20 px at (30, 10) on noise."""
-    pixels = np.random.default_rng(0).integers(0, 80, (60, 80, 3), dtype=np.uint8)
+    pixels = noise(60, 80, 3, high=80)
     pixels[10:30, 30:50] = 255
     return pixels
 
@@ -69,7 +72,7 @@ def test_cached_crops_are_those_made_anew(path: Path, tmp_path: Path) -> None:
     fresh, first, again = (
         only(crop_faces([path], SMALL, cache=cache)) for cache in (None, *[tmp_path / "crops"] * 2)
     )
-    assert list((tmp_path / "crops").rglob("*.bmp"))
+    assert stored_crops(tmp_path / "crops")
     for crop in (first, again):
         np.testing.assert_array_equal(pixels_of(crop), pixels_of(fresh))
         assert (crop.box, crop.face_score) == (fresh.box, fresh.face_score)
@@ -79,7 +82,7 @@ def test_second_look_at_a_cache_detects_nothing(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     list(crop_faces([path], SMALL, cache=tmp_path / "crops"))
-    monkeypatch.setattr("roi_cls.cache.builder.detect_faces", None)
+    monkeypatch.setattr(builder, "detect_faces", None)
     wider = CropParams(size_px=16, margin=0.5)
     assert only(crop_faces([path], wider, cache=tmp_path / "crops")).status == "ok"
 

@@ -26,10 +26,14 @@ from sklearn.preprocessing import FunctionTransformer
 from roi_cls import RoiClassifier
 from roi_cls.base.errors import BundleError, DataError, RoiClsError, StorageError, TrainingError
 from roi_cls.classifier.export.run import ExportJob, export_onnx
+from roi_cls.classifier.inference.predictor import Predictor
 from roi_cls.classifier.inference.verify import verify_run
 from roi_cls.classifier.runs.folder import RunFolder
+from roi_cls.classifier.training import run as run_module
 from roi_cls.data.table import read_split
-from roi_cls.roi import mediapipe_detector
+from roi_cls.python import estimator
+from tests.fakes import FakeDetector
+from tests.pictures import noise
 
 Pixels = NDArray[np.uint8]
 SMALL: dict[str, Any] = {
@@ -46,15 +50,12 @@ SMALL: dict[str, Any] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _undrawn_curves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the run's figure, which takes longer than to train."""
-    monkeypatch.setattr("roi_cls.classifier.training.run.draw_curves", lambda *arguments: None)
+pytestmark = pytest.mark.usefixtures("undrawn_curves")
 
 
 def draw(count: int = 24) -> tuple[Pixels, NDArray[np.bool_]]:
     """Return noise, of which every third picture is bright."""
-    pixels = np.random.default_rng(0).integers(0, 80, (count, 16, 16, 3), dtype=np.uint8)
+    pixels = noise(count, 16, 16, 3, high=80)
     is_bright = np.arange(count) % 3 == 0
     pixels[is_bright] += 120
     return pixels, is_bright
@@ -73,11 +74,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def fitted() -> RoiClassifier:
+def fitted(undrawn_curves: None) -> RoiClassifier:
     """Return a classifier of 7 (bright) and 3; used as it is."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("roi_cls.classifier.training.run.draw_curves", lambda *arguments: None)
-        return RoiClassifier(**SMALL).fit(PIXELS, np.where(IS_BRIGHT, 7, 3))
+    return RoiClassifier(**SMALL).fit(PIXELS, np.where(IS_BRIGHT, 7, 3))
 
 
 def test_learns_and_answers_in_the_labels_it_was_given(fitted: RoiClassifier) -> None:
@@ -277,7 +276,7 @@ def test_same_fit_into_a_finished_run_trains_nothing(
 ) -> None:
     classifier = RoiClassifier(**SMALL, run=tmp_path / "run")
     expected = classifier.fit(PIXELS, IS_BRIGHT).predict_proba(PIXELS)
-    monkeypatch.setattr("roi_cls.classifier.training.run.fit_model", None)
+    monkeypatch.setattr(run_module, "fit_model", None)
     again = clone(classifier).fit(PIXELS, IS_BRIGHT)
     np.testing.assert_array_equal(again.predict_proba(PIXELS), expected)
     with pytest.raises(TrainingError, match="it was started with other settings"):
@@ -371,7 +370,7 @@ def test_save_replaces_nothing(fitted: RoiClassifier, tmp_path: Path) -> None:
 def test_run_of_the_command_line_loads_by_its_folder_or_name(
     tiny_runs: Path, tiny_set: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("roi_cls.python.estimator.RUNS", tiny_runs)
+    monkeypatch.setattr(estimator, "RUNS", tiny_runs)
     by_name = RoiClassifier.load("tiny", device="cpu")
     assert by_name.classes_.tolist() == ["odd", "plain"]
     assert by_name.run_ == RoiClassifier.load(tiny_runs / "tiny", device="cpu").run_
@@ -420,9 +419,7 @@ def test_detectors_are_closed_at_the_end_of_the_block(
     fitted: RoiClassifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed: list[int] = []
-    monkeypatch.setattr(
-        "roi_cls.classifier.inference.predictor.Predictor.close", lambda self: closed.append(1)
-    )
+    monkeypatch.setattr(Predictor, "close", lambda self: closed.append(1))
     with copy.deepcopy(fitted) as classifier:
         classifier.predict(PIXELS)
         classifier.predict(PIXELS)
@@ -475,13 +472,9 @@ def test_cross_validation_and_pipeline() -> None:
     assert scores.tolist() == [1.0, 1.0]
 
 
-@pytest.mark.usefixtures("white_faces")
 def test_grid_search_over_the_margin_detects_each_picture_once(
-    files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    files: list[Path], tmp_path: Path, white_faces: FakeDetector
 ) -> None:
-    detected: list[object] = []
-    seeing = mediapipe_detector.MediapipeDetector
-    monkeypatch.setattr(seeing, "detect", _counting(seeing.detect, detected))
     classifier = RoiClassifier(**{**SMALL, "crop": "face"}, cache=tmp_path / "crops")
     search = GridSearchCV(
         classifier, {"margin": [0.0, 0.4]}, cv=2, refit=False, error_score="raise"
@@ -489,15 +482,7 @@ def test_grid_search_over_the_margin_detects_each_picture_once(
     search.fit(list(map(str, files)), IS_BRIGHT)
     assert len(search.cv_results_["params"]) == 2
     fitting, scoring = 24, 2 * 24  # scoring looks at the pictures themselves, for each margin
-    assert len(detected) == fitting + scoring
-
-
-def _counting(detect: Callable[..., Any], seen: list[object]) -> Callable[..., Any]:
-    def count(self: object, picture: object) -> Any:
-        seen.append(picture)
-        return detect(self, picture)
-
-    return count
+    assert white_faces.calls == fitting + scoring
 
 
 def test_warnings_of_the_training_reach_the_log(caplog: pytest.LogCaptureFixture) -> None:

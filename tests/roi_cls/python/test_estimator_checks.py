@@ -62,13 +62,8 @@ FAILING = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _undrawn_curves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the run's figure, which takes longer than to train: no check looks at it."""
-    monkeypatch.setattr("roi_cls.classifier.training.run.draw_curves", lambda *arguments: None)
-
-
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn_curves")
 @parametrize_with_checks([SMALL], expected_failed_checks=lambda estimator: FAILING)  # type: ignore[untyped-decorator]  # scikit-learn ships no types
 def test_estimator_passes_the_check(estimator: RoiClassifier, check: Callable[..., None]) -> None:
     check(estimator)

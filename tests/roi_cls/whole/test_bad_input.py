@@ -1,6 +1,5 @@
 """What people give by mistake: one clear line or row with a remedy, never a traceback."""
 
-import io
 import json
 import os
 import socket
@@ -16,25 +15,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from roi_cls.classifier.models import timm_model
+from tests.pictures import encode, png_chunk
+
 Command = Callable[..., CompletedProcess[str]]
 
 
 def png_bytes(side: int = 40, colour: str = "red") -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (side, side), colour).save(buffer, "PNG")
-    return buffer.getvalue()
+    return encode(Image.new("RGB", (side, side), colour))
 
 
 def huge_png(side: int, data: bytes) -> bytes:
     """Return a one-bit grey PNG that says it is ``side`` pixels high and wide."""
-
-    def chunk(name: bytes, body: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-        )
-
     header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
-    parts = chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    parts = png_chunk(b"IHDR", header) + png_chunk(b"IDAT", data) + png_chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + parts
 
 
@@ -44,19 +38,8 @@ def compressed_png(side: int) -> bytes:
 
 def animation(kind: str) -> bytes:
     """Return an animation whose first frame is red, whose second is blue."""
-    buffer = io.BytesIO()
     frames = [Image.new("RGB", (40, 40), colour) for colour in ("red", "blue")]
-    frames[0].save(buffer, kind, save_all=True, append_images=frames[1:], duration=50)
-    return buffer.getvalue()
-
-
-@pytest.fixture
-def predict(command: Command, tiny_runs: Path) -> Command:
-    def run(*arguments: object) -> CompletedProcess[str]:
-        places = ["--runs", tiny_runs, "--run", "tiny", "--device", "cpu"]
-        return command("predict", *arguments, *places)
-
-    return run
+    return encode(frames[0], kind, save_all=True, append_images=frames[1:], duration=50)
 
 
 def assert_told(done: CompletedProcess[str], *parts: str) -> None:
@@ -315,7 +298,7 @@ def test_hub_that_cannot_be_reached_is_told_with_what_to_choose(
 ) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    monkeypatch.setattr("roi_cls.classifier.models.timm_model.is_cached", lambda *arguments: False)
+    monkeypatch.setattr(timm_model, "is_cached", lambda *arguments: False)
     done = broken.train("--weights", "hub", source=tiny_set)
     assert_told(
         done, "http://127.0.0.1:9", "--weights none", "--weights PATH", "HF_ENDPOINT=URL (a mirror"

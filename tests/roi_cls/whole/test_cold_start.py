@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
@@ -45,11 +47,12 @@ def test_run_needs_torch_and_timm_and_no_more(tiny_runs: Path, picture: Path) ->
     assert not modules & {*UNUSED, "onnxruntime"}
 
 
-def test_exported_model_needs_no_torch(tiny_runs: Path, picture: Path, tmp_path: Path) -> None:
+def test_exported_model_needs_no_torch(
+    command: Callable[..., CompletedProcess[str]], tiny_runs: Path, picture: Path, tmp_path: Path
+) -> None:
     pytest.importorskip("onnxruntime")  # of the extra `export`
     exported = tmp_path / "tiny.onnx"
-    export = [sys.executable, "-m", "roi_cls", "export", "--run", "tiny", "-o", str(exported)]
-    subprocess.run([*export, "--runs", str(tiny_runs)], check=True, capture_output=True)
+    assert command("export", "--run", "tiny", "-o", exported, "--runs", tiny_runs).returncode == 0
     row, code, modules = _imported("predict", picture, "--model", exported)
     assert code == "0", row
     assert row.startswith(f"{picture}: ")

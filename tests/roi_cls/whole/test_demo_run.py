@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +11,8 @@ from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
+
+from tests.pictures import backdate
 
 Command = Callable[..., CompletedProcess[str]]
 pytestmark = pytest.mark.slow
@@ -24,7 +25,6 @@ METRICS = [
     *("roc_auc", "average_precision", "micro_f1", "macro_f1", "balanced_accuracy", "mcc"),
     *("accuracy", "majority_accuracy"),
 ]
-HOURS_AGO = 1_700_000_000  # s; a file as new as this second is not trusted to stay as it is
 IMAGES = 40
 
 
@@ -38,7 +38,7 @@ class Demo:
         self._command = command
         self.drawn = command("data", "demo", self.data, "--images", IMAGES)
         for picture in self.pictures:
-            os.utime(picture, (HOURS_AGO, HOURS_AGO))
+            backdate(picture)
         self.first = self.crops()
         self.trained = command(
             *("train", self.data, "--run", "demo", "--model", "test_efficientnet"),

@@ -15,10 +15,10 @@ import pytest
 from PIL import Image
 
 from roi_cls.classifier.runs.folder import RunFolder
+from tests.pictures import save
 
 Command = Callable[..., CompletedProcess[str]]
 COLOURS = {"odd": (200, 40, 40), "plain": (40, 40, 200)}
-HOURS_AGO = 1_700_000_000  # s; a file as new as this second is not trusted to stay as it is
 TRAINING = [
     *("--min-face", "8", "--size", "32", "--model", "test_efficientnet", "--weights", "none"),
     "--no-near-duplicates",  # the drawn pictures look alike
@@ -40,10 +40,7 @@ def draw(path: Path, faces: list[tuple[str, int]], seed: int = 0) -> Path:
         start = 32 - side // 2
         tile[start : start + side, start : start + side] = 255
         tiles.append(tile.astype(np.uint8))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate(tiles, axis=1)).save(path)
-    os.utime(path, (HOURS_AGO, HOURS_AGO))
-    return path
+    return save(path, np.concatenate(tiles, axis=1))
 
 
 @pytest.fixture(scope="module")

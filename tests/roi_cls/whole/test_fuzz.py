@@ -4,7 +4,6 @@ Alone, and through a server, which answers each with a row and none with a 5xx.
 """
 
 import asyncio
-import io
 import itertools
 import math
 from collections import Counter
@@ -26,6 +25,7 @@ from roi_cls.commands.serve.options import ServerOptions
 from roi_cls.commands.serve.run import ServeJob, open_model
 from roi_cls.data.demo.picture import draw_picture
 from roi_cls.roi.image import decode_image
+from tests.pictures import encode
 
 Command = Callable[..., CompletedProcess[str]]
 PICTURES = 10_000
@@ -45,7 +45,7 @@ def seeds() -> list[bytes]:
     deep = Image.fromarray(random.integers(0, 65536, (24, 31), dtype=np.uint16))
     turned = Image.Exif()
     turned[0x0112] = 6
-    kinds: list[tuple[Image.Image, str, dict[str, object]]] = [
+    kinds: list[tuple[Image.Image, str, dict[str, Any]]] = [
         (colour, "PNG", {}),
         (colour.convert("RGBA"), "PNG", {}),
         (colour.convert("P"), "PNG", {"transparency": 3}),
@@ -60,20 +60,14 @@ def seeds() -> list[bytes]:
         (colour, "TIFF", {}),
         (deep, "TIFF", {"compression": "tiff_lzw"}),
     ]
-    return [encode(*kind) for kind in kinds]
-
-
-def encode(picture: Image.Image, kind: str, options: dict[str, object]) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
-    return buffer.getvalue()
+    return [encode(picture, kind, **options) for picture, kind, options in kinds]
 
 
 def face_seeds() -> list[bytes]:
     """Return drawn people, small, in a few formats."""
     kinds = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
     drawn = [Image.fromarray(draw_picture(0, i, None)).resize((160, 112)) for i in range(5)]
-    return [encode(picture, kind, {}) for picture, kind in zip(drawn, kinds, strict=True)]
+    return [encode(picture, kind) for picture, kind in zip(drawn, kinds, strict=True)]
 
 
 def mutants(count: int, seed: int, given: list[bytes]) -> Iterator[bytes]:

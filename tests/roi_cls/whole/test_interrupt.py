@@ -3,7 +3,6 @@
 The signal goes to the whole process group, as a terminal sends it.
 """
 
-import io
 import json
 import os
 import signal
@@ -15,9 +14,10 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
+
+from tests.pictures import encode, noise
+from tests.stored import stored_crops
 
 Command = Callable[..., CompletedProcess[str]]
 PATIENCE_S = 120  # far more than is needed, on a machine that does other things, too
@@ -58,11 +58,9 @@ def assert_interrupted(done: CompletedProcess[str]) -> None:
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """60 pictures that take 20 ms each to decode; they differ in what follows the pixels."""
     folder = tmp_path_factory.mktemp("photos")
-    pixels = np.random.default_rng(0).integers(0, 255, (900, 900, 3), dtype=np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
+    data = encode(noise(900, 900, 3), compress_level=1)
     for i in range(60):
-        (folder / f"{i:02}.png").write_bytes(buffer.getvalue() + bytes([i]))
+        (folder / f"{i:02}.png").write_bytes(data + bytes([i]))
     return folder
 
 
@@ -72,7 +70,7 @@ def crop_words(photos: Path, cache: Path, workers: int) -> list[str]:
 
 
 def crop_files(cache: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in cache.rglob("*.bmp")}
+    return {path.name: path.read_bytes() for path in stored_crops(cache)}
 
 
 @pytest.mark.slow
@@ -88,7 +86,7 @@ def test_interrupted_crops_are_kept_and_the_next_call_ends_like_one_that_was_not
     words = crop_words(photos, cache, workers)
     manifest = tmp_path / "cache.jsonl"
     manifest.write_text("old")
-    done = interrupt(words, lambda: len(list(cache.rglob("*.bmp"))) >= 3, number)
+    done = interrupt(words, lambda: len(stored_crops(cache)) >= 3, number)
     if number == signal.SIGINT:
         assert_interrupted(done)
         assert not list(tmp_path.rglob(".tmp-*"))

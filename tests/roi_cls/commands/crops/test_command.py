@@ -14,14 +14,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image as Pillow
 from pyarrow import parquet
 
 from roi_cls.base.errors import StorageError
 from roi_cls.commands.crops.run import summary_text
-from roi_cls.roi import KEYPOINT_NAMES, Box, CropParams, Detection, Face, mediapipe_detector, models
+from roi_cls.roi import models
 from roi_cls.roi.models import DetectorModel
-from roi_cls.roi.picture import Picture
+from tests.fakes import replace_mediapipe, see_centre, unless_black
+from tests.pictures import noise, save
+from tests.stored import stored_crops
 
 Command = Callable[..., CompletedProcess[str]]
 Crops = Callable[..., tuple[int, dict[str, Any]]]
@@ -29,40 +30,14 @@ SUMMARY = [
     *("images", "face", "full_frame", "reasons", "errors", "skipped", "steps"),
     *("detected", "cropped", "reused", "seconds", "images_per_second"),
 ]
-HOURS_AGO = 1_700_000_000  # s; a file as new as this second is not trusted to stay as it is
-
-
-class FakeDetector:
-    """Sees a face in the middle of every picture that is not black."""
-
-    def __init__(self, models: object, params: CropParams) -> None:
-        pass
-
-    def detect(self, picture: Picture) -> Detection:
-        """Return the middle quarter as a face."""
-        height, width = picture.height, picture.width
-        box = Box(width * 0.25, height * 0.25, width * 0.75, height * 0.75)
-        face = Face(box, 0.9, ((0.0, 0.0),) * len(KEYPOINT_NAMES), "short")
-        return (
-            Detection(height, width, (face,), "short")
-            if picture.pixels().any()
-            else Detection(height, width, (), "tiles")
-        )
-
-    def close(self) -> None:
-        """Free nothing."""
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """Four pictures of 64 px, the last one black."""
     folder = tmp_path / "photos"
-    folder.mkdir()
-    random = np.random.default_rng(1)
     for i in range(4):
-        pixels = random.integers(1, 255, (64, 64, 3), dtype=np.uint8) * np.uint8(i < 3)
-        Pillow.fromarray(pixels).save(folder / f"{i}.png")
-        os.utime(folder / f"{i}.png", (HOURS_AGO, HOURS_AGO))
+        save(folder / f"{i}.png", noise(64, 64, 3, low=1, seed=i) * np.uint8(i < 3))
     return folder
 
 
@@ -70,8 +45,7 @@ def photos(tmp_path: Path) -> Path:
 def crops(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Crops:
     """Run ``roi-cls crops --json`` with the fake detector in one process."""
     model = DetectorModel("short", tmp_path / "model.tflite", "0" * 64)
-    monkeypatch.setattr(models, "resolve_models", lambda *given, **options: (model,))
-    monkeypatch.setattr(mediapipe_detector, "MediapipeDetector", FakeDetector)
+    replace_mediapipe(monkeypatch, unless_black(see_centre), (model,))
 
     def run(*arguments: object) -> tuple[int, dict[str, Any]]:
         places = ["--cache", tmp_path / "cache", "--workers", "0", "--size", "32", "--json"]
@@ -213,14 +187,14 @@ def test_full_disk_stops_with_a_remedy_and_what_is_finished_is_kept(
         real(source, target)
         moved.append(str(target))
 
-    monkeypatch.setattr("roi_cls.base.atomic.os.replace", fill_up)
+    monkeypatch.setattr(os, "replace", fill_up)
     places = ["--cache", tmp_path / "cache", "--workers", "0", "--size", "32"]
     done = command("crops", photos, *places, "--json")
     assert (done.returncode, done.stdout) == (1, "")
     assert "the disk is full" in done.stderr
     assert "--cache DIR" in done.stderr
     assert done.stderr.count("\n") == 1
-    monkeypatch.setattr("roi_cls.base.atomic.os.replace", real)
+    monkeypatch.setattr(os, "replace", real)
     assert not list(tmp_path.rglob(".tmp-*"))
     assert work(crops(photos)[1]) == (2, 2, 2)
 
@@ -318,7 +292,7 @@ def test_failed_run_leaves_the_old_manifest(
 
     places = ["--cache", tmp_path / "cache", "--workers", "0", "--manifest", manifest]
     with monkeypatch.context() as patch:
-        patch.setattr("roi_cls.base.atomic.os.replace", fill_up)
+        patch.setattr(os, "replace", fill_up)
         done = command("crops", photos, *places)
     assert (done.returncode, done.stdout) == (1, "")
     assert "the disk is full" in done.stderr
@@ -368,7 +342,7 @@ def test_cache_below_the_pictures_is_not_cropped_itself(command: Command, photos
     words = ["crops", photos, "--crop", "full", "--size", "16", "--workers", "0", "--cache", store]
     images = [json.loads(command(*words, "--json").stdout)["images"] for _ in range(2)]
     assert images == [4, 4]
-    assert len(list(store.rglob("*.bmp"))) == 4
+    assert len(stored_crops(store)) == 4
 
 
 @pytest.mark.parametrize("option", ["--manifest", "--contact-sheet"])

@@ -28,6 +28,7 @@ from roi_cls.drawing.file import check_drawing_path
 from roi_cls.drawing.ink import BLUE, BROWN, PAPER, PURPLE, RED, RUST, SLATE
 from roi_cls.drawing.page import PAGE_WIDTH
 from roi_cls.roi.image import Image
+from tests.pictures import count_pixels
 
 BOX = (2.0, 3.0, 86.0, 94.2)
 REGION = (0.0, 0.0, 100.0, 100.0)
@@ -80,10 +81,6 @@ def load_numbered(record: CropRecord) -> Image:
     for i, crop in enumerate(crops):
         crop[:] = (number_of(record), i, 77)
     return crops
-
-
-def count_pixels(page: PillowImage.Image, colour: tuple[int, int, int]) -> int:
-    return int((np.asarray(page) == colour).all(axis=2).sum())
 
 
 def test_each_crop_is_shown_whole_and_nothing_covers_it() -> None:

@@ -24,6 +24,7 @@ from roi_cls.drawing.frame import MOST_HEIGHT, MOST_WIDTH, STYLES, draw_frame, p
 from roi_cls.drawing.ink import PAPER, SHADE
 from roi_cls.roi import Box, CropParams, Cut, Detection, Face, plan_crop
 from roi_cls.roi.face import Step
+from tests.pictures import count_pixels
 
 PARAMS = CropParams(size_px=224, margin=0.3, min_score=0.5, min_face_px=24)
 COLOUR = (12, 34, 56)
@@ -59,10 +60,6 @@ def show(
     side = params.size_px
     crops = np.full((len(record.cuts), side, side, 3), COLOUR, np.uint8)
     return draw_crop_view(pixels, record, detection, crops, params)
-
-
-def count_pixels(page: PillowImage.Image, colour: tuple[int, int, int]) -> int:
-    return int((np.asarray(page) == colour).all(axis=2).sum())
 
 
 LARGE, SMALL, FAINT, TINY = (

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from roi_cls.roi import models
+from tests.pictures import noise, save
+
 Command = Callable[..., CompletedProcess[str]]
-HOURS_AGO = 1_700_000_000  # s; a file as new as this second is not trusted to stay as it is
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".PNG": "PNG"}
 
 pytestmark = pytest.mark.usefixtures("white_faces")
@@ -19,11 +21,9 @@ pytestmark = pytest.mark.usefixtures("white_faces")
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
     """200 px wide, 120 px high, with a face of 48 px."""
-    pixels = np.random.default_rng(0).integers(60, 200, (120, 200, 3)).astype(np.uint8)
+    pixels = noise(120, 200, 3, low=60, high=200)
     pixels[30:78, 80:128] = 255
-    Image.fromarray(pixels).save(tmp_path / "photo.png")
-    os.utime(tmp_path / "photo.png", (HOURS_AGO, HOURS_AGO))
-    return tmp_path / "photo.png"
+    return save(tmp_path / "photo.png", pixels)
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_view_without_a_face_says_why(
 def test_view_of_whole_pictures_needs_no_detector(
     command: Command, blank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("roi_cls.roi.models.resolve_models", lambda *given, **options: 1 / 0)
+    monkeypatch.setattr(models, "resolve_models", lambda *given, **options: 1 / 0)
     done = command("crops", "show", blank, "--crop", "full", "-o", tmp_path / "view.png")
     assert done.returncode == 0
 

@@ -17,19 +17,19 @@ from PIL import Image
 
 from roi_cls.cache.lease import share
 from roi_cls.roi import CropParams
+from tests.pictures import LONG_AGO, backdate, noise, save
+from tests.stored import stored_crops
 
 Command = Callable[..., CompletedProcess[str]]
 CacheCommand = Callable[..., CompletedProcess[str]]
 SMALL, LARGE = CropParams(crop="full", size_px=16), CropParams(crop="full", size_px=32)
-LONG_AGO = 1_600_000_000  # seconds since 1970
 
 
 @pytest.fixture
 def cache(command: Command, tmp_path: Path) -> Path:
     """A cache with two pictures, whole, in 16 and in 32 px."""
     for i in range(2):
-        Image.fromarray(np.full((40, 40, 3), 90 * i, np.uint8)).save(tmp_path / f"{i}.png")
-        os.utime(tmp_path / f"{i}.png", (LONG_AGO, LONG_AGO))
+        save(tmp_path / f"{i}.png", np.full((40, 40, 3), 90 * i, np.uint8))
     for size in (16, 32):
         assert crop(command, tmp_path, size).returncode == 0
     return tmp_path / "cache"
@@ -169,7 +169,7 @@ def test_prune_as_json(run: CacheCommand) -> None:
 
 def test_prune_by_age_leaves_what_was_used(run: CacheCommand, cache: Path) -> None:
     for path in cache.glob(f"v2/crops/{SMALL.digest[:16]}/**/*"):
-        os.utime(path, (LONG_AGO, LONG_AGO))
+        backdate(path)
     assert run("prune", "--unused-for", "2w").stdout.startswith(f"removed: {SMALL.digest[:16]} ")
     assert run("prune", "--unused-for", "2w").stdout == "0 B freed\n"
 
@@ -220,7 +220,7 @@ def test_prune_of_an_unknown_recipe_is_refused(run: CacheCommand, cache: Path, n
 def test_crops_of_a_running_command_are_kept_until_it_is_killed(
     command: Command, tmp_path: Path, workers: int
 ) -> None:
-    pixels = np.random.default_rng(0).integers(0, 255, (900, 900, 3), dtype=np.uint8)
+    pixels = noise(900, 900, 3)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
     (tmp_path / "photos").mkdir()
@@ -234,7 +234,7 @@ def test_crops_of_a_running_command_are_kept_until_it_is_killed(
         start_new_session=True,
     ) as process:  # fmt: skip
         deadline = time.monotonic() + 120
-        while len(list(cache.rglob("*.bmp"))) < 3:
+        while len(stored_crops(cache)) < 3:
             assert time.monotonic() < deadline
             assert process.poll() is None
             time.sleep(0.01)
@@ -243,7 +243,7 @@ def test_crops_of_a_running_command_are_kept_until_it_is_killed(
         os.killpg(process.pid, signal.SIGKILL)
     assert kept.stdout == "0 B freed\n"
     assert kept.stderr.startswith("kept, a run uses it: ")
-    assert len(list(cache.rglob("*.bmp"))) >= 3
+    assert len(stored_crops(cache)) >= 3
     done = command("cache", "prune", "--max-size", "0", "--cache", cache)
     assert (done.returncode, done.stderr) == (0, "")
-    assert not list(cache.rglob("*.bmp"))
+    assert not stored_crops(cache)

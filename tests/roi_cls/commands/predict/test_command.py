@@ -18,8 +18,10 @@ import pytest
 
 from roi_cls.base.errors import BundleError
 from roi_cls.cli import main
+from roi_cls.commands.predict import output, run
 from roi_cls.commands.predict.run import PredictJob, predict_and_print
 from roi_cls.data.sample import LabelSet
+from tests.pictures import noise, save_clip
 
 Command = Callable[..., CompletedProcess[str]]
 FIELDS = [
@@ -39,15 +41,6 @@ def mixed(tmp_path: Path, picture: Path) -> list[Path]:
     text = tmp_path / "text.png"
     text.write_text("no picture")
     return [picture, text, picture.parent / "04.png", tmp_path / "missing.png"]
-
-
-@pytest.fixture
-def predict(command: Command, tiny_runs: Path) -> Command:
-    def run(*arguments: object, stdin: bytes = b"") -> CompletedProcess[str]:
-        places = ["--runs", tiny_runs, "--run", "tiny", "--device", "cpu"]
-        return command("predict", *arguments, *places, stdin=stdin)
-
-    return run
 
 
 def test_one_picture_as_json_is_one_object_with_the_fields_of_the_contract(
@@ -109,7 +102,7 @@ def test_failed_command_leaves_the_old_output_as_it_was(
 
     target = tmp_path / "rows.csv"
     target.write_text("old")
-    monkeypatch.setattr("roi_cls.commands.predict.output.format_predictions", fail)
+    monkeypatch.setattr(output, "format_predictions", fail)
     done = predict(picture, "--csv", "-o", target)
     assert (done.returncode, done.stderr) == (1, "error: Cannot go on.\n")
     assert target.read_text() == "old"
@@ -342,7 +335,7 @@ def test_threshold_for_many_classes_is_wrong_usage(
             scorer=SimpleNamespace(bundle=SimpleNamespace(labels=LabelSet(("a", "b", "c"), "a"))),
         )
 
-    monkeypatch.setattr("roi_cls.commands.predict.run.open_scorer", open_three)
+    monkeypatch.setattr(run, "open_scorer", open_three)
     done = predict(picture, "--threshold", "0.3")
     assert done.returncode == 2
     assert (
@@ -402,16 +395,9 @@ def test_workers_change_nothing(predict: Command, mixed: list[Path]) -> None:
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
     """A video of a second, the left of it lit in the second half."""
-    path = tmp_path / "clips" / "clip.avi"
-    path.parent.mkdir()
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
-    random = np.random.default_rng(0)
-    for i in range(10):
-        frame = random.integers(0, 80, (48, 64, 3), np.uint8)
-        frame[:24] += np.uint8(12 * i)
-        writer.write(frame)
-    writer.release()
-    return path
+    frames = noise(10, 48, 64, 3, high=80)
+    frames[:, :24] += (12 * np.arange(10, dtype=np.uint8))[:, None, None, None]
+    return save_clip(tmp_path / "clips" / "clip.avi", frames)
 
 
 def test_video_has_a_row_per_frame_and_one_for_all(

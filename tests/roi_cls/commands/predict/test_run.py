@@ -9,7 +9,9 @@ import pytest
 
 from roi_cls.base.closing import Closing
 from roi_cls.classifier.inference.prediction import Looked, Prediction, PredictOptions, Source
+from roi_cls.commands.predict import run
 from roi_cls.commands.predict.run import PredictJob, predict_and_print
+from roi_cls.console import terminal
 from roi_cls.data.sample import LabelSet
 
 
@@ -38,8 +40,8 @@ class Guesser(Closing):
 @pytest.fixture(autouse=True)
 def _guess(monkeypatch: pytest.MonkeyPatch) -> None:
     opened = SimpleNamespace(name="guess", scorer=SimpleNamespace(bundle=Guesser.bundle))
-    monkeypatch.setattr("roi_cls.commands.predict.run.open_scorer", lambda *_, **__: opened)
-    monkeypatch.setattr("roi_cls.commands.predict.run.Predictor", Guesser)
+    monkeypatch.setattr(run, "open_scorer", lambda *_, **__: opened)
+    monkeypatch.setattr(run, "Predictor", Guesser)
 
 
 def peak_bytes(folder: Path, pictures: int) -> int:
@@ -67,7 +69,7 @@ def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path: Path) -> Non
 def test_progress_knows_the_total_of_files_lists_and_folders(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("roi_cls.console.terminal.PLAIN_INTERVAL_S", 0.0)
+    monkeypatch.setattr(terminal, "PLAIN_INTERVAL_S", 0.0)
     names = tmp_path / "names.txt"
     names.write_text("a.png\nb.png\n")
     job = PredictJob([str(names), "c.png"], [Path("run")], "jsonl", tmp_path / "rows")

@@ -1,7 +1,6 @@
 """Shared by the server's tests: a run that looks for faces, and servers in threads."""
 
 import contextlib
-import io
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,14 +9,13 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import httpx
-import numpy as np
 import pytest
-from PIL import Image
 
 from roi_cls.classifier.inference.prediction import PredictOptions
 from roi_cls.commands.serve.app import ServedModel
 from roi_cls.commands.serve.options import ServerOptions
 from roi_cls.commands.serve.run import ServeJob, make_server, open_listener, open_model
+from tests.pictures import encode, noise
 
 Command = Callable[..., CompletedProcess[str]]
 PATIENCE_S = 60
@@ -70,14 +68,12 @@ def serve_run(
 def draw_picture(face: tuple[int, int, int, int] | None = (30, 20, 60, 60), seed: int = 0) -> bytes:
     """Return a PNG of 120 by 90 px with a white face at left, top, right, bottom."""
     # Blocks, so that no picture is taken for a copy of another.
-    blocks = np.random.default_rng(seed).integers(0, 230, (9, 12, 3), dtype=np.uint8)
+    blocks = noise(9, 12, 3, high=230, seed=seed)
     pixels = blocks.repeat(10, axis=0).repeat(10, axis=1)
     if face:
         left, top, right, bottom = face
         pixels[top:bottom, left:right] = 255
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
+    return encode(pixels)
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from roi_cls.classifier.inference.prediction import Prediction, Source
 from roi_cls.classifier.inference.predictor import open_predictor
+from tests.pictures import encode
 
 Command = Callable[..., CompletedProcess[str]]
 NO_PICTURE = "it is not a picture (it begins with b'no picture'). Give PNG,"
@@ -200,9 +201,7 @@ def test_too_many_pictures_are_413(narrow: Any, pictures: Path) -> None:
 
 
 def test_too_many_pixels_are_a_row_in_error(narrow: Any) -> None:
-    buffer = io.BytesIO()
-    Image.new("L", (200, 100)).save(buffer, "PNG")
-    answer = narrow.client.post("/predict", content=buffer.getvalue())
+    answer = narrow.client.post("/predict", content=encode(Image.new("L", (200, 100))))
     assert answer.status_code == 422
     assert "over the limit of 12000" in answer.json()["error"]
 

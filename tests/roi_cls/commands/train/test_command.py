@@ -16,6 +16,7 @@ from PIL import Image
 from roi_cls.classifier.training.job import TrainJob
 from roi_cls.classifier.training.observers import EpochReport, Observers
 from roi_cls.classifier.training.run import TrainOutcome
+from roi_cls.console import terminal
 
 Command = Callable[..., CompletedProcess[str]]
 METRICS = [
@@ -171,9 +172,7 @@ def test_progress_of_a_resumed_run_goes_on_where_it_was(
         return TrainOutcome(0, trained=True)
 
     monkeypatch.setattr(training, "train_run", resume)
-    monkeypatch.setattr(
-        "roi_cls.console.terminal._plain", lambda *names: lambda *facts: seen.append(facts)
-    )
+    monkeypatch.setattr(terminal, "_plain", lambda *names: lambda *facts: seen.append(facts))
     assert train("--run", "one", "--epochs", "4").returncode == 0
     assert seen == [(25, 40, "epoch 3"), (35, 40, "epoch 4")]
 

@@ -19,6 +19,7 @@ from roi_cls.commands.train.mistakes import (
 )
 from roi_cls.drawing.ink import BLUE, RUST, SLATE
 from roi_cls.drawing.page import PAGE_WIDTH
+from tests.pictures import count_pixels
 
 SIDE = 241  # of a crop on the page
 
@@ -41,10 +42,6 @@ def evaluation() -> Evaluation:
     scores = [[0.1, 0.9], [0.9, 0.1], [0.2, 0.8], [0.0, 1.0]]
     names = ("bad", "good")
     return evaluate_scores([0, 0, 1, 1], scores, names, "bad", 0.126, ["face"] * 4)
-
-
-def count_pixels(page: PillowImage.Image, colour: tuple[int, int, int]) -> int:
-    return int((np.asarray(page) == colour).all(axis=2).sum())
 
 
 def test_each_crop_is_shown_whole_and_nothing_covers_it(evaluation: Evaluation) -> None:

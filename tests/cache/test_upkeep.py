@@ -1,57 +1,53 @@
-"""What a cache holds is counted truly, and what is damaged in it is found, named and removed."""
+"""What a cache holds is counted, damage is found, and what is to go goes, but no part in use."""
 
 import json
 import os
+import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from roi_cls.base.closing import Closing
 from roi_cls.base.errors import CacheError
 from roi_cls.base.location import as_path
 from roi_cls.cache.build import build_crops
 from roi_cls.cache.lease import share
 from roi_cls.cache.options import BuildOptions, Shard
 from roi_cls.cache.record import CropResult
-from roi_cls.cache.upkeep import Part, find_damaged, list_parts, measure_index
-from roi_cls.roi import Box, CropParams, Detection, Face
-from roi_cls.roi.picture import Picture
+from roi_cls.cache.upkeep import (
+    Part,
+    PruneJob,
+    choose_parts,
+    find_damaged,
+    list_parts,
+    measure_index,
+    prune,
+)
+from roi_cls.roi import CropParams
+from tests.fakes import FACE, FakeDetector, see
+from tests.pictures import LONG_AGO, backdate, noise, save
 
 PARAMS = CropParams(size_px=16, min_face_px=4)
 WIDE = CropParams(size_px=16, min_face_px=4, margin=0.7)
 FULL = CropParams(crop="full", size_px=16)
-LONG_AGO = 1_600_000_000  # seconds since 1970
 BMP_BYTES = 54 + 16 * 16 * 3 + 73  # header, pixels, checksum: 895
 
 Crop = Callable[..., list[CropResult]]
 
 
-class OneFace(Closing):
-    """Sees one face in every picture."""
-
-    def detect(self, picture: Picture) -> Detection:
-        """Return it."""
-        face = Face(Box(5, 5, 25, 25), 0.9, ((10.0, 12.0),) * 6, "short")
-        return Detection(picture.height, picture.width, (face,), "short")
-
-    def close(self) -> None:
-        """Free nothing."""
-
-
 @pytest.fixture
 def paths(tmp_path: Path) -> list[Path]:
     """Three pictures of noise, long unchanged."""
-    random = np.random.default_rng(0)
-    found = [tmp_path / f"{i}.png" for i in range(3)]
-    for path in found:
-        cv2.imwrite(str(path), random.integers(1, 256, (30, 40, 3)).astype(np.uint8))
-        os.utime(path, (LONG_AGO, LONG_AGO))
-    return found
+    return [save(tmp_path / f"{i}.png", noise(30, 40, 3, low=1, seed=i)) for i in range(3)]
 
 
 @pytest.fixture
@@ -65,7 +61,7 @@ def crop(paths: list[Path], cache: Path) -> Crop:
 
     def crop(params: CropParams = PARAMS, **options: object) -> list[CropResult]:
         chosen = BuildOptions(cache, 0, **options)  # type: ignore[arg-type]  # a test's own
-        return list(build_crops(paths, params, OneFace, chosen))
+        return list(build_crops(paths, params, partial(FakeDetector, see(FACE)), chosen))
 
     return crop
 
@@ -319,3 +315,236 @@ def test_remote_cache_is_left_to_its_store() -> None:
         "Cannot look through the remote cache 'memory://bucket/crops': that is for caches on this "
         "machine. Use the store's own tools, such as lifecycle rules on the folder v2/crops."
     )
+
+
+NOW = 1_700_000_000.0  # seconds since 1970
+DAY = 86400
+NEAR, FAR = CropParams(margin=0.1), CropParams(margin=0.9)  # of the same detections
+SURE = CropParams(min_score=0.8)  # of others
+
+
+def crops(params: CropParams, days: float, size: int = 100) -> Part:
+    name = params.digest[:16]
+    return Part("crops", name, Path(name), params, 1, size, NOW, NOW - days * DAY)
+
+
+def seen(params: CropParams, days: float, size: int = 10) -> Part:
+    name = params.detector_digest[:16]
+    return Part("detections", name, Path(name), None, 1, size, NOW, NOW - days * DAY)
+
+
+def old(days: float, size: int = 1000) -> Part:
+    return Part("old", "v1", Path("v1"), None, 1, size, NOW, NOW - days * DAY)
+
+
+A, B, C = crops(NEAR, 40), crops(FAR, 20), crops(SURE, 10)
+D, E, V = seen(NEAR, 20), seen(SURE, 10), old(300)
+UNKNOWN = replace(crops(CropParams(margin=0.2), 30), recipe=None)
+ALL = (A, B, C, D, E, V)
+
+
+def days(count: float) -> PruneJob:
+    return PruneJob(unused_s=count * DAY)
+
+
+@pytest.mark.parametrize(
+    ("parts", "pruning", "chosen"),
+    [
+        (ALL, PruneJob((A.name,)), [A]),
+        (ALL, PruneJob((A.name[:6],)), [A]),
+        (ALL, PruneJob((A.name, B.name)), [A, B, D]),  # the last ones of their detections
+        (ALL, PruneJob((C.name,)), [C, E]),
+        (ALL, PruneJob(("v1",)), [V]),
+        (ALL, PruneJob((D.name,)), [D]),  # named: the crops stay without them
+        (ALL, days(400), []),
+        (ALL, days(100), [V]),
+        (ALL, days(30), [V, A]),
+        (ALL, days(15), [V, A, B, D]),
+        (ALL, days(0), [V, A, B, D, C, E]),
+        (ALL, PruneJob(max_bytes=10**6), []),
+        (ALL, PruneJob(max_bytes=1320), []),  # all of it
+        (ALL, PruneJob(max_bytes=1319), [V]),
+        (ALL, PruneJob(max_bytes=320), [V]),
+        (ALL, PruneJob(max_bytes=319), [V, A]),
+        (ALL, PruneJob(max_bytes=219), [V, A, B, D]),
+        (ALL, PruneJob(max_bytes=0), [V, A, B, D, C, E]),
+        (ALL, PruneJob((B.name,), max_bytes=1219), [B, V]),
+        (ALL, PruneJob((C.name,), 30 * DAY, 10**6), [V, A, C, E]),
+        ((A, D, E), PruneJob((A.name,)), [A, D]),  # E is nobody's, and nobody asked
+        ((A, D, E), days(5), [A, D, E]),
+        ((A, D, E), PruneJob(max_bytes=10), [A, D]),
+        ((A, D, E), PruneJob(max_bytes=9), [A, D, E]),
+        ((D,), days(30), []),
+        ((D,), days(5), [D]),
+        ((A, UNKNOWN, D), PruneJob((A.name,)), [A]),  # the unknown recipe may use them
+        ((A, UNKNOWN, D), days(5), [A, UNKNOWN, D]),
+        ((A, UNKNOWN, D), PruneJob((UNKNOWN.name,)), [UNKNOWN]),
+        ((), days(0), []),
+    ],
+)
+def test_parts_are_chosen_the_longest_unused_first(
+    parts: Sequence[Part], pruning: PruneJob, chosen: list[Part]
+) -> None:
+    assert choose_parts(parts, pruning, NOW) == chosen
+
+
+def test_room_is_made_of_what_is_not_in_use() -> None:
+    """What is in use is among the chosen, so that it is told why it stays."""
+    in_use = {V.name, A.name, D.name}
+    assert choose_parts(ALL, PruneJob(max_bytes=1220), NOW, in_use) == [V, A, B]
+    assert choose_parts(ALL, days(30), NOW, in_use) == [V, A]
+
+
+RECIPES = [CropParams(margin=i / 10, min_score=j / 10) for i in range(3) for j in range(3)]
+AGES = st.integers(0, 50)
+
+
+@given(st.dictionaries(st.sampled_from(RECIPES), AGES), AGES, st.integers(0, 1200))
+def test_detections_go_with_their_last_crops_and_the_size_is_kept(
+    ages: dict[CropParams, int], unused: int, most: int
+) -> None:
+    kept_for: dict[str, int] = {}
+    for params, age in ages.items():
+        kept_for[params.detector_digest] = min(kept_for.get(params.detector_digest, 99), age)
+    detectors = {params.detector_digest: params for params in ages}
+    parts = [crops(params, age) for params, age in ages.items()]
+    parts += [seen(params, kept_for[digest]) for digest, params in detectors.items()]
+    chosen = choose_parts(parts, PruneJob((), unused * DAY, most), NOW)
+    left = [part for part in parts if part not in chosen]
+    assert sum(part.bytes for part in left) <= most
+    used = {part.recipe.detector_digest[:16] for part in left if part.recipe}
+    assert {part.name for part in left if part.kind == "detections"} == used
+    assert len(chosen) == len({part.name for part in chosen})
+
+
+@pytest.mark.parametrize("name", ["", "zz", "V1", A.name + "0"])
+def test_name_that_no_part_has_is_told(name: str) -> None:
+    with pytest.raises(CacheError) as caught:
+        choose_parts(ALL, PruneJob((name,)), NOW)
+    assert str(caught.value) == (
+        f"Cannot find {name!r} in the cache: no part has a name that begins so. "
+        "`roi-cls cache info` lists the names."
+    )
+
+
+def test_name_that_two_parts_have_is_told() -> None:
+    parts = [replace(A, name="ab12"), replace(B, name="ab34")]
+    with pytest.raises(CacheError) as caught:
+        choose_parts(parts, PruneJob(("ab",)), NOW)
+    assert str(caught.value) == (
+        "Cannot tell which part of the cache 'ab' is: ab12, ab34 begin so. Give more of the name."
+    )
+
+
+open_detector = partial(FakeDetector, see())
+
+
+@pytest.fixture
+def stocked(tmp_path: Path) -> Path:
+    """A cache with one picture by three recipes, and what an older form left."""
+    path = backdate(save(tmp_path / "a.png", noise(30, 40, 3, low=1)), NOW)
+    for params in (NEAR, FAR, SURE):
+        assert list(build_crops([path], params, open_detector, BuildOptions(tmp_path / "c", 0)))
+    (tmp_path / "c" / "v1").mkdir()
+    (tmp_path / "c" / "v1" / "index.sqlite").write_bytes(bytes(50))
+    return tmp_path / "c"
+
+
+def names(stocked: Path) -> set[str]:
+    return {part.name for part in list_parts(stocked)}
+
+
+def rows_of(stocked: Path, name: str) -> int:
+    database = sqlite3.connect(stocked / "v2" / "index.sqlite")
+    found = database.execute("SELECT count(*) FROM rows WHERE recipe = ?", (bytes.fromhex(name),))
+    count = int(found.fetchone()[0])
+    database.close()
+    return count
+
+
+def test_part_goes_with_its_rows_and_no_other(stocked: Path) -> None:
+    before = names(stocked)
+    assert rows_of(stocked, A.name) == rows_of(stocked, B.name) == 1
+    assert [one.part.name for one in prune(stocked, PruneJob((A.name,)))] == [A.name]
+    assert names(stocked) == before - {A.name}
+    assert (rows_of(stocked, A.name), rows_of(stocked, B.name)) == (0, 1)
+    assert {one.part.name for one in prune(stocked, PruneJob((B.name,)))} == {B.name, D.name}
+    assert names(stocked) == {C.name, E.name, "v1"}
+    prune(stocked, PruneJob(max_bytes=0))
+    assert names(stocked) == set()
+    assert not (stocked / "v1").exists()
+
+
+def test_dry_run_removes_nothing(stocked: Path) -> None:
+    files = {path: path.read_bytes() for path in stocked.rglob("*") if path.is_file()}
+    chosen = prune(stocked, PruneJob(max_bytes=0), dry_run=True)
+    assert {one.part.name for one in chosen} == names(stocked)
+    left = {path: path.read_bytes() for path in stocked.rglob("*") if path.is_file()}
+    assert left == files
+
+
+def test_dry_run_makes_nothing_beside_an_older_form(tmp_path: Path) -> None:
+    (tmp_path / "v1").mkdir()
+    assert [one.part.name for one in prune(tmp_path, days(0), dry_run=True)] == ["v1"]
+    assert os.listdir(tmp_path) == ["v1"]
+    prune(tmp_path, PruneJob(("v1",)))
+    assert os.listdir(tmp_path) == []
+
+
+_HOLD = """
+import sys, time
+from pathlib import Path
+from roi_cls.cache.lease import share
+with share(Path(sys.argv[1]), sys.argv[2:]):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_part_that_a_running_process_uses_is_kept_until_it_dies(stocked: Path) -> None:
+    words = [sys.executable, "-c", _HOLD, str(stocked / "v2"), NEAR.digest, NEAR.detector_digest]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "held\n"
+        done = prune(stocked, PruneJob((A.name, B.name)))
+        assert {(one.part.name, one.in_use) for one in done} == {
+            (A.name, True),
+            (B.name, False),
+        }
+        assert names(stocked) == {A.name, D.name, C.name, E.name, "v1"}
+        prune(stocked, PruneJob(max_bytes=0))
+        assert names(stocked) == {A.name, D.name}
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert {one.in_use for one in prune(stocked, PruneJob(max_bytes=0))} == {False}
+    assert names(stocked) == set()
+
+
+def test_part_in_use_by_this_process_is_told_by_a_dry_run(stocked: Path) -> None:
+    with share(stocked / "v2", [FAR.digest]):
+        (one,) = prune(stocked, PruneJob((B.name,)), dry_run=True)
+    assert one.in_use
+
+
+def test_run_in_its_middle_keeps_its_part(stocked: Path, tmp_path: Path) -> None:
+    results = build_crops([tmp_path / "a.png"] * 2, NEAR, open_detector, BuildOptions(stocked, 0))
+    next(results)
+    assert {one.in_use for one in prune(stocked, PruneJob((A.name,)))} == {True}
+    assert len(list(results)) == 1
+    assert {one.in_use for one in prune(stocked, PruneJob((A.name,)))} == {False}
+
+
+def test_part_that_cannot_be_removed_is_told(
+    stocked: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    with pytest.raises(CacheError) as caught:
+        prune(stocked, PruneJob((A.name,)))
+    assert str(caught.value) == (
+        f"Cannot remove {str(stocked / 'v2' / 'crops' / A.name)!r}: Permission denied. Check the "
+        "permissions of the cache's folders, or let their owner run this."
+    )
+    assert A.name in names(stocked)

@@ -1,4 +1,4 @@
-"""The batches of training: labels, evidence, views, and the same draws under the same seed."""
+"""The batches of training: crops as they lie, labels, views, same draws under the same seed."""
 
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,11 @@ from roi_cls.classifier.augmentation import spoiler
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.models.pixels import pick_pixels
 from roi_cls.classifier.runs.bundle import Normalisation
-from roi_cls.classifier.training.batches import Batch, BatchSource, PixelSource
+from roi_cls.classifier.training import batches
+from roi_cls.classifier.training.batches import Batch, BatchSource, DeviceCrops, PixelSource
 from roi_cls.data.crops import CropArray
 from roi_cls.roi.image import Image
+from tests.pictures import noise
 
 SCALE = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CPU = torch.device("cpu")
@@ -161,3 +163,49 @@ def test_mixed_labels_are_shares_of_the_classes() -> None:
 def test_a_single_picture_makes_a_batch() -> None:
     source = _source(augmentation="strong", self_blend=0.5, mixup=0.5)
     assert source.train_batch(np.array([1])).inputs.shape == (1, 3, 40, 40)
+
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+@pytest.mark.parametrize("shape", [(9, 8, 8, 3), (9, 2, 8, 8, 3)])
+def test_pictures_are_taken_in_the_order_of_their_rows(shape: tuple[int, ...]) -> None:
+    pixels = noise(*shape)
+    rows = np.array([7, 0, 7])
+    taken = DeviceCrops(pixels, CPU).take(rows)
+    assert torch.equal(taken, pick_pixels(pixels, rows))
+    assert taken.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_what_is_taken_may_be_written_to() -> None:
+    pixels = np.zeros((3, 8, 8, 3), np.uint8)
+    DeviceCrops(pixels, CPU).take(np.array([1])).fill_(9)
+    assert not pixels.any()
+
+
+def test_pixels_of_a_file_that_is_only_read_will_do(tmp_path: Path) -> None:
+    path = tmp_path / "pixels.npy"
+    np.save(path, np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3))
+    mapped = np.load(path, mmap_mode="r")
+    assert DeviceCrops(mapped, CPU).take(np.array([1]))[0, 0, 0, 0] == 48
+
+
+def test_pixels_are_sent_in_parts_and_arrive_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = noise(7, 4, 4, 3)
+    pixels.flags.writeable = False
+    monkeypatch.setattr(batches, "_MOVED_BYTES", 100)  # two pictures
+    assert np.array_equal(batches._send(pixels, CPU).numpy(), pixels)
+
+
+@needs_gpu
+@pytest.mark.parametrize("share", [0.0, 0.4])
+@pytest.mark.parametrize("shape", [(9, 8, 8, 3), (9, 2, 8, 8, 3)])
+def test_a_gpu_gets_the_same_pixels(
+    shape: tuple[int, ...], share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "_SHARE_OF_FREE", share)
+    pixels = noise(*shape)
+    store, rows = DeviceCrops(pixels, torch.device("cuda")), np.array([7, 0, 7])
+    assert store.is_on_gpu == (share > 0)
+    assert torch.equal(store.take(rows).cpu(), pick_pixels(pixels, rows))
+    assert store.take(rows).is_contiguous(memory_format=torch.channels_last)

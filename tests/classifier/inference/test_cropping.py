@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,12 +11,6 @@ import pytest
 from roi_cls.classifier.inference.cropping import Crop, SourceCropper, crop_ahead
 from roi_cls.classifier.inference.prediction import Source
 from roi_cls.roi import CropParams
-
-
-@pytest.fixture(autouse=True)
-def importable(monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config) -> None:
-    """Let the spawned workers import this file by its name."""
-    monkeypatch.setattr(sys, "path", [*sys.path, str(pytestconfig.rootpath)])
 
 
 def _tell_process(source: Source) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from roi_cls.cache import build
 from roi_cls.cache import database as database_module
 from roi_cls.cache.build import find_rows
 from roi_cls.cache.index import CropIndex, check_index, find_index
@@ -96,11 +97,7 @@ def _remember_parts(paths: list[Path], number: int, barrier: Barrier) -> None:
                 index.flush()
 
 
-def test_four_processes_that_write_one_index_at_once_lose_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
-) -> None:
-    # Let the spawned processes import this file by its name.
-    monkeypatch.setattr(sys, "path", [*sys.path, str(pytestconfig.rootpath)])
+def test_four_processes_that_write_one_index_at_once_lose_nothing(tmp_path: Path) -> None:
     context = get_context("spawn")
     barrier = context.Barrier(4)
     paths = [tmp_path / f"{i}.sqlite" for i in range(4)]
@@ -126,7 +123,7 @@ def test_a_hundred_thousand_entries_are_found_in_flat_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = make_row(0)
-    monkeypatch.setattr("roi_cls.cache.build.read_stamp", lambda path: STAMP)
+    monkeypatch.setattr(build, "read_stamp", lambda path: STAMP)
     monkeypatch.setattr(CropStore, "has_crop", lambda *_: True)
     path, store = find_index(tmp_path), CropStore(tmp_path, PARAMS)
     paths = [Path(f"/pictures/{i:06}.png") for i in range(HUGE)]

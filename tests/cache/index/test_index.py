@@ -14,9 +14,9 @@ from roi_cls.cache.index import CropIndex, check_index, find_index, forget_recip
 from roi_cls.cache.options import Shard
 from roi_cls.cache.record import CropRecord, CropResult, FileStamp, ok_record, read_stamp
 from roi_cls.roi import Box, CropParams, Detection, Face, plan_crop
+from tests.pictures import LONG_AGO
 
 PARAMS = CropParams(size_px=16, min_face_px=4)
-LONG_AGO = 1_600_000_000  # seconds since 1970
 POINTS = ((10.1, 12.2), (20.3, 14.4)) * 3
 SEEN = Detection(30, 40, (Face(Box(5, 5, 25.5, 25), 1 / 3, POINTS, "short"),), "short")
 
