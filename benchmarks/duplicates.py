@@ -22,8 +22,14 @@ from numpy.typing import NDArray
 
 from benchmarks.machine import describe_machine
 from roi_cls.data.collect import find_pictures
-from roi_cls.data.fingerprint import VIEWS, Fingerprint, take_fingerprint
-from roi_cls.data.near import find_candidates, find_near_duplicates, measure_likeness
+from roi_cls.data.near import (
+    VIEWS,
+    Fingerprint,
+    find_candidates,
+    find_near_duplicates,
+    measure_likeness,
+    take_fingerprint,
+)
 from roi_cls.roi.image import Image, read_image
 from roi_cls.roi.picture import Picture
 

@@ -1,7 +1,7 @@
 """Crops on disk, keyed by content. Knows pixels and recipes, never labels.
 
 For other packages: `build`, `builder`, `database`, `index`, `manifest`, `options`, `record`,
-`summary`, `upkeep`.
+`upkeep`.
 """
 
 from roi_cls.cache.record import CropRecord, CropResult

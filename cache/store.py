@@ -1,7 +1,6 @@
 """The two-level content cache: detections and crops, each under what decided it.
 
-An entry is written whole or not at all and known to be undamaged when read. A crop is stored as a
-BMP picture, which every viewer opens and no time goes into.
+Runs share a part of it while they use it; pruning wants it for itself.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
@@ -18,7 +18,6 @@ import numpy as np
 from roi_cls.base.atomic import remove_stale, write_atomically
 from roi_cls.base.errors import CacheError, StorageError
 from roi_cls.base.location import CACHE_TAG, is_remote, reaching
-from roi_cls.cache.lease import share
 from roi_cls.roi import CropParams, Detection
 from roi_cls.roi.image import Image
 
@@ -189,3 +188,55 @@ def decode_crops(data: bytes) -> Image:
         raise ValueError("no column of square crops")
     size_px = column.shape[1]
     return np.asarray(column, np.uint8).reshape(-1, size_px, size_px, 3)
+
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]  # a module else
+
+
+@contextlib.contextmanager
+def share(root: Path, digests: Iterable[str]) -> Iterator[None]:
+    """Keep these parts from being pruned; waits while one is being pruned."""
+    with contextlib.ExitStack() as stack:
+        for digest in digests:
+            handle = _open(root, digest, stack)
+            if handle is not None:
+                _lock(handle, exclusive=False)
+        yield
+
+
+@contextlib.contextmanager
+def claim(root: Path, digest: str) -> Iterator[bool]:
+    """Give whether this part is in nobody's use, and keep others out of it if so."""
+    with contextlib.ExitStack() as stack:
+        handle = _open(root, digest, stack)
+        yield handle is None or _lock(handle, exclusive=True)
+
+
+def _open(root: Path, digest: str, stack: contextlib.ExitStack) -> int | None:
+    if fcntl is None or is_remote(root):
+        return None
+    path = root / "locks" / f"{digest[:16]}.lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError:  # a cache that this user only reads: its owner may prune it
+        try:
+            handle = os.open(path, os.O_RDONLY)
+        except OSError:  # no run of the owner's ever used this part, or nobody can write here
+            return None
+    stack.callback(os.close, handle)
+    return handle
+
+
+def _lock(handle: int, *, exclusive: bool) -> bool:
+    how = fcntl.LOCK_EX | fcntl.LOCK_NB if exclusive else fcntl.LOCK_SH
+    try:
+        fcntl.flock(handle, how)
+    except BlockingIOError:
+        return False
+    except OSError:  # this file system has no locks
+        return True
+    return True

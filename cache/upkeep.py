@@ -17,8 +17,14 @@ from roi_cls.base.errors import BundleError, CacheError
 from roi_cls.base.location import is_remote
 from roi_cls.cache.database import database_files
 from roi_cls.cache.index import check_index, forget_recipe, index_files
-from roi_cls.cache.lease import claim
-from roi_cls.cache.store import FORMAT, RECIPE_FILE, crops_folder, detections_folder, read_entry
+from roi_cls.cache.store import (
+    FORMAT,
+    RECIPE_FILE,
+    claim,
+    crops_folder,
+    detections_folder,
+    read_entry,
+)
 from roi_cls.roi import CropParams
 from roi_cls.roi.params import RECIPE_VERSION
 

@@ -1,5 +1,5 @@
 """Samples, labels, splits, tensors: the first stage that sees a label.
 
-For other packages: `audit`, `collect`, `crops`, `fingerprint`, `near`, `picture_facts`, `review`,
-`sample`, `split`, `table`, `units`.
+For other packages: `audit`, `collect`, `crops`, `near`, `picture_facts`, `review`, `sample`,
+`split`, `table`, `units`.
 """

@@ -19,7 +19,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from roi_cls.base.errors import ImageReadError
 from roi_cls.base.pool import WorkerPool, in_worker
 from roi_cls.cache.options import BuildOptions
-from roi_cls.data.fingerprint import Fingerprint, take_fingerprint
+from roi_cls.data.near import Fingerprint, take_fingerprint
 from roi_cls.roi.image import read_bytes
 from roi_cls.roi.picture import Picture, fitting_factor
 

@@ -20,9 +20,8 @@ from pathlib import Path
 from typing import Literal
 
 from roi_cls.base.atomic import write_atomically
-from roi_cls.base.digest import hash_file
 from roi_cls.base.errors import DetectorModelError, StorageError
-from roi_cls.base.location import user_cache_dir
+from roi_cls.base.location import hash_file, user_cache_dir
 from roi_cls.roi.params import DetectorKind
 
 ModelName = Literal["short", "full", "custom"]

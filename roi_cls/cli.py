@@ -14,6 +14,7 @@ from roi_cls.base.machine import look_for_less_garbage
 from roi_cls.base.version import __version__
 from roi_cls.commands.crops import command as crop_commands
 from roi_cls.commands.datasets import command as data_commands
+from roi_cls.commands.doctor import command as doctor_commands
 from roi_cls.commands.experiments import command as experiment_commands
 from roi_cls.commands.explain import command as explain_commands
 from roi_cls.commands.export import command as export_commands
@@ -21,7 +22,6 @@ from roi_cls.commands.predict import command as predict_commands
 from roi_cls.commands.report import command as report_commands
 from roi_cls.commands.serve import command as serve_commands
 from roi_cls.commands.train import command as train_commands
-from roi_cls.console.arguments import Json
 from roi_cls.console.terminal import note, show
 
 
@@ -50,6 +50,7 @@ app.command("serve")(serve_commands.serve)
 for _command in ("recipes", "compare", "ablate", "ensemble"):
     app.command(_command)(getattr(experiment_commands, _command))
 app.command("verify")(train_commands.verify)
+app.command("doctor")(doctor_commands.doctor)
 app.add_typer(crop_commands.cache_app, name="cache", help="See, check and prune the crops kept.")
 app.add_typer(data_commands.data_app, name="data", help="Make and inspect data sets.")
 
@@ -70,22 +71,6 @@ def roi_cls(
     ] = False,
 ) -> None:
     """The face first, then the frame: crop faces with MediaPipe, classify the crops with timm."""
-
-
-@app.command()
-def doctor(
-    fetch: Annotated[bool, typer.Option("--fetch", help="Fetch missing detector models.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Check this machine: versions, conflicts, devices, models, folders; name the remedies.
-
-    Example: roi-cls doctor --fetch
-    """
-    from roi_cls.doctor import checks_to_json, exit_code, render_checks, run_checks
-
-    checks = run_checks(fetch)
-    show(checks_to_json(checks) if as_json else render_checks(checks))
-    raise typer.Exit(exit_code(checks))
 
 
 def main() -> None:

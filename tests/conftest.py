@@ -20,7 +20,7 @@ from PIL import Image
 
 from roi_cls.cli import main
 from roi_cls.roi.models import DetectorModel
-from tests.fakes import FakeDetector, replace_mediapipe, see_white, undraw_curves
+from tests.helpers.fakes import FakeDetector, replace_mediapipe, see_white, undraw_curves
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome

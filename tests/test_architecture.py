@@ -51,7 +51,6 @@ LIGHT = {
     "classifier.runs.bundle": {"torch", "timm", "sklearn", "typer"},
     "classifier.runs.folder": {"torch", "timm", "sklearn", "typer"},
     "classifier.inference.cropping": {"torch", "timm", "sklearn", "typer"},
-    "classifier.inference.onnx_file": {"torch", "timm", "sklearn", "typer"},
     "classifier.inference.onnx_model": {"torch", "timm", "sklearn", "typer"},
     "classifier.inference.predictor": {"torch", "timm", "sklearn", "typer"},
     "classifier.explanation.heat": {"torch", "timm", "sklearn", "typer"},

@@ -19,7 +19,7 @@ from benchmarks.portraits import draw_portrait
 from roi_cls.base.torchvision import ensure_torchvision
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.models.device import Backend
-from roi_cls.classifier.models.pixels import in_batches, pick_pixels, shuffled_rows
+from roi_cls.classifier.models.score import in_batches, pick_pixels, shuffled_rows
 from roi_cls.classifier.models.timm_model import create_model, normalisation
 from roi_cls.classifier.runs.bundle import Normalisation
 from roi_cls.classifier.training.batches import Batch, BatchSource, PixelSource

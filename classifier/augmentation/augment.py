@@ -1,7 +1,6 @@
 """Random changes of training crops, for a whole batch at once, on whatever device it lies.
 
-Every crop draws its own changes, from torch's global generator on the CPU: a batch is changed alike
-on every device, and again alike when a run resumes.
+Pairs of pictures are made into one, with both labels: mixup and cutmix.
 """
 
 from __future__ import annotations
@@ -16,8 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from roi_cls.base.torchvision import ensure_torchvision
 from roi_cls.classifier.config import Augmentation
 from roi_cls.classifier.runs.bundle import Normalisation
+
+ensure_torchvision()
+
+from torchvision.transforms import v2  # noqa: E402  (declares its operators first)
 
 FILL = 114
 """Grey of what a moved crop leaves empty, 0 to 255; the same as outside of a picture."""
@@ -239,3 +243,46 @@ def _column(values: NDArray[np.float64], device: torch.device) -> Tensor:
 def _draw(largest: float, count: int) -> Tensor:
     """Return ``count`` values drawn evenly from -``largest`` to ``largest``."""
     return (2 * torch.rand(count) - 1) * largest
+
+
+class Mixer:
+    """Mixes each picture of a batch with its neighbour, or leaves all as they are.
+
+    Zhang et al. 2018, "mixup"; Yun et al. 2019, "CutMix". Where both are on, a batch gets one of
+    them, by the toss of a coin. All is drawn from torch's global generator.
+    """
+
+    def __init__(self, classes: int, mixup: float = 0.0, cutmix: float = 0.0) -> None:
+        """Take the a of each Beta(a, a) that the shares are drawn from; 0: not."""
+        self._classes = classes
+        ways = [
+            way(alpha=alpha, num_classes=classes)
+            for way, alpha in ((v2.MixUp, mixup), (v2.CutMix, cutmix))
+            if alpha > 0
+        ]
+        self._mix = v2.RandomChoice(ways) if ways else None
+
+    def apply(
+        self, inputs: Tensor, labels: Tensor, maps: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the mixed inputs, targets and maps.
+
+        Args:
+            inputs: (B*V, 3, S, S); the views of a picture are mixed alike.
+            labels: (B,) int64, on the same device.
+            maps: (B, S, S); where NaN goes in, NaN comes out.
+
+        Returns:
+            Inputs as given; (B, K) float32, the share of each class; maps as given.
+        """
+        if self._mix is None:
+            return inputs, functional.one_hot(labels, self._classes).float(), maps
+        # (B*V, 3, S, S) -> (B, V*3, S, S), the map as one channel more: all get the same share.
+        planes = inputs.reshape(len(labels), -1, *inputs.shape[2:])
+        if maps is not None:
+            planes = torch.cat([planes, maps[:, None]], 1)
+        mixed, targets = self._mix(planes, labels)
+        if maps is not None:
+            mixed, maps = mixed[:, :-1], mixed[:, -1]
+        result = mixed.reshape(inputs.shape).contiguous(memory_format=torch.channels_last)
+        return result, targets, maps

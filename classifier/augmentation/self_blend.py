@@ -17,9 +17,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from roi_cls.classifier.augmentation.blob import Blob, Point, Window, draw_blob
-from roi_cls.classifier.augmentation.retouch import recolour, retexture
-from roi_cls.classifier.augmentation.warp import Matrix, about, bend, move_picture, reflect
+from roi_cls.classifier.augmentation.patch import (
+    Blob,
+    Matrix,
+    Point,
+    Window,
+    about,
+    bend,
+    draw_blob,
+    move_picture,
+    recolour,
+    reflect,
+    retexture,
+)
 from roi_cls.roi.image import Image
 
 VISIBLE = 5

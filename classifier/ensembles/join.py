@@ -1,28 +1,37 @@
-"""Finished runs become one ensemble run: of the same classes, trained on the same split."""
+"""Several models' scores of the same pictures become one, and several runs become one run.
+
+The weights of the members are chosen on scores of pictures that none of them learned from.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from sklearn.metrics import average_precision_score
+
 from roi_cls.base.atomic import telling_storage, write_atomically
 from roi_cls.base.errors import BundleError, TrainingError
-from roi_cls.classifier.ensembles.fusion import (
-    Fusion,
-    average_tables,
-    calibrate_table,
-    choose_joint_point,
-    fuse,
-)
+from roi_cls.classifier.metrics.decision import join_scores
+from roi_cls.classifier.metrics.interval import Floats, Labels
 from roi_cls.classifier.recipe import Combine
 from roi_cls.classifier.runs.bundle import ModelBundle, load_bundle
 from roi_cls.classifier.runs.ensemble import join_members, save_ensemble
 from roi_cls.classifier.runs.folder import RunFolder
-from roi_cls.classifier.runs.scores import read_scores, write_scores
+from roi_cls.classifier.runs.scores import (
+    ScoreTable,
+    choose_operating_point,
+    class_indices,
+    read_scores,
+    write_scores,
+)
+from roi_cls.data.sample import LabelSet
 
 
 def join_runs(
@@ -113,3 +122,147 @@ def _write(first: RunFolder, new: RunFolder, settings: dict[str, Any]) -> None:
         if source.is_file():
             with telling_storage(copy):
                 shutil.copyfile(source, copy)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fusion:
+    """How systems are weighted, and what their weighted mean says."""
+
+    weights: tuple[float, ...]
+    """Of each system, at least 0, together 1."""
+    table: ScoreTable
+    """The mean's scores, before they are calibrated."""
+
+
+def fuse(tables: Sequence[ScoreTable], labels: LabelSet, combine: Combine) -> Fusion:
+    """Return the systems' weights, and their mean for the pictures that all of them scored.
+
+    Args:
+        tables: Of each system, for pictures it did not learn from.
+        labels: The classes.
+        combine: ``mean``: all alike; ``greedy``: see ``select_greedily``.
+
+    Raises:
+        BundleError: No picture was scored by all, or not of all classes.
+    """
+    shared = _shared(tables)
+    truth = class_indices(shared[0], labels)
+    if len(np.unique(truth)) < 2:
+        raise BundleError(
+            f"Cannot join {len(tables)} runs: there are no pictures of different classes that all "
+            "of them scored without having learned from them. Train them on the same split."
+        )
+    scores = [table.probabilities for table in shared]
+    weights = (1 / len(scores),) * len(scores)
+    if combine == "greedy":
+        weights = select_greedily(scores, truth, labels.target_index)
+    return Fusion(weights, average_tables(shared, weights))
+
+
+def average_tables(tables: Sequence[ScoreTable], weights: Sequence[float]) -> ScoreTable:
+    """Return the weighted mean of the tables' scores, for the pictures that stand in all."""
+    shared = _shared(tables)
+    scores = join_scores([table.probabilities for table in shared], weights)
+    return replace(shared[0], probabilities=scores)
+
+
+def choose_joint_point(
+    bundle: ModelBundle, table: ScoreTable, threshold_rule: str, calibrate: bool
+) -> tuple[ModelBundle, str | None]:
+    """Return the ensemble's facts with the scaling and threshold that ``table`` asks for.
+
+    And, where no threshold keeps the rule, a sentence that says so.
+    """
+    with np.errstate(divide="ignore"):  # what every member rules out stays ruled out
+        logarithms = np.log(table.probabilities)
+    truth = class_indices(table, bundle.labels)
+    ruled = replace(bundle, threshold_rule=threshold_rule)
+    return choose_operating_point(ruled, logarithms, truth, calibrate=calibrate)
+
+
+def calibrate_table(table: ScoreTable, bundle: ModelBundle) -> ScoreTable:
+    """Return the scores that an ensemble gives whose members' mean is ``table``."""
+    mean = table.probabilities
+    scores = join_scores([mean], [1.0], bundle.temperature, bundle.offsets)
+    return replace(table, probabilities=scores)
+
+
+def mean_table(tables: Sequence[ScoreTable]) -> ScoreTable:
+    """Return the mean scores of models of one system, for the same pictures."""
+    return average_tables(tables, [1.0] * len(tables))
+
+
+def stack_tables(tables: Sequence[ScoreTable]) -> ScoreTable:
+    """Return the rows of the tables one after another: the folds of one system."""
+    return ScoreTable(
+        paths=tuple(path for table in tables for path in table.paths),
+        sha256=tuple(digest for table in tables for digest in table.sha256),
+        labels=tuple(label for table in tables for label in table.labels),
+        sources=tuple(source for table in tables for source in table.sources),
+        probabilities=np.concatenate([table.probabilities for table in tables]),
+    )
+
+
+def _shared(tables: Sequence[ScoreTable]) -> list[ScoreTable]:
+    """Return each table's rows of the pictures that stand in all, in the order of the first."""
+    places = [
+        {key: i for i, key in enumerate(zip(table.paths, table.sha256, table.labels, strict=True))}
+        for table in tables
+    ]
+    keys = [key for key in places[0] if all(key in rows for rows in places)]
+    return [
+        _pick(table, [rows[key] for key in keys])
+        for table, rows in zip(tables, places, strict=True)
+    ]
+
+
+def _pick(table: ScoreTable, rows: Sequence[int]) -> ScoreTable:
+    return ScoreTable(
+        paths=tuple(table.paths[i] for i in rows),
+        sha256=tuple(table.sha256[i] for i in rows),
+        labels=tuple(table.labels[i] for i in rows),
+        sources=tuple(table.sources[i] for i in rows),
+        probabilities=table.probabilities[list(rows)],
+    )
+
+
+MOST_ROUNDS = 50
+"""Members drawn at most; repetitions make weights in steps of 1/50."""
+
+
+def select_greedily(
+    members: Sequence[Floats], labels: Labels, target: int, rounds: int = MOST_ROUNDS
+) -> tuple[float, ...]:
+    """Return the weight of each member, at least 0, together 1.
+
+    From nothing, the member is added again and again whose addition gives the mean of those chosen
+    so far the best average precision; a member may be added more than once. Of all rounds, the
+    first with the best mean counts. Caruana et al. 2004, "Ensemble Selection from Libraries of
+    Models".
+
+    Args:
+        members: (N, K) probabilities of each member for the same N pictures.
+        labels: (N,) true class indices, of the target and of others.
+        target: Index of the class looked for.
+        rounds: See ``MOST_ROUNDS``.
+
+    Raises:
+        ValueError: There is no member, or the labels are of one kind.
+    """
+    is_target = labels == target
+    if not members or not 0 < is_target.sum() < len(labels):
+        raise ValueError("a selection needs members, and pictures of the target and of others")
+    scores = np.stack([member[:, target] for member in members])  # (M, N)
+    total = np.zeros(len(labels))
+    chosen: list[int] = []
+    best, best_length = -1.0, 0
+    for _ in range(rounds):
+        reached = [average_precision_score(is_target, total + one) for one in scores]
+        # Of equal gains the member that is there least often: equal members share the weight.
+        added = max(range(len(scores)), key=lambda i: (reached[i], -chosen.count(i)))
+        chosen.append(added)
+        total += scores[added]
+        if reached[added] > best + 1e-12:
+            best, best_length = reached[added], len(chosen)
+    counts = Counter(chosen[:best_length])
+    return tuple(counts[i] / best_length for i in range(len(members)))

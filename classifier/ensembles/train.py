@@ -1,9 +1,4 @@
-"""A run of several models: over folds, seeds and recipes. Resumes, and repeats no finished member.
-
-With folds, the training and the validation part are one and every picture is scored by models that
-did not learn from it. Those out-of-fold scores choose weights, scaling and threshold; they
-also chose each member's best epoch, so they flatter a little, which the test part does not.
-"""
+"""A run of several models: over folds, seeds and recipes. Resumes; repeats no finished one."""
 
 from __future__ import annotations
 
@@ -16,33 +11,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roi_cls.base.errors import TrainingError
-from roi_cls.classifier.ensembles.fusion import (
+from roi_cls.classifier.config import TrainConfig
+from roi_cls.classifier.ensembles.join import (
     calibrate_table,
     choose_joint_point,
     fuse,
     mean_table,
     stack_tables,
 )
-from roi_cls.classifier.ensembles.members import Member, System, plan_members, systems_of
 from roi_cls.classifier.inference.loaded import load_any
 from roi_cls.classifier.metrics.decision import join_scores
 from roi_cls.classifier.models.device import choose_backend
-from roi_cls.classifier.recipe import Combine, TrainingRecipe
+from roi_cls.classifier.recipe import Combine, TrainingRecipe, load_recipe
 from roi_cls.classifier.runs.ensemble import join_members, save_ensemble
 from roi_cls.classifier.runs.folder import RunFolder
-from roi_cls.classifier.runs.scores import (
-    ScoreTable,
-    read_scores,
-    score_table,
-    write_scores,
-)
+from roi_cls.classifier.runs.scores import ScoreTable, read_scores, score_table, write_scores
 from roi_cls.classifier.training.data import TrainingData, write_data
 from roi_cls.classifier.training.distributed import join_processes
-from roi_cls.classifier.training.job import TrainJob, check_free
-from roi_cls.classifier.training.observers import Observers
+from roi_cls.classifier.training.job import Observers, TrainJob, check_free
 from roi_cls.classifier.training.record import Beginning, RunRecord, collect_settings, is_done
 from roi_cls.classifier.training.run import TrainOutcome, complete_run, load_job_data
 from roi_cls.data.split import make_folds
+from roi_cls.roi import CropParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,3 +245,100 @@ def _fold_of_rows(ensemble: EnsembleJob, data: TrainingData) -> NDArray[np.int64
     folds = make_folds(usable, ensemble.folds, seed, digests, data.near)
     places = {record.path: fold for record, fold in zip(data.records, folds, strict=True)}
     return np.array([places[record.path] for record in rows], np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """One way to cut and to train, under a name."""
+
+    name: str
+    config: TrainConfig
+    crop: CropParams
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "name": self.name,
+            "config": self.config.to_dict(),
+            "crop": self.crop.to_dict(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One model of an ensemble, before it is trained."""
+
+    name: str
+    """Of its folder."""
+    system: System
+    """With the member's own seed."""
+    place: int
+    """Of its system among all."""
+    fold: int | None
+    """The fold of the training data that it is judged by; None: the validation part."""
+
+
+def systems_of(
+    recipe: TrainingRecipe,
+    given: Mapping[str, Any],
+    adjust: Callable[[TrainingRecipe], TrainingRecipe] = lambda recipe: recipe,
+) -> tuple[System, ...]:
+    """Return what a recipe combines: its members, or itself.
+
+    Args:
+        recipe: Its own settings win over its members'.
+        given: Settings by the name of their fields that win over those of every recipe.
+        adjust: Applied to each member first.
+
+    Raises:
+        TrainingError: A member is no recipe, has members itself, or is called like another.
+    """
+    if not recipe.members:
+        own = recipe.changed(given)
+        return (System(own.name, own.config, own.crop_params),)
+    systems: list[System] = []
+    for name in recipe.members:
+        member = load_recipe(name)
+        if member.members:
+            raise TrainingError(
+                f"Cannot use the recipe {recipe.name!r}: its member {name!r} has members itself. "
+                "Name those members instead."
+            )
+        changed = adjust(member).changed({**recipe.fields, **given})
+        if any(member.name == system.name for system in systems):
+            raise TrainingError(
+                f"Cannot use the recipe {recipe.name!r}: two members are called {member.name!r}, "
+                "and each needs a folder of its name. Rename one of the files."
+            )
+        systems.append(System(member.name, changed.config, changed.crop_params))
+    return tuple(systems)
+
+
+def plan_members(systems: Sequence[System], folds: int, seeds: int) -> tuple[Member, ...]:
+    """Return the models to train: each system with each seed, and with each fold held out once.
+
+    Args:
+        systems: One, or several to be combined, of different names.
+        folds: 0: all learn from the training part and are judged by the validation part.
+        seeds: Counted on from each system's own.
+
+    Raises:
+        ValueError: There would be no member, or one fold, or two systems share a name.
+    """
+    if not systems or seeds < 1 or folds < 0 or folds == 1:
+        raise ValueError(f"need systems, seeds and no single fold, got {folds=} {seeds=}")
+    if len({system.name for system in systems}) != len(systems):
+        raise ValueError("two systems of an ensemble share a name")
+    members = []
+    for place, system in enumerate(systems):
+        for shift in range(seeds):
+            seeded = replace(system, config=replace(system.config, seed=system.config.seed + shift))
+            for fold in range(folds) if folds else (None,):
+                parts = [
+                    system.name if len(systems) > 1 else "",
+                    f"seed-{seeded.config.seed}" if seeds > 1 else "",
+                    f"fold-{fold + 1}" if fold is not None else "",
+                ]
+                name = "-".join(part for part in parts if part) or system.name
+                members.append(Member(name, seeded, place, fold))
+    return tuple(members)

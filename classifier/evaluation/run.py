@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roi_cls.base.atomic import write_atomically
-from roi_cls.base.digest import hash_file
 from roi_cls.base.errors import DataError
+from roi_cls.base.location import hash_file
 from roi_cls.cache import CropRecord, CropResult
 from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.config import Device

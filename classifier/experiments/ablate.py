@@ -25,7 +25,7 @@ from roi_cls.classifier.metrics.paired import Difference, PairedComparison, comp
 from roi_cls.classifier.metrics.threshold import choose_threshold
 from roi_cls.classifier.recipe import TrainingRecipe
 from roi_cls.classifier.runs.scores import class_indices, read_scores
-from roi_cls.classifier.training.observers import Observers
+from roi_cls.classifier.training.job import Observers
 
 InputKind = Literal["roi", "full", "both"]
 INPUT_NAMES = {

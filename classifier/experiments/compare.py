@@ -21,7 +21,7 @@ from roi_cls.classifier.experiments.trial import (
 from roi_cls.classifier.metrics.seeds import SeedScores, measure_majority, measure_seeds
 from roi_cls.classifier.recipe import TrainingRecipe
 from roi_cls.classifier.runs.scores import class_indices
-from roi_cls.classifier.training.observers import Observers
+from roi_cls.classifier.training.job import Observers
 from roi_cls.data.table import read_split
 
 MissingWeights = Literal["skip", "random"]

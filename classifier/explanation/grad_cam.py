@@ -20,10 +20,9 @@ from torch import Tensor, nn
 
 from roi_cls.classifier.explanation.heat import Effect, enlarge
 from roi_cls.classifier.inference.loaded import LoadedModel
-from roi_cls.classifier.models.anomaly import AnomalyNetwork
 from roi_cls.classifier.models.device import Backend
-from roi_cls.classifier.models.evidence import EvidenceNetwork
-from roi_cls.classifier.models.pixels import pick_pixels
+from roi_cls.classifier.models.network import AnomalyNetwork, EvidenceNetwork
+from roi_cls.classifier.models.score import pick_pixels
 from roi_cls.classifier.models.svm import SvmNetwork
 
 ENOUGH_SIDE = 7

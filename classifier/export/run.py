@@ -73,7 +73,7 @@ def export_onnx(
     write_atomically(job.output, data, durable=True)
     if not job.int8:
         return OnnxExport(len(data), parity)
-    from roi_cls.classifier.export.quantise import quantise
+    from roi_cls.classifier.export.onnx import quantise
 
     small = quantise(graph, len(loaded.bundle.labels.names))
     int8_data = write_bytes(small, loaded, job.run.detector, quantised=True)

@@ -1,5 +1,5 @@
 """What scores say: metrics, intervals, thresholds, calibration. Knows arrays only.
 
-For other packages: `calibration`, `decision`, `interval`, `label_errors`, `measure`, `metrics`,
-`paired`, `seeds`, `selection`, `threshold`.
+For other packages: `calibration`, `decision`, `interval`, `measure`, `metrics`, `paired`, `seeds`,
+`threshold`.
 """

@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from roi_cls.base.atomic import write_atomically
-from roi_cls.base.digest import hash_file
 from roi_cls.base.errors import BundleError, StorageError, WeightsError
+from roi_cls.base.location import hash_file
 from roi_cls.classifier.runs.bundle import (
     CONFIG_NAME,
     PLAIN,
@@ -145,11 +145,11 @@ def _build(network: Mapping[str, Any]) -> nn.Module:
 
         return FeatureNetwork(**arguments)
     if kind == "evidence":
-        from roi_cls.classifier.models.evidence import EvidenceNetwork
+        from roi_cls.classifier.models.network import EvidenceNetwork
 
         return EvidenceNetwork(**arguments)
     if kind == "autoencoder":
-        from roi_cls.classifier.models.anomaly import AnomalyNetwork
+        from roi_cls.classifier.models.network import AnomalyNetwork
 
         return AnomalyNetwork(**arguments)
     if kind == "svm":

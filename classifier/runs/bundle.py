@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roi_cls.base.atomic import write_atomically
-from roi_cls.base.digest import hash_file
 from roi_cls.base.errors import BundleError
+from roi_cls.base.location import hash_file
 from roi_cls.data.sample import LabelSet
 from roi_cls.roi import CropParams
 

@@ -1,4 +1,4 @@
 """Training a run: its job, data, batches, the loop, its record. `run.train_run` is the way in.
 
-For other packages: `data`, `distributed`, `job`, `logs`, `observers`, `record`, `run`.
+For other packages: `data`, `distributed`, `job`, `logs`, `record`, `run`.
 """

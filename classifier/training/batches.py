@@ -14,10 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from roi_cls.classifier.augmentation.augment import Augmenter
-from roi_cls.classifier.augmentation.mixing import Mixer
+from roi_cls.classifier.augmentation.augment import Augmenter, Mixer
 from roi_cls.classifier.config import TrainConfig
-from roi_cls.classifier.models.pixels import pick_pixels
+from roi_cls.classifier.models.score import pick_pixels
 from roi_cls.classifier.runs.bundle import Normalisation
 from roi_cls.data.crops import CropArray
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,24 +11,20 @@ from numpy.typing import NDArray
 
 from roi_cls.base.atomic import write_atomically
 from roi_cls.base.errors import DataError
-from roi_cls.cache import CropRecord, CropResult
+from roi_cls.cache import CropRecord
 from roi_cls.cache.manifest import open_manifest
 from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.runs.scores import data_root
 from roi_cls.classifier.training.distributed import current_world
-from roi_cls.classifier.training.job import TrainJob
+from roi_cls.classifier.training.job import OnCrop, TrainJob
 from roi_cls.data.collect import collect_samples
 from roi_cls.data.crops import CropArray, check_cropped, crop_views, load_views
-from roi_cls.data.fingerprint import take_fingerprints
-from roi_cls.data.near import find_near_duplicates
+from roi_cls.data.near import find_near_duplicates, take_fingerprints
 from roi_cls.data.sample import LabelSet, Sample, choose_labels
 from roi_cls.data.split import Split, SplitParams, split_samples
 from roi_cls.data.table import split_digest, write_split
 from roi_cls.data.units import equal_bytes, group_samples
 from roi_cls.roi.recipe import OpenedRecipe, open_recipe
-
-OnCrop = Callable[[CropResult, int], None]
-"""Called with each crop, and how many there will be."""
 
 _RANK = {"train": 0, "validation": 1, "test": 2}
 

@@ -18,8 +18,8 @@ from torch.nn import functional
 from roi_cls.base.torchvision import ensure_torchvision
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.models.device import Backend
-from roi_cls.classifier.models.pixels import in_batches
 from roi_cls.classifier.models.saved import Tensors
+from roi_cls.classifier.models.score import in_batches
 from roi_cls.classifier.training.batches import Batch, BatchSource
 from roi_cls.classifier.training.checkpoint import (
     Checkpoint,

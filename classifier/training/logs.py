@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from roi_cls.base.closing import Closing
 from roi_cls.base.errors import TrainingError
 from roi_cls.base.figure import FIRST, MARK, QUIET, SECOND, finish_panel, new_figure, save_figure
-from roi_cls.classifier.training.observers import EpochReport
+from roi_cls.classifier.training.job import EpochReport
 
 PANELS = (
     (

@@ -25,14 +25,14 @@ from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.config import BATCH_SIZE, TrainConfig
 from roi_cls.classifier.metrics.decision import to_probabilities
 from roi_cls.classifier.models.device import Backend
-from roi_cls.classifier.models.pixels import balanced_rows, in_batches, shuffled_rows
 from roi_cls.classifier.models.saved import save_weights
+from roi_cls.classifier.models.score import balanced_rows, in_batches, shuffled_rows
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training.batches import BatchSource
 from roi_cls.classifier.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from roi_cls.classifier.training.distributed import World, current_world, deterministic
+from roi_cls.classifier.training.job import EpochReport, Observer
 from roi_cls.classifier.training.learner import Learner, Loss, batch_size, class_frequencies
-from roi_cls.classifier.training.observers import EpochReport, Observer
 from roi_cls.classifier.training.optimiser import is_plateau, phase_of, rate_share
 from roi_cls.classifier.training.settle import telling_what_fits
 

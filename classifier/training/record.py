@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 from roi_cls.base.atomic import write_atomically
-from roi_cls.base.digest import hash_file
 from roi_cls.base.errors import BundleError, TrainingError
+from roi_cls.base.location import hash_file
 from roi_cls.classifier.models.device import Backend
 from roi_cls.classifier.models.saved import NAMELESS
 from roi_cls.classifier.models.weights import find_weights

@@ -15,14 +15,18 @@ from roi_cls.classifier.models.score import compute_logits
 from roi_cls.classifier.models.timm_model import normalisation
 from roi_cls.classifier.runs.bundle import ModelBundle, Normalisation
 from roi_cls.classifier.runs.folder import RunFolder
-from roi_cls.classifier.runs.operating_point import choose_operating_point
-from roi_cls.classifier.runs.scores import score_table, write_scores
+from roi_cls.classifier.runs.scores import choose_operating_point, score_table, write_scores
 from roi_cls.classifier.training.data import TrainingData, load_training_data, write_data
 from roi_cls.classifier.training.distributed import join_processes
-from roi_cls.classifier.training.job import TrainJob, check_free, check_views
+from roi_cls.classifier.training.job import (
+    EpochReport,
+    Observers,
+    TrainJob,
+    check_free,
+    check_views,
+)
 from roi_cls.classifier.training.logs import TensorboardLog, check_tensorboard, draw_curves
 from roi_cls.classifier.training.methods.fit import check_method, fit_model
-from roi_cls.classifier.training.observers import EpochReport, Observers
 from roi_cls.classifier.training.record import (
     Beginning,
     RunRecord,

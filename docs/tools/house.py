@@ -48,11 +48,11 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "commands.predict",
         "commands.explain",
         "commands.experiments",
+        "commands.doctor",
         "commands.export",
         "commands.report",
         "commands.serve",
         "python",
-        "doctor",
     ),
     ("cli",),
 )

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import get_args, get_origin
 
 from docs.tools.reference_words import doc, escape, field_default, table, type_words
+from roi_cls.cache.build import CropSummary
 from roi_cls.cache.record import CropRecord
-from roi_cls.cache.summary import CropSummary
 from roi_cls.classifier.evaluation.evaluation import Evaluation
 from roi_cls.classifier.inference.prediction import Prediction
 from roi_cls.classifier.metrics.metrics import ClassMetrics, Metrics

@@ -1,12 +1,10 @@
-"""Where files lie: on this machine, or in whatever fsspec opens, behind one interface.
-
-Every stage may use it; it knows names and what may go wrong, never what a file holds.
-"""
+"""Where files lie, on this machine or in whatever fsspec opens; and the name of their content."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import re
 import sys
@@ -165,3 +163,13 @@ def _local_name(url: str) -> str:
 def _first_line(error: Exception) -> str:
     text = " ".join(str(error).partition("\n")[0].split()).rstrip(".")
     return text or type(error).__name__
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of the file's content, in hex.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 
 from roi_cls.cache import CropRecord, CropResult
 from roi_cls.classifier.training.data import TrainingData
-from roi_cls.classifier.training.observers import EpochReport, Observers
+from roi_cls.classifier.training.job import EpochReport, Observers
 from roi_cls.console.terminal import Advance, note, progress
 from roi_cls.console.words import count_text
 from roi_cls.data.split import Split

@@ -15,8 +15,7 @@ from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.ensembles.train import multiply, train_ensemble
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training.data import TrainingData
-from roi_cls.classifier.training.job import TrainJob
-from roi_cls.classifier.training.observers import EpochReport, Observers
+from roi_cls.classifier.training.job import EpochReport, Observers, TrainJob
 from roi_cls.classifier.training.run import train_run
 from roi_cls.console.training import epoch_line
 from roi_cls.data.sample import Sample

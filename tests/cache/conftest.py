@@ -14,8 +14,8 @@ from roi_cls.cache.builder import CropBuilder
 from roi_cls.cache.record import CropResult
 from roi_cls.cache.store import CropStore
 from roi_cls.roi import Box, CropParams, Face
-from tests.fakes import EYES, FACE, FakeDetector, see, unless_black
-from tests.pictures import noise, save
+from tests.helpers.fakes import EYES, FACE, FakeDetector, see, unless_black
+from tests.helpers.pictures import noise, save
 
 PARAMS = CropParams(size_px=16, min_face_px=4)
 SECOND = Face(Box(22, 8, 34, 20), 0.8, EYES, "full")

@@ -17,18 +17,16 @@ from roi_cls.base.errors import StorageError
 from roi_cls.base.pool import in_worker
 from roi_cls.cache import build as build_module
 from roi_cls.cache import builder
-from roi_cls.cache.build import LocalEngine, build_crops, died, find_rows
+from roi_cls.cache.build import CropSummary, LocalEngine, build_crops, died, find_rows
 from roi_cls.cache.builder import CropWork, open_builder
 from roi_cls.cache.index import CropIndex, find_index
-from roi_cls.cache.lease import claim
 from roi_cls.cache.options import BuildOptions, Shard
 from roi_cls.cache.record import CropRecord, CropResult
-from roi_cls.cache.store import FORMAT, CropStore
-from roi_cls.cache.summary import CropSummary
+from roi_cls.cache.store import FORMAT, CropStore, claim
 from roi_cls.roi import CropParams
-from tests.fakes import FakeDetector, no_detector, see_or_die
-from tests.pictures import LONG_AGO, save_plain
-from tests.stored import CROP_FILES, read_tree
+from tests.helpers.fakes import FakeDetector, no_detector, see_or_die
+from tests.helpers.pictures import LONG_AGO, save_plain
+from tests.helpers.stored import CROP_FILES, read_tree
 
 PARAMS = CropParams(size_px=16, min_face_px=4)
 FULL = CropParams(crop="full", size_px=16)

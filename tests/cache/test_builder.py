@@ -22,9 +22,9 @@ from roi_cls.roi import CropParams, Detection
 from roi_cls.roi.crop import make_crops
 from roi_cls.roi.image import read_bytes
 from roi_cls.roi.picture import Picture
-from tests.fakes import FakeDetector
-from tests.pictures import LONG_AGO, save_plain
-from tests.stored import damage, stored_crops
+from tests.helpers.fakes import FakeDetector
+from tests.helpers.pictures import LONG_AGO, save_plain
+from tests.helpers.stored import damage, stored_crops
 
 if TYPE_CHECKING:
     from tests.cache.conftest import Build, OpenBuilder

@@ -19,8 +19,8 @@ import pytest
 
 from roi_cls.cache.index import check_index, find_index
 from roi_cls.roi.models import resolve_models
-from tests.pictures import noise, save
-from tests.stored import read_tree, stored_crops
+from tests.helpers.pictures import noise, save
+from tests.helpers.stored import read_tree, stored_crops
 
 PICTURES = 60
 SETTINGS = ("--detector", "short", "--size", 32)

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from roi_cls.cache import lease
-from roi_cls.cache.lease import claim, share
+from roi_cls.cache import store as lease
+from roi_cls.cache.store import claim, share
 
 A, B = "a" * 64, "b" * 64
 _HOLD = """

@@ -25,8 +25,8 @@ from roi_cls.cache.options import BuildOptions
 from roi_cls.cache.ray_engine import ClusterError, RayEngine, open_ray
 from roi_cls.cache.record import CropRecord, CropResult
 from roi_cls.roi import CropParams
-from tests.fakes import FakeDetector, see_or_die
-from tests.pictures import save_plain
+from tests.helpers.fakes import FakeDetector, see_or_die
+from tests.helpers.pictures import save_plain
 
 pytestmark = [
     pytest.mark.slow,

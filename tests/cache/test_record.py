@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from roi_cls.cache.record import CropRecord, FileStamp, ok_record, read_stamp, stamp_of
 from roi_cls.roi import Box, CropParams, Detection, Face, plan_crop
 from roi_cls.roi.face import Step
-from tests.pictures import LONG_AGO
+from tests.helpers.pictures import LONG_AGO
 
 POINTS = tuple((float(i), float(i + 1)) for i in range(6))
 FACE = Face(Box(10, 20, 50, 60), 0.75, POINTS, "short")

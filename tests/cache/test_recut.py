@@ -22,8 +22,8 @@ from roi_cls.cache.record import CropRecord
 from roi_cls.cache.store import CropStore
 from roi_cls.roi import CropParams, Face
 from roi_cls.roi.picture import Picture
-from tests.fakes import FakeDetector, see_at
-from tests.pictures import encode, exif, noise
+from tests.helpers.fakes import FakeDetector, see_at
+from tests.helpers.pictures import encode, exif, noise
 
 OpenBuilder = Callable[..., AbstractContextManager[CropBuilder]]
 RECIPES: dict[str, dict[str, object]] = {

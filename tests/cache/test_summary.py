@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from roi_cls.cache.build import CropSummary
 from roi_cls.cache.record import CropRecord, CropResult
-from roi_cls.cache.summary import CropSummary
 
 FACE = CropRecord(Path("a"), "ok", source="face", step="short")
 LATE = CropRecord(Path("b"), "ok", source="face", step="tiles")

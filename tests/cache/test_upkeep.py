@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from roi_cls.base.errors import CacheError
 from roi_cls.base.location import as_path
 from roi_cls.cache.build import build_crops
-from roi_cls.cache.lease import share
 from roi_cls.cache.options import BuildOptions, Shard
 from roi_cls.cache.record import CropResult
+from roi_cls.cache.store import share
 from roi_cls.cache.upkeep import (
     Part,
     PruneJob,
@@ -33,8 +33,8 @@ from roi_cls.cache.upkeep import (
     prune,
 )
 from roi_cls.roi import CropParams
-from tests.fakes import FACE, FakeDetector, see
-from tests.pictures import LONG_AGO, backdate, noise, save
+from tests.helpers.fakes import FACE, FakeDetector, see
+from tests.helpers.pictures import LONG_AGO, backdate, noise, save
 
 PARAMS = CropParams(size_px=16, min_face_px=4)
 WIDE = CropParams(size_px=16, min_face_px=4, margin=0.7)

@@ -12,12 +12,11 @@ from PIL import Image as PillowImage
 from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.runs.folder import RunFolder
-from roi_cls.classifier.training.job import TrainJob
-from roi_cls.classifier.training.observers import Observers
+from roi_cls.classifier.training.job import Observers, TrainJob
 from roi_cls.classifier.training.run import train_run
 from roi_cls.data.split import SplitParams
 from roi_cls.roi import CropParams
-from tests.fakes import FakeDetector, replace_mediapipe, see_centre, undraw_curves
+from tests.helpers.fakes import FakeDetector, replace_mediapipe, see_centre, undraw_curves
 
 COLOURS = {"blue": (40, 40, 200), "red": (200, 40, 40), "green": (40, 200, 40)}
 FAST = TrainConfig(

@@ -15,7 +15,7 @@ from roi_cls.data.crops import CropArray, check_cropped, crop_samples, crop_view
 from roi_cls.data.sample import LabelSet, Sample
 from roi_cls.roi import CropParams
 from roi_cls.roi.recipe import OpenedRecipe
-from tests.fakes import FakeDetector, no_detector, see
+from tests.helpers.fakes import FakeDetector, no_detector, see
 
 PARAMS = CropParams(crop="full", size_px=16)
 LABELS = LabelSet(("low", "high"), "high")

@@ -14,14 +14,16 @@ import pytest
 
 from roi_cls.cache.options import BuildOptions
 from roi_cls.data.demo.picture import draw_picture
-from roi_cls.data.fingerprint import (
+from roi_cls.data.near import (
     VIEWS,
     Fingerprint,
+    find_candidates,
+    find_near_duplicates,
+    measure_likeness,
     read_fingerprint,
     take_fingerprint,
     take_fingerprints,
 )
-from roi_cls.data.near import find_candidates, find_near_duplicates, measure_likeness
 from roi_cls.roi.image import Image
 from roi_cls.roi.picture import Picture
 

@@ -16,8 +16,8 @@ from roi_cls.roi.image import Image
 from roi_cls.roi.params import Border, CropParams, FullFrame, Resampling
 from roi_cls.roi.picture import Picture
 from roi_cls.roi.plan import CropPlan, Cut, plan_crop
-from tests.fakes import FakeDetector, see
-from tests.pictures import noise
+from tests.helpers.fakes import FakeDetector, see
+from tests.helpers.pictures import noise
 
 POINTS = ((40.0, 40.0), (60.0, 40.0))
 

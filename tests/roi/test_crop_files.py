@@ -15,8 +15,8 @@ from roi_cls.roi.image import Image
 from roi_cls.roi.params import CropParams, Resampling
 from roi_cls.roi.picture import Picture
 from roi_cls.roi.plan import choose_reduction
-from tests.fakes import FakeDetector, see_at
-from tests.pictures import encode, exif
+from tests.helpers.fakes import FakeDetector, see_at
+from tests.helpers.pictures import encode, exif
 
 
 def encode_turned(image: Image, kind: str, orientation: int = 1, **options: Any) -> bytes:

@@ -15,7 +15,7 @@ from roi_cls.roi.glimpse import (
 )
 from roi_cls.roi.image import Image
 from roi_cls.roi.picture import Picture
-from tests.pictures import encode, exif, noise
+from tests.helpers.pictures import encode, exif, noise
 
 
 def draw_spot(height: int, width: int, box: tuple[int, int, int, int]) -> Image:

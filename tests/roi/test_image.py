@@ -19,7 +19,7 @@ from roi_cls.base.errors import ImageReadError
 from roi_cls.base.location import as_path
 from roi_cls.roi import image as image_module
 from roi_cls.roi.image import decode_image, read_bytes, read_image
-from tests.pictures import encode, exif, png_chunk
+from tests.helpers.pictures import encode, exif, png_chunk
 
 RNG = np.random.default_rng(20)
 RGB = np.asarray(cv2.resize(RNG.integers(0, 256, (5, 4, 3), np.uint8), (29, 37)), np.uint8)

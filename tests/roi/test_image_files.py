@@ -15,7 +15,7 @@ from PIL import Image as PillowImage
 
 from roi_cls.base.errors import ImageReadError
 from roi_cls.roi.image import MAX_BYTES, Image, decode_image, read_bytes, read_image
-from tests.pictures import encode, noise
+from tests.helpers.pictures import encode, noise
 
 RGB: Image = noise(37, 29, 3, seed=2)
 PICTURE = PillowImage.fromarray(RGB)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from roi_cls.base.errors import ImageReadError
 from roi_cls.roi.image import Image, decode_image
-from tests.pictures import encode, noise
+from tests.helpers.pictures import encode, noise
 
 AGAIN = "Remove it, or copy or export it again."
 CONVERT = "Convert it to PNG or JPEG."

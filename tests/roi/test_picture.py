@@ -16,7 +16,7 @@ from roi_cls.base.errors import ImageReadError
 from roi_cls.roi.face import Box
 from roi_cls.roi.image import Image, decode_image
 from roi_cls.roi.picture import FACTORS, Picture
-from tests.pictures import encode, exif, noise, png_chunk
+from tests.helpers.pictures import encode, exif, noise, png_chunk
 
 RGB: Image = noise(37, 51, 3, seed=7)
 KINDS: list[tuple[str, str, dict[str, Any]]] = [

@@ -15,17 +15,16 @@ from torch import nn
 
 from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.config import TrainConfig
-from roi_cls.classifier.models.anomaly import LEAST_SLOPE, AnomalyNetwork
 from roi_cls.classifier.models.device import Backend
-from roi_cls.classifier.models.pixels import in_batches, pick_pixels, shuffled_rows
-from roi_cls.classifier.models.score import compute_outputs
+from roi_cls.classifier.models.network import LEAST_SLOPE, AnomalyNetwork
+from roi_cls.classifier.models.score import compute_outputs, in_batches, pick_pixels, shuffled_rows
 from roi_cls.classifier.models.timm_model import normalisation
 from roi_cls.classifier.runs.bundle import Normalisation
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training.data import TrainingData
 from roi_cls.classifier.training.distributed import current_world
+from roi_cls.classifier.training.job import EpochReport, Observer, Observers
 from roi_cls.classifier.training.loop import Course, measure_validation
-from roi_cls.classifier.training.observers import EpochReport, Observer, Observers
 from roi_cls.classifier.training.optimiser import rate_share, set_rate
 
 SIDE = 128

@@ -19,8 +19,8 @@ from roi_cls.classifier.runs.bundle import Normalisation
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training.batches import PixelSource
 from roi_cls.classifier.training.data import TrainingData
+from roi_cls.classifier.training.job import Observers
 from roi_cls.classifier.training.loop import Trainer
-from roi_cls.classifier.training.observers import Observers
 from roi_cls.classifier.training.settle import settle
 
 _PIXEL_CHANGES = ("self_blend", "mixup", "cutmix")

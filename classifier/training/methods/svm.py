@@ -21,7 +21,7 @@ from roi_cls.classifier.models.device import Backend
 from roi_cls.classifier.models.svm import FOLDS, GRID, Machine, SvmNetwork, describe_views
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training.data import TrainingData
-from roi_cls.classifier.training.observers import Observers
+from roi_cls.classifier.training.job import Observers
 
 
 def fit_svm(

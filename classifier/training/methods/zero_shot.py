@@ -23,7 +23,7 @@ from roi_cls.classifier.models.network import CosineHead, FeatureNetwork
 from roi_cls.classifier.models.weights import hub_error
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training.data import TrainingData
-from roi_cls.classifier.training.observers import Observers
+from roi_cls.classifier.training.job import Observers
 
 
 def fit_zero_shot(

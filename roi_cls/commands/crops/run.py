@@ -10,11 +10,10 @@ from typing import Any
 
 from roi_cls.base.location import as_path
 from roi_cls.cache import CropRecord
-from roi_cls.cache.build import build_crops
+from roi_cls.cache.build import CropSummary, build_crops
 from roi_cls.cache.builder import open_builder
 from roi_cls.cache.manifest import check_manifest_path, open_manifest
 from roi_cls.cache.options import BuildOptions
-from roi_cls.cache.summary import CropSummary
 from roi_cls.console.terminal import note, progress, rate_text
 from roi_cls.console.training import SHOWN_ERRORS, show_errors
 from roi_cls.console.words import count_text, describe_recipe

@@ -20,8 +20,8 @@ from roi_cls.console.arguments import (
     Runs,
     Target,
     Workers,
+    choose_run,
 )
-from roi_cls.console.runs import choose_run
 from roi_cls.console.terminal import exit_with, progress, show
 from roi_cls.data.units import compile_group_regex
 from roi_cls.roi.image_header import MAX_PIXELS

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roi_cls.base.atomic import write_atomically
-from roi_cls.base.digest import hash_file
 from roi_cls.base.errors import DataError
+from roi_cls.base.location import hash_file
 from roi_cls.console.terminal import note, progress
 from roi_cls.data.review import Correction, read_corrections
 from roi_cls.inputs.names import check_not_input, expand_paths

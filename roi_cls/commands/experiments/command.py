@@ -31,9 +31,10 @@ from roi_cls.console.arguments import (
     Target,
     Workers,
     check_folds,
+    choose_run,
+    run_arguments,
 )
 from roi_cls.console.fields import RecipeName, settings_options
-from roi_cls.console.runs import choose_run, run_arguments
 from roi_cls.console.terminal import exit_with, note_next, show
 from roi_cls.data.split import SplitParams
 from roi_cls.roi import CropParams

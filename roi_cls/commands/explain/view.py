@@ -13,8 +13,14 @@ from PIL import ImageDraw
 
 from roi_cls.classifier.explanation.explain import Explanation
 from roi_cls.classifier.explanation.heat import Heat
-from roi_cls.console.verdict import looked_at_text, prediction_line, verdict_text
-from roi_cls.console.words import METHOD_TEXT, printable, score_text
+from roi_cls.console.words import (
+    METHOD_TEXT,
+    looked_at_text,
+    prediction_line,
+    printable,
+    score_text,
+    verdict_text,
+)
 from roi_cls.drawing.frame import MarkedFace, draw_frame
 from roi_cls.drawing.heat import draw_on_crop, draw_scale, paint_frame
 from roi_cls.drawing.ink import INK, MUTED, blank, shorten, wrap, write

@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from roi_cls.console.arguments import RUNS, DetectorModel, RunName, Runs, parse_path
-from roi_cls.console.runs import choose_run
+from roi_cls.console.arguments import RUNS, DetectorModel, RunName, Runs, choose_run, parse_path
 
 ExportFormat = Literal["onnx", "timm"]
 

@@ -18,9 +18,9 @@ from roi_cls.console.arguments import (
     RunNames,
     Runs,
     Workers,
+    choose_models,
     parse_path,
 )
-from roi_cls.console.runs import choose_models
 from roi_cls.console.terminal import exit_with
 from roi_cls.inputs.arguments import (
     FETCHED,

@@ -21,7 +21,7 @@ from roi_cls.base.errors import DataError, StorageError
 from roi_cls.base.rows import open_table, to_json
 from roi_cls.classifier.inference.prediction import Prediction
 from roi_cls.console.terminal import show
-from roi_cls.console.verdict import prediction_line
+from roi_cls.console.words import prediction_line
 
 RowForm = Literal["text", "json", "jsonl", "csv", "parquet"]
 SUFFIX_FORMS: dict[str, RowForm] = {

@@ -17,9 +17,9 @@ from roi_cls.console.arguments import (
     RunName,
     Runs,
     Workers,
+    choose_run,
     parse_path,
 )
-from roi_cls.console.runs import choose_run
 from roi_cls.console.terminal import show
 from roi_cls.roi.image_header import MAX_PIXELS
 

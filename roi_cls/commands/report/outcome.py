@@ -8,6 +8,7 @@ from typing import Literal
 from roi_cls.classifier.metrics.interval import Estimate, format_number, wilson
 from roi_cls.classifier.metrics.metrics import Metrics
 from roi_cls.classifier.runs.openings import warn_of_openings
+from roi_cls.commands.report.data import PART_TEXT, ReportedScores
 from roi_cls.commands.report.figures import (
     draw_class_scores,
     draw_ranking,
@@ -16,7 +17,6 @@ from roi_cls.commands.report.figures import (
 )
 from roi_cls.commands.report.page import Outcome
 from roi_cls.commands.report.parts import Key, Table
-from roi_cls.commands.report.scores import PART_TEXT, ReportedScores
 from roi_cls.commands.report.slices import Seen, measure_slices
 from roi_cls.console.words import count_text
 

@@ -21,7 +21,14 @@ from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.openings import read_openings
 from roi_cls.classifier.training.record import read_metrics
 from roi_cls.commands.report.choice import Choice, choose_pictures
-from roi_cls.commands.report.data import FoundData, audit_data, locate_data
+from roi_cls.commands.report.data import (
+    PART_TEXT,
+    FoundData,
+    ReportedScores,
+    audit_data,
+    find_scores,
+    locate_data,
+)
 from roi_cls.commands.report.facts import (
     calibration_table,
     course_table,
@@ -37,7 +44,6 @@ from roi_cls.commands.report.figures import draw_training
 from roi_cls.commands.report.outcome import judge_scores
 from roi_cls.commands.report.page import Report, render_report
 from roi_cls.commands.report.parts import Drawing, Gallery, Missing, Table
-from roi_cls.commands.report.scores import PART_TEXT, ReportedScores, find_scores
 from roi_cls.commands.report.shots import Photographer, Shots, bare_cards, fill_galleries
 from roi_cls.commands.report.slices import Seen, find_seen
 from roi_cls.console.terminal import progress

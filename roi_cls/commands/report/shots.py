@@ -20,8 +20,8 @@ from roi_cls.classifier.explanation.heat import Heat
 from roi_cls.classifier.inference.prediction import Looked, Prediction, Source
 from roi_cls.classifier.inference.predictor import Predictor
 from roi_cls.commands.report.choice import Choice, kind_of
+from roi_cls.commands.report.data import ReportedScores
 from roi_cls.commands.report.parts import Card, Gallery, GalleryForm, Shot
-from roi_cls.commands.report.scores import ReportedScores
 from roi_cls.console.words import METHOD_TEXT, count_text
 from roi_cls.drawing.heat import draw_on_crop, draw_on_frame
 from roi_cls.roi import REASON_TEXT

@@ -16,8 +16,8 @@ from roi_cls.console.arguments import (
     ModelFile,
     RunNames,
     Runs,
+    choose_models,
 )
-from roi_cls.console.runs import choose_models
 from roi_cls.console.words import parse_bytes, parse_span
 from roi_cls.roi.image_header import MAX_PIXELS
 from roi_cls.roi.params import FaceChoice

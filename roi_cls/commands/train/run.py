@@ -14,9 +14,8 @@ from roi_cls.classifier.models.device import Backend
 from roi_cls.classifier.recipe import TrainingRecipe
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.openings import warn_of_openings
-from roi_cls.classifier.training.job import TrainJob
+from roi_cls.classifier.training.job import EpochReport, Observers, TrainJob
 from roi_cls.classifier.training.methods.fit import check_weights
-from roi_cls.classifier.training.observers import EpochReport, Observers
 from roi_cls.classifier.training.run import TrainOutcome, train_run
 from roi_cls.commands.train.mistakes import write_mistake_sheet
 from roi_cls.console.terminal import note, progress, show

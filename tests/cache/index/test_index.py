@@ -14,7 +14,7 @@ from roi_cls.cache.index import CropIndex, check_index, find_index, forget_recip
 from roi_cls.cache.options import Shard
 from roi_cls.cache.record import CropRecord, CropResult, FileStamp, ok_record, read_stamp
 from roi_cls.roi import Box, CropParams, Detection, Face, plan_crop
-from tests.pictures import LONG_AGO
+from tests.helpers.pictures import LONG_AGO
 
 PARAMS = CropParams(size_px=16, min_face_px=4)
 POINTS = ((10.1, 12.2), (20.3, 14.4)) * 3

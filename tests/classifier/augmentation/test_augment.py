@@ -18,7 +18,7 @@ from roi_cls.classifier.augmentation.augment import (
 )
 from roi_cls.classifier.config import Augmentation
 from roi_cls.classifier.runs.bundle import Normalisation
-from tests.pictures import noise
+from tests.helpers.pictures import noise
 
 PLAIN = Normalisation((0.0,) * 3, (1 / 255,) * 3)  # values stay 0 to 255
 IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roi_cls.classifier.augmentation.blob import Window, draw_blob, enclose
+from roi_cls.classifier.augmentation.patch import Window, draw_blob, enclose
 
 
 @pytest.mark.parametrize(

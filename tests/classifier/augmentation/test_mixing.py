@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from roi_cls.classifier.augmentation.mixing import Mixer
+from roi_cls.classifier.augmentation.augment import Mixer
 
 LABELS = torch.tensor([0, 1, 2, 0])
 

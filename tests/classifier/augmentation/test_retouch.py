@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roi_cls.classifier.augmentation import retouch
-from roi_cls.classifier.augmentation.retouch import recolour, retexture
+from roi_cls.classifier.augmentation import patch as retouch
+from roi_cls.classifier.augmentation.patch import recolour, retexture
 from roi_cls.roi.image import Image
 
 

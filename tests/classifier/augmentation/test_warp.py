@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from roi_cls.classifier.augmentation.blob import Window
-from roi_cls.classifier.augmentation.warp import about, bend, move_picture, reflect
+from roi_cls.classifier.augmentation.patch import Window, about, bend, move_picture, reflect
 from roi_cls.roi.image import Image
-from tests.pictures import noise
+from tests.helpers.pictures import noise
 
 PICTURE: Image = noise(40, 40, 3)
 WHOLE = Window(0, 0, 40, 40)

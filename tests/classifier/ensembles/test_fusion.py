@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from roi_cls.base.errors import BundleError
-from roi_cls.classifier.ensembles.fusion import (
+from roi_cls.classifier.ensembles.join import (
     calibrate_table,
     choose_joint_point,
     fuse,

@@ -6,7 +6,7 @@ import pytest
 
 from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.config import TrainConfig
-from roi_cls.classifier.ensembles.members import System, plan_members, systems_of
+from roi_cls.classifier.ensembles.train import System, plan_members, systems_of
 from roi_cls.classifier.recipe import TrainingRecipe, load_recipe, parse_recipe
 from roi_cls.roi import CropParams
 

@@ -10,16 +10,14 @@ import pytest
 
 from roi_cls.base.errors import TrainingError, WeightsError
 from roi_cls.cache.options import BuildOptions
-from roi_cls.classifier.ensembles.members import System
-from roi_cls.classifier.ensembles.train import EnsembleJob, multiply, train_ensemble
+from roi_cls.classifier.ensembles.train import EnsembleJob, System, multiply, train_ensemble
 from roi_cls.classifier.evaluation.run import EvaluateJob, evaluate_run
 from roi_cls.classifier.inference.verify import verify_run
 from roi_cls.classifier.recipe import TrainingRecipe
 from roi_cls.classifier.runs.bundle import load_bundle
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.scores import read_scores
-from roi_cls.classifier.training.job import TrainJob
-from roi_cls.classifier.training.observers import Observers
+from roi_cls.classifier.training.job import Observers, TrainJob
 from roi_cls.data.table import read_split
 
 MakeJob = Callable[..., TrainJob]

@@ -22,8 +22,8 @@ from roi_cls.data.crops import CropArray, crop_views, load_views
 from roi_cls.data.sample import Sample, SplitName
 from roi_cls.data.split import SplitParams
 from roi_cls.roi import CropParams
-from tests.fakes import replace_mediapipe, see_centre
-from tests.pictures import noise, save
+from tests.helpers.fakes import replace_mediapipe, see_centre
+from tests.helpers.pictures import noise, save
 
 PARTS: tuple[SplitName, ...] = ("train", "validation", "test")
 NORMALISATION = Normalisation((0.5, 0.4, 0.3), (0.2, 0.3, 0.4))

@@ -14,8 +14,7 @@ from roi_cls.classifier.evaluation.run import EvaluateJob, EvaluateOutcome, eval
 from roi_cls.classifier.runs.bundle import load_bundle
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.openings import read_openings
-from roi_cls.classifier.training.job import TrainJob
-from roi_cls.classifier.training.observers import Observers
+from roi_cls.classifier.training.job import Observers, TrainJob
 from roi_cls.classifier.training.run import train_run
 from roi_cls.commands.train.run import evaluate_and_tell
 from roi_cls.data.table import read_split

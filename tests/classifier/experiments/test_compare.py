@@ -15,9 +15,9 @@ from roi_cls.classifier.experiments.trial import Budget, ExperimentJob
 from roi_cls.classifier.recipe import TrainingRecipe, parse_recipe
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.openings import read_openings
-from roi_cls.classifier.training.observers import Observers
+from roi_cls.classifier.training.job import Observers
 from roi_cls.data.split import SplitParams
-from tests.fakes import FakeDetector
+from tests.helpers.fakes import FakeDetector
 
 TINY = """
 description = "Tiny."

@@ -2,7 +2,7 @@
 
 import pytest
 
-from roi_cls.classifier.ensembles.members import systems_of
+from roi_cls.classifier.ensembles.train import systems_of
 from roi_cls.classifier.experiments.trial import Budget
 from roi_cls.classifier.recipe import load_recipe, parse_recipe
 

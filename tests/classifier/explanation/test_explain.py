@@ -20,11 +20,11 @@ from roi_cls.classifier.inference.predictor import Predictor, open_predictor
 from roi_cls.classifier.inference.scorer import OpenedModel
 from roi_cls.classifier.runs.bundle import load_bundle
 from roi_cls.classifier.runs.folder import RunFolder
-from roi_cls.classifier.training.observers import Observers
+from roi_cls.classifier.training.job import Observers
 from roi_cls.classifier.training.run import train_run
 from roi_cls.roi import Box, CropParams, Face
-from tests.fakes import replace_mediapipe, see, see_boxes
-from tests.pictures import encode, exif
+from tests.helpers.fakes import replace_mediapipe, see, see_boxes
+from tests.helpers.pictures import encode, exif
 
 
 class RedSpot:

@@ -22,10 +22,8 @@ from roi_cls.classifier.explanation.grad_cam import (
 from roi_cls.classifier.explanation.heat import make_heat, rank_correlation
 from roi_cls.classifier.explanation.occlusion import occlude
 from roi_cls.classifier.inference.loaded import LoadedModel
-from roi_cls.classifier.models.anomaly import AnomalyNetwork
 from roi_cls.classifier.models.device import Backend
-from roi_cls.classifier.models.evidence import EvidenceNetwork
-from roi_cls.classifier.models.network import FeatureNetwork
+from roi_cls.classifier.models.network import AnomalyNetwork, EvidenceNetwork, FeatureNetwork
 from roi_cls.classifier.models.svm import SvmNetwork
 from roi_cls.classifier.models.timm_model import timm_model
 from roi_cls.classifier.runs.bundle import ENSEMBLE, ModelBundle, Normalisation

@@ -14,15 +14,13 @@ from torch import nn
 
 from roi_cls.base.errors import ExportError
 from roi_cls.classifier.config import TrainConfig
-from roi_cls.classifier.export.onnx import check_exportable, make_graph, write_bytes
-from roi_cls.classifier.export.quantise import quantise
+from roi_cls.classifier.export.onnx import check_exportable, make_graph, quantise, write_bytes
 from roi_cls.classifier.inference.loaded import LoadedModel, load_any
 from roi_cls.classifier.inference.onnx_model import OnnxModel, read_onnx
-from roi_cls.classifier.models.anomaly import AnomalyNetwork
 from roi_cls.classifier.models.backbone import Backbone
 from roi_cls.classifier.models.clip import ClipTower
 from roi_cls.classifier.models.device import choose_backend
-from roi_cls.classifier.models.network import FeatureNetwork, build_network
+from roi_cls.classifier.models.network import AnomalyNetwork, FeatureNetwork, build_network
 from roi_cls.classifier.models.saved import save_bundle
 from roi_cls.classifier.runs.bundle import ModelBundle, Normalisation
 from roi_cls.classifier.runs.ensemble import join_members, save_ensemble

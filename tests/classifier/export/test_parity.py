@@ -26,7 +26,7 @@ from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.scores import read_scores
 from roi_cls.data.sample import Sample
 from roi_cls.roi import CropParams
-from tests.fakes import FakeDetector
+from tests.helpers.fakes import FakeDetector
 
 
 class Fixed:

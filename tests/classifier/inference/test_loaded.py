@@ -24,13 +24,12 @@ from roi_cls.classifier.runs.bundle import Normalisation, load_bundle, write_con
 from roi_cls.classifier.runs.ensemble import join_members, save_ensemble
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.scores import read_scores
-from roi_cls.classifier.training.job import TrainJob
-from roi_cls.classifier.training.observers import Observers
+from roi_cls.classifier.training.job import Observers, TrainJob
 from roi_cls.classifier.training.run import train_run
 from roi_cls.roi import Box, CropParams
 from roi_cls.roi.crop import make_crops
 from roi_cls.roi.picture import Picture
-from tests.fakes import FakeDetector, see_boxes
+from tests.helpers.fakes import FakeDetector, see_boxes
 
 MakeJob = Callable[..., TrainJob]
 DrawSet = Callable[..., Path]

@@ -14,14 +14,14 @@ from onnx import TensorProto, helper
 
 from roi_cls.base.errors import BundleError, TrainingError
 from roi_cls.classifier.export.onnx import check_exportable
-from roi_cls.classifier.inference.onnx_file import (
+from roi_cls.classifier.inference.onnx_model import (
     OUTPUT,
     OnnxProperties,
     from_texts,
+    open_onnx,
     seal,
     to_texts,
 )
-from roi_cls.classifier.inference.onnx_model import open_onnx
 from roi_cls.classifier.inference.scorer import open_scorer
 from roi_cls.classifier.runs.bundle import ModelBundle, Normalisation, describe_bundle, to_facts
 from roi_cls.data.sample import LabelSet

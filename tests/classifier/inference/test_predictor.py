@@ -21,7 +21,7 @@ from roi_cls.classifier.runs.bundle import load_bundle, write_config
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.roi import CropParams, mediapipe_detector, models
 from roi_cls.roi.recipe import open_recipe
-from tests.pictures import noise
+from tests.helpers.pictures import noise
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,7 @@ from roi_cls.classifier.inference.loaded import LoadedModel
 from roi_cls.classifier.inference.verify import TOLERANCE, verify_run
 from roi_cls.classifier.runs.bundle import write_config
 from roi_cls.classifier.runs.folder import RunFolder
-from roi_cls.classifier.training.job import TrainJob
-from roi_cls.classifier.training.observers import Observers
+from roi_cls.classifier.training.job import Observers, TrainJob
 from roi_cls.classifier.training.run import train_run
 from roi_cls.data.table import read_split
 from roi_cls.roi import CropParams

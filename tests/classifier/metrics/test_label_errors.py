@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
+from roi_cls.classifier.evaluation.label_review import find_label_errors
 from roi_cls.classifier.metrics.interval import Floats, Labels
-from roi_cls.classifier.metrics.label_errors import find_label_errors
 
 
 def _decent_scores(labels: Labels, balanced: bool, seed: int) -> Floats:

@@ -5,8 +5,8 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
+from roi_cls.classifier.ensembles.join import select_greedily
 from roi_cls.classifier.metrics.decision import join_scores
-from roi_cls.classifier.metrics.selection import select_greedily
 
 Floats = NDArray[np.float64]
 LABELS = np.repeat(np.array([0, 1]), [30, 170])

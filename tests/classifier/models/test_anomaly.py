@@ -11,16 +11,15 @@ import torch
 
 from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.config import TrainConfig
-from roi_cls.classifier.models.anomaly import AnomalyNetwork
 from roi_cls.classifier.models.device import choose_backend
+from roi_cls.classifier.models.network import AnomalyNetwork
 from roi_cls.classifier.models.saved import load_model
 from roi_cls.classifier.models.score import compute_logits
 from roi_cls.classifier.runs.bundle import Normalisation, load_bundle
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training.data import TrainingData
-from roi_cls.classifier.training.job import TrainJob
+from roi_cls.classifier.training.job import EpochReport, Observers, TrainJob
 from roi_cls.classifier.training.methods.autoencoder import fit_autoencoder, scale_score
-from roi_cls.classifier.training.observers import EpochReport, Observers
 from roi_cls.classifier.training.run import train_run
 from roi_cls.data.crops import CropArray
 from roi_cls.data.sample import LabelSet

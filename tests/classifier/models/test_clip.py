@@ -20,9 +20,8 @@ from roi_cls.classifier.models.network import FeatureNetwork, build_network
 from roi_cls.classifier.models.saved import describe, load_kind, load_model, save_weights
 from roi_cls.classifier.models.timm_model import normalisation
 from roi_cls.classifier.runs.bundle import load_bundle
-from roi_cls.classifier.training.job import TrainJob
+from roi_cls.classifier.training.job import Observers, TrainJob
 from roi_cls.classifier.training.methods.zero_shot import parse_captions
-from roi_cls.classifier.training.observers import Observers
 from roi_cls.classifier.training.optimiser import freeze_for
 from roi_cls.classifier.training.run import train_run
 from roi_cls.roi import CropParams

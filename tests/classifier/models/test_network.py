@@ -9,8 +9,13 @@ import torch
 from roi_cls.base.errors import BundleError, TrainingError, WeightsError
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.models.backbone import build_backbone
-from roi_cls.classifier.models.evidence import PLACES, EvidenceNetwork
-from roi_cls.classifier.models.network import CosineHead, FeatureNetwork, build_network
+from roi_cls.classifier.models.network import (
+    PLACES,
+    CosineHead,
+    EvidenceNetwork,
+    FeatureNetwork,
+    build_network,
+)
 from roi_cls.classifier.models.saved import describe, load_kind, save_weights
 from roi_cls.classifier.models.timm_model import create_model, heads, normalisation
 from roi_cls.classifier.training.optimiser import freeze_for

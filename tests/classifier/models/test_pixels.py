@@ -8,9 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roi_cls.classifier.models.pixels import balanced_rows, in_batches, pick_pixels, shuffled_rows
+from roi_cls.classifier.models.score import balanced_rows, in_batches, pick_pixels, shuffled_rows
 from roi_cls.classifier.runs.bundle import Normalisation
-from tests.pictures import noise
+from tests.helpers.pictures import noise
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

@@ -13,7 +13,7 @@ from roi_cls.classifier.models.device import choose_backend
 from roi_cls.classifier.models.score import compute_logits
 from roi_cls.classifier.models.timm_model import create_model
 from roi_cls.classifier.runs.bundle import Normalisation
-from tests.pictures import noise
+from tests.helpers.pictures import noise
 
 LOGITS = st_numpy.arrays(np.float32, (3, 4), elements=st.floats(-(2.0**100), 2.0**100, width=32))
 

@@ -18,9 +18,8 @@ from roi_cls.classifier.models.score import compute_logits
 from roi_cls.classifier.models.svm import PICTURE_PX, Machine, SvmNetwork, describe_pictures
 from roi_cls.classifier.models.timm_model import normalisation
 from roi_cls.classifier.runs.bundle import Normalisation, load_bundle
-from roi_cls.classifier.training.job import TrainJob
+from roi_cls.classifier.training.job import Observers, TrainJob
 from roi_cls.classifier.training.methods.svm import fit_machine
-from roi_cls.classifier.training.observers import Observers
 from roi_cls.classifier.training.run import train_run
 
 MakeJob = Callable[..., TrainJob]

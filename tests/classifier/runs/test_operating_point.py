@@ -5,7 +5,7 @@ import pytest
 
 from roi_cls.classifier.metrics.decision import to_probabilities
 from roi_cls.classifier.runs.bundle import ModelBundle, Normalisation
-from roi_cls.classifier.runs.operating_point import choose_operating_point
+from roi_cls.classifier.runs.scores import choose_operating_point
 from roi_cls.data.sample import LabelSet
 from roi_cls.roi import CropParams
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from roi_cls.classifier.training import learner, loop, run
-from roi_cls.classifier.training.observers import Observers
+from roi_cls.classifier.training.job import Observers
 from roi_cls.classifier.training.run import train_run
 
 

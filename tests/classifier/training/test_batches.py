@@ -10,13 +10,13 @@ import torch
 from roi_cls.cache import CropRecord
 from roi_cls.classifier.augmentation import spoiler
 from roi_cls.classifier.config import TrainConfig
-from roi_cls.classifier.models.pixels import pick_pixels
+from roi_cls.classifier.models.score import pick_pixels
 from roi_cls.classifier.runs.bundle import Normalisation
 from roi_cls.classifier.training import batches
 from roi_cls.classifier.training.batches import Batch, BatchSource, DeviceCrops, PixelSource
 from roi_cls.data.crops import CropArray
 from roi_cls.roi.image import Image
-from tests.pictures import noise
+from tests.helpers.pictures import noise
 
 SCALE = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CPU = torch.device("cpu")

@@ -8,8 +8,8 @@ import pytest
 
 from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.training import logs
+from roi_cls.classifier.training.job import EpochReport
 from roi_cls.classifier.training.logs import TensorboardLog, check_tensorboard
-from roi_cls.classifier.training.observers import EpochReport
 
 
 def _report(epoch: int) -> EpochReport:

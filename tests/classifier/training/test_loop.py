@@ -24,9 +24,9 @@ from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training.batches import Batch, BatchSource
 from roi_cls.classifier.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from roi_cls.classifier.training.distributed import World
+from roi_cls.classifier.training.job import EpochReport
 from roi_cls.classifier.training.learner import Learner, Loss
 from roi_cls.classifier.training.loop import Trainer
-from roi_cls.classifier.training.observers import EpochReport
 
 SCALE = Normalisation((0.5,) * 3, (0.5,) * 3)
 CONFIG = TrainConfig(

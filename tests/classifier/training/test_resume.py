@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from roi_cls.classifier.runs.folder import RunFolder
-from roi_cls.classifier.training.job import TrainJob
-from roi_cls.classifier.training.observers import Observers
+from roi_cls.classifier.training.job import Observers, TrainJob
 from roi_cls.classifier.training.run import train_run
 
 PROGRAM = Path(__file__).with_name("killed_training.py")

@@ -16,13 +16,12 @@ from roi_cls.classifier.evaluation.run import EvaluateJob, evaluate_run
 from roi_cls.classifier.inference.prediction import Source
 from roi_cls.classifier.inference.predictor import open_predictor
 from roi_cls.classifier.inference.verify import verify_run
-from roi_cls.classifier.runs import operating_point
+from roi_cls.classifier.runs import scores as operating_point
 from roi_cls.classifier.runs.bundle import load_bundle
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.scores import read_scores
 from roi_cls.classifier.training.data import TrainingData
-from roi_cls.classifier.training.job import TrainJob
-from roi_cls.classifier.training.observers import Observers
+from roi_cls.classifier.training.job import Observers, TrainJob
 from roi_cls.classifier.training.run import complete_run, load_job_data, train_run
 from roi_cls.data.split import SplitParams
 from roi_cls.data.table import read_split

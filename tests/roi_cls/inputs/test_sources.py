@@ -19,7 +19,7 @@ from roi_cls.inputs import sources
 from roi_cls.inputs.sources import FETCHED_AHEAD, Given, SourceOptions, name_inputs, open_sources
 from roi_cls.inputs.video import Every
 from roi_cls.inputs.web import WebLimits
-from tests.pictures import save_clip
+from tests.helpers.pictures import save_clip
 
 Fetch = Callable[[str, WebLimits], bytes]
 

@@ -10,7 +10,7 @@ import pytest
 from roi_cls.base.errors import ImageReadError
 from roi_cls.inputs.video import Every, is_video, read_frames
 from roi_cls.roi.image_header import MAX_PIXELS
-from tests.pictures import save_clip
+from tests.helpers.pictures import save_clip
 
 MakeVideo = Callable[..., Path]
 FRAMES, PER_SECOND = 25, 10

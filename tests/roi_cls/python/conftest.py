@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.fakes import undraw_curves
+from tests.helpers.fakes import undraw_curves
 
 
 @pytest.fixture(scope="module")

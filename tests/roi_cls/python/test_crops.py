@@ -14,8 +14,8 @@ from roi_cls import CropParams, FaceCrop, crop_faces
 from roi_cls.cache import builder
 from roi_cls.roi.image import Image, read_image
 from roi_cls.roi.picture import Picture
-from tests.pictures import noise
-from tests.stored import stored_crops
+from tests.helpers.pictures import noise
+from tests.helpers.stored import stored_crops
 
 SMALL = CropParams(size_px=16, margin=0.0)
 pytestmark = pytest.mark.usefixtures("white_faces")

@@ -32,8 +32,8 @@ from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training import run as run_module
 from roi_cls.data.table import read_split
 from roi_cls.python import estimator
-from tests.fakes import FakeDetector
-from tests.pictures import noise
+from tests.helpers.fakes import FakeDetector
+from tests.helpers.pictures import noise
 
 Pixels = NDArray[np.uint8]
 SMALL: dict[str, Any] = {

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from roi_cls.classifier.models import timm_model
-from tests.pictures import encode, png_chunk
+from tests.helpers.pictures import encode, png_chunk
 
 Command = Callable[..., CompletedProcess[str]]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.pictures import backdate
+from tests.helpers.pictures import backdate
 
 Command = Callable[..., CompletedProcess[str]]
 pytestmark = pytest.mark.slow

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from roi_cls.classifier.runs.folder import RunFolder
-from tests.pictures import save
+from tests.helpers.pictures import save
 
 Command = Callable[..., CompletedProcess[str]]
 COLOURS = {"odd": (200, 40, 40), "plain": (40, 40, 200)}

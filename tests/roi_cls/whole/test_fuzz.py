@@ -25,7 +25,7 @@ from roi_cls.commands.serve.options import ServerOptions
 from roi_cls.commands.serve.run import ServeJob, open_model
 from roi_cls.data.demo.picture import draw_picture
 from roi_cls.roi.image import decode_image
-from tests.pictures import encode
+from tests.helpers.pictures import encode
 
 Command = Callable[..., CompletedProcess[str]]
 PICTURES = 10_000

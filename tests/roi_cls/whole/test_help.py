@@ -9,9 +9,9 @@ import pytest
 import typer.main
 
 import roi_cls
-from roi_cls import doctor
 from roi_cls.cli import app
 from roi_cls.commands.crops import run
+from roi_cls.commands.doctor import run as doctor
 
 Command = Callable[..., CompletedProcess[str]]
 

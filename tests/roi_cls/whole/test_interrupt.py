@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from tests.pictures import encode, noise
-from tests.stored import stored_crops
+from tests.helpers.pictures import encode, noise
+from tests.helpers.stored import stored_crops
 
 Command = Callable[..., CompletedProcess[str]]
 PATIENCE_S = 120  # far more than is needed, on a machine that does other things, too

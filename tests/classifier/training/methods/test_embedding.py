@@ -18,7 +18,7 @@ from roi_cls.classifier.models.timm_model import normalisation
 from roi_cls.classifier.runs.bundle import Normalisation, load_bundle
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training.batches import PixelSource
-from roi_cls.classifier.training.job import TrainJob
+from roi_cls.classifier.training.job import Observers, TrainJob
 from roi_cls.classifier.training.loop import Trainer
 from roi_cls.classifier.training.methods.embedding import (
     EmbeddingSource,
@@ -26,7 +26,6 @@ from roi_cls.classifier.training.methods.embedding import (
     embed_crops,
     head_config,
 )
-from roi_cls.classifier.training.observers import Observers
 from roi_cls.classifier.training.run import train_run
 from roi_cls.data.crops import CropArray
 

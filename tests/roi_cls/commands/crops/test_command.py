@@ -20,9 +20,9 @@ from roi_cls.base.errors import StorageError
 from roi_cls.commands.crops.run import summary_text
 from roi_cls.roi import models
 from roi_cls.roi.models import DetectorModel
-from tests.fakes import replace_mediapipe, see_centre, unless_black
-from tests.pictures import noise, save
-from tests.stored import stored_crops
+from tests.helpers.fakes import replace_mediapipe, see_centre, unless_black
+from tests.helpers.pictures import noise, save
+from tests.helpers.stored import stored_crops
 
 Command = Callable[..., CompletedProcess[str]]
 Crops = Callable[..., tuple[int, dict[str, Any]]]

@@ -28,7 +28,7 @@ from roi_cls.drawing.file import check_drawing_path
 from roi_cls.drawing.ink import BLUE, BROWN, PAPER, PURPLE, RED, RUST, SLATE
 from roi_cls.drawing.page import PAGE_WIDTH
 from roi_cls.roi.image import Image
-from tests.pictures import count_pixels
+from tests.helpers.pictures import count_pixels
 
 BOX = (2.0, 3.0, 86.0, 94.2)
 REGION = (0.0, 0.0, 100.0, 100.0)

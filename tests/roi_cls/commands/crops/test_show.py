@@ -24,7 +24,7 @@ from roi_cls.drawing.frame import MOST_HEIGHT, MOST_WIDTH, STYLES, draw_frame, p
 from roi_cls.drawing.ink import PAPER, SHADE
 from roi_cls.roi import Box, CropParams, Cut, Detection, Face, plan_crop
 from roi_cls.roi.face import Step
-from tests.pictures import count_pixels
+from tests.helpers.pictures import count_pixels
 
 PARAMS = CropParams(size_px=224, margin=0.3, min_score=0.5, min_face_px=24)
 COLOUR = (12, 34, 56)

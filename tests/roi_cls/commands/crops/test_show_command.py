@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from roi_cls.roi import models
-from tests.pictures import noise, save
+from tests.helpers.pictures import noise, save
 
 Command = Callable[..., CompletedProcess[str]]
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".PNG": "PNG"}

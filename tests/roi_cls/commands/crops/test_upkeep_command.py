@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from roi_cls.cache.lease import share
+from roi_cls.cache.store import share
 from roi_cls.roi import CropParams
-from tests.pictures import LONG_AGO, backdate, noise, save
-from tests.stored import stored_crops
+from tests.helpers.pictures import LONG_AGO, backdate, noise, save
+from tests.helpers.stored import stored_crops
 
 Command = Callable[..., CompletedProcess[str]]
 CacheCommand = Callable[..., CompletedProcess[str]]

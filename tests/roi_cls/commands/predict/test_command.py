@@ -21,7 +21,7 @@ from roi_cls.cli import main
 from roi_cls.commands.predict import output, run
 from roi_cls.commands.predict.run import PredictJob, predict_and_print
 from roi_cls.data.sample import LabelSet
-from tests.pictures import noise, save_clip
+from tests.helpers.pictures import noise, save_clip
 
 Command = Callable[..., CompletedProcess[str]]
 FIELDS = [

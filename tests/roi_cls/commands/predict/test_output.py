@@ -21,7 +21,7 @@ from roi_cls.commands.predict.output import (
     format_predictions,
     write_predictions,
 )
-from roi_cls.console.verdict import prediction_line
+from roi_cls.console.words import prediction_line
 
 OK = Prediction(
     path="a.png",

@@ -15,7 +15,7 @@ from roi_cls.classifier.inference.prediction import PredictOptions
 from roi_cls.commands.serve.app import ServedModel
 from roi_cls.commands.serve.options import ServerOptions
 from roi_cls.commands.serve.run import ServeJob, make_server, open_listener, open_model
-from tests.pictures import encode, noise
+from tests.helpers.pictures import encode, noise
 
 Command = Callable[..., CompletedProcess[str]]
 PATIENCE_S = 60

@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from roi_cls.classifier.inference.prediction import Prediction, Source
 from roi_cls.classifier.inference.predictor import open_predictor
-from tests.pictures import encode
+from tests.helpers.pictures import encode
 
 Command = Callable[..., CompletedProcess[str]]
 NO_PICTURE = "it is not a picture (it begins with b'no picture'). Give PNG,"

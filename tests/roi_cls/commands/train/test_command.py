@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from roi_cls.classifier.training.job import TrainJob
-from roi_cls.classifier.training.observers import EpochReport, Observers
+from roi_cls.classifier.training.job import EpochReport, Observers, TrainJob
 from roi_cls.classifier.training.run import TrainOutcome
 from roi_cls.console import terminal
 

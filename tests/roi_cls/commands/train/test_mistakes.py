@@ -19,7 +19,7 @@ from roi_cls.commands.train.mistakes import (
 )
 from roi_cls.drawing.ink import BLUE, RUST, SLATE
 from roi_cls.drawing.page import PAGE_WIDTH
-from tests.pictures import count_pixels
+from tests.helpers.pictures import count_pixels
 
 SIDE = 241  # of a crop on the page
 

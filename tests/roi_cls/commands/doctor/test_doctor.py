@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from roi_cls import doctor
 from roi_cls.base.errors import DetectorModelError
-from roi_cls.doctor import Check, checks_to_json, exit_code, render_checks, run_checks
+from roi_cls.commands.doctor import run as doctor
+from roi_cls.commands.doctor.run import Check, checks_to_json, exit_code, render_checks, run_checks
 from roi_cls.roi import models
 from roi_cls.roi.models import KNOWN_MODELS, DetectorModel
 

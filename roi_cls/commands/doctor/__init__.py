@@ -1,0 +1,4 @@
+"""`roi-cls doctor`.
+
+For other packages: `command`.
+"""
