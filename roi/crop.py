@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 from PIL import Image as PillowImage
 
+from roi_cls.roi.detector import FaceDetector
 from roi_cls.roi.face import Box, Detection
 from roi_cls.roi.image import Image
 from roi_cls.roi.params import CropParams
 from roi_cls.roi.picture import Picture, shrink
 from roi_cls.roi.plan import CropPlan, Cut, choose_reduction, plan_crop
-from roi_cls.roi.recipe import FaceDetector
 
 GREY = (124, 116, 104)
 """ImageNet's mean colour, RGB 0-255: after the usual normalisation the padding is about zero."""

@@ -1,19 +1,16 @@
-"""A crop recipe made ready: what any detector must do, its model files found, how to open it."""
+"""A crop recipe made ready: its detector's model files found, and how to open the detector."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self
 
 from roi_cls.roi import mediapipe_detector, models
-from roi_cls.roi.face import Detection
+from roi_cls.roi.detector import DetectorOpener
 from roi_cls.roi.models import DetectorModel
 from roi_cls.roi.params import CropParams
-from roi_cls.roi.picture import Picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,30 +45,3 @@ def open_recipe(
         )
         params = replace(params, detector_sha256=expected or tuple(m.sha256 for m in found))
     return OpenedRecipe(params, found, partial(mediapipe_detector.MediapipeDetector, found, params))
-
-
-class FaceDetector(Protocol):
-    """Finds faces; owns native resources, so it is used as a context manager.
-
-    An implementation raises ``DetectorModelError`` on construction where its model cannot be
-    loaded; in ``detect`` only the ``ImageReadError`` of a picture that cannot be decoded.
-    """
-
-    def detect(self, picture: Picture) -> Detection:
-        """Return the faces of a picture, best first."""
-
-    def close(self) -> None:
-        """Free the native resources; calling it again does nothing."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
-
-
-DetectorOpener = Callable[[], FaceDetector]
-"""Makes a detector in whichever process needs one; picklable."""

@@ -28,10 +28,11 @@ from roi_cls.cache.options import WORTH_WORKERS
 from roi_cls.classifier.inference.prediction import Source
 from roi_cls.roi import CropParams, Detection, plan_crop
 from roi_cls.roi.crop import Crops, cut_crops, detect_faces
+from roi_cls.roi.detector import FaceDetector
 from roi_cls.roi.image import read_bytes
 from roi_cls.roi.image_header import MAX_PIXELS
 from roi_cls.roi.picture import Picture
-from roi_cls.roi.recipe import FaceDetector, open_recipe
+from roi_cls.roi.recipe import open_recipe
 
 Cropped = tuple[Crops, ...] | str
 """The crops of each view, or why there are none."""

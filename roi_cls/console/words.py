@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import typer
 
-from roi_cls.classifier.inference.prediction import Prediction
 from roi_cls.roi import REASON_TEXT, CropParams
+
+if TYPE_CHECKING:
+    from roi_cls.classifier.inference.prediction import Prediction
 
 STEP_TEXT = {
     "short": "the short-range network",
