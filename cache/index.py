@@ -24,7 +24,7 @@ from roi_cls.cache.database import (
 )
 from roi_cls.cache.options import Shard
 from roi_cls.cache.record import CropRecord, CropResult, FileStamp
-from roi_cls.cache.store import FORMAT
+from roi_cls.cache.store import FORMAT, part_name
 from roi_cls.roi import CropParams
 
 _BATCH = 512
@@ -77,7 +77,7 @@ class CropIndex(Closing):
     """
 
     def __init__(self, path: Path, params: CropParams) -> None:
-        self._recipe = bytes.fromhex(params.digest[:16])
+        self._recipe = bytes.fromhex(part_name(params.digest))
         # What every row of the recipe has in common is not stored with each.
         self._common = {
             "error": None,
@@ -176,10 +176,10 @@ def check_index(path: Path) -> bool:
     return check_database(path, _SCHEMA)
 
 
-def forget_recipe(path: Path, digest: str) -> None:
-    """Forget every row of a recipe, named by the first 16 digits of its digest."""
+def forget_recipe(path: Path, part: str) -> None:
+    """Forget every row of a recipe, told by the name of its crops' part."""
     delete = "DELETE FROM rows WHERE recipe = ?"
-    shrink_database(path, _SCHEMA, delete, (bytes.fromhex(digest),))
+    shrink_database(path, _SCHEMA, delete, (bytes.fromhex(part),))
 
 
 def _name(path: Path) -> bytes:

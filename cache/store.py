@@ -1,6 +1,7 @@
 """The two-level content cache: detections and crops, each under what decided it.
 
-Runs share a part of it while they use it; pruning wants it for itself.
+A part is the crops of one recipe, or the detections of one detector with its options: one folder.
+Runs share their parts while they use them; pruning claims a part for itself.
 """
 
 from __future__ import annotations
@@ -21,6 +22,11 @@ from roi_cls.base.location import CACHE_TAG, is_remote, reaching
 from roi_cls.roi import CropParams, Detection
 from roi_cls.roi.image import Image
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]  # a module else
+
 FORMAT = "v2"
 """Raised whenever entries are written in another form; older ones are then left alone."""
 CROP_SUFFIX = ".bmp"
@@ -39,8 +45,8 @@ class CropStore:
 
     A detection lies under (detector options and weights, picture), a crop under (recipe, picture):
     another margin cuts again and detects nothing. Writing the same entry twice writes the same
-    bytes, so processes and machines may share a folder without locks. A damaged entry reads as
-    absent.
+    bytes, so processes and machines share a folder, and writing needs no lock; only pruning asks
+    for one. A damaged entry reads as absent.
     """
 
     def __init__(self, folder: Path, params: CropParams) -> None:
@@ -48,8 +54,8 @@ class CropStore:
         root = folder / FORMAT
         self._root = root
         self._drafts = root / "drafts"
-        self._detections = detections_folder(root) / params.detector_digest[:16]
-        self._crops = crops_folder(root) / params.digest[:16]
+        self._detections = detections_folder(root) / part_name(params.detector_digest)
+        self._crops = crops_folder(root) / part_name(params.digest)
         self._is_described = False
         remove_stale(self._drafts)
 
@@ -94,8 +100,8 @@ class CropStore:
         )
 
     def share(self) -> contextlib.AbstractContextManager[None]:
-        """Keep these crops and detections from being pruned in a block, see ``lease``."""
-        return share(self._root, (self._params.digest, self._params.detector_digest))
+        """Keep these crops and detections from being pruned in a block, see ``share_parts``."""
+        return share_parts(self._root, (self._params.digest, self._params.detector_digest))
 
     def mark_used(self) -> None:
         """Note the time at which a run uses the crops; pruning goes by it. Best effort."""
@@ -125,6 +131,11 @@ def detections_folder(root: Path) -> Path:
 def crops_folder(root: Path) -> Path:
     """Return where the crops lie, a folder per recipe."""
     return root / "crops"
+
+
+def part_name(digest: str) -> str:
+    """Return what the folder and the lock of a part are called; of a part's name, the same."""
+    return digest[:16]
 
 
 def _entry_path(folder: Path, sha256: str, suffix: str) -> Path:
@@ -190,18 +201,12 @@ def decode_crops(data: bytes) -> Image:
     return np.asarray(column, np.uint8).reshape(-1, size_px, size_px, 3)
 
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]  # a module else
-
-
 @contextlib.contextmanager
-def share(root: Path, digests: Iterable[str]) -> Iterator[None]:
-    """Keep these parts from being pruned; waits while one is being pruned."""
+def share_parts(root: Path, digests: Iterable[str]) -> Iterator[None]:
+    """Keep the parts of these digests from being pruned; waits while one is being pruned."""
     with contextlib.ExitStack() as stack:
         for digest in digests:
-            handle = _open(root, digest, stack)
+            handle = _open_lock(root, digest, stack)
             if handle is not None:
                 _lock(handle, exclusive=False)
         yield
@@ -211,14 +216,19 @@ def share(root: Path, digests: Iterable[str]) -> Iterator[None]:
 def claim(root: Path, digest: str) -> Iterator[bool]:
     """Give whether this part is in nobody's use, and keep others out of it if so."""
     with contextlib.ExitStack() as stack:
-        handle = _open(root, digest, stack)
+        handle = _open_lock(root, digest, stack)
         yield handle is None or _lock(handle, exclusive=True)
 
 
-def _open(root: Path, digest: str, stack: contextlib.ExitStack) -> int | None:
+def _open_lock(root: Path, digest: str, stack: contextlib.ExitStack) -> int | None:
+    """Return the part's lock file, opened until the stack is closed; None: it has none.
+
+    The part then counts as free: where the system or the store has no locks, nobody can tell who
+    uses it; where nobody can write, pruning removes nothing.
+    """
     if fcntl is None or is_remote(root):
         return None
-    path = root / "locks" / f"{digest[:16]}.lock"
+    path = root / "locks" / f"{part_name(digest)}.lock"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)

@@ -23,6 +23,7 @@ from roi_cls.cache.store import (
     claim,
     crops_folder,
     detections_folder,
+    part_name,
     read_entry,
 )
 from roi_cls.roi import CropParams
@@ -41,7 +42,7 @@ class Part:
 
     kind: PartKind
     name: str
-    """The digest's first 16 digits; of an old form, its name."""
+    """As ``part_name`` gives it; of an old form, its folder's."""
     folder: Path
     recipe: CropParams | None
     """Of crops; None where it cannot be read, and for detections."""
@@ -76,7 +77,7 @@ def list_parts(cache: Path) -> list[Part]:
     used: dict[str, float] = {}
     for part in crops:
         if part.recipe:
-            name = part.recipe.detector_digest[:16]
+            name = part_name(part.recipe.detector_digest)
             used[name] = max(used.get(name, 0.0), part.last_used)
     detections = [
         _read_part("detections", folder, used.get(folder.name, 0.0))
@@ -360,7 +361,7 @@ def _find_named(parts: Sequence[Part], name: str) -> Part:
 
 
 def _uses(crops: Part, detections: Part) -> bool:
-    return crops.recipe is not None and crops.recipe.detector_digest[:16] == detections.name
+    return crops.recipe is not None and part_name(crops.recipe.detector_digest) == detections.name
 
 
 def _is_free(part: Part, root: Path) -> bool:

@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
-from roi_cls.cache import store as lease
-from roi_cls.cache.store import claim, share
+from roi_cls.cache import store
+from roi_cls.cache.store import claim, share_parts
 
 A, B = "a" * 64, "b" * 64
 _HOLD = """
 import sys, time
 from pathlib import Path
-from roi_cls.cache.lease import share
-with share(Path(sys.argv[1]), sys.argv[2:]):
+from roi_cls.cache.store import share_parts
+with share_parts(Path(sys.argv[1]), sys.argv[2:]):
     print("held", flush=True)
     time.sleep(600)
 """
@@ -46,8 +46,8 @@ def is_free(root: Path, digest: str) -> bool:
 
 
 def test_part_is_in_use_while_it_is_shared_however_often(tmp_path: Path) -> None:
-    with share(tmp_path, [A]):
-        with share(tmp_path, [A, B]):
+    with share_parts(tmp_path, [A]):
+        with share_parts(tmp_path, [A, B]):
             assert not is_free(tmp_path, A)
             assert not is_free(tmp_path, B)
         assert not is_free(tmp_path, A)
@@ -56,7 +56,7 @@ def test_part_is_in_use_while_it_is_shared_however_often(tmp_path: Path) -> None
 
 
 def test_part_is_known_by_the_digits_that_name_its_folder(tmp_path: Path) -> None:
-    with share(tmp_path, [A]):
+    with share_parts(tmp_path, [A]):
         assert not is_free(tmp_path, A[:16])
         assert os.listdir(tmp_path / "locks") == ["aaaaaaaaaaaaaaaa.lock"]
 
@@ -74,7 +74,7 @@ def test_run_waits_while_its_part_is_pruned(tmp_path: Path) -> None:
     events = []
 
     def run() -> None:
-        with share(tmp_path, [A]):
+        with share_parts(tmp_path, [A]):
             events.append("shared")
 
     with claim(tmp_path, A) as free:
@@ -93,16 +93,16 @@ def test_two_do_not_prune_one_part(tmp_path: Path) -> None:
 
 
 def test_no_handle_is_left_open(tmp_path: Path) -> None:
-    with pytest.raises(KeyError), share(tmp_path, [A, B]):
+    with pytest.raises(KeyError), share_parts(tmp_path, [A, B]):
         raise KeyError
     for _ in range(2000):  # more than a process may have open
-        with share(tmp_path, [A]), claim(tmp_path, B):
+        with share_parts(tmp_path, [A]), claim(tmp_path, B):
             pass
 
 
 def test_folder_that_cannot_be_written_does_no_harm(tmp_path: Path) -> None:
     (tmp_path / "locks").touch()  # no folder can be made there
-    with share(tmp_path, [A]), claim(tmp_path, A) as free:
+    with share_parts(tmp_path, [A]), claim(tmp_path, A) as free:
         assert free  # nobody can hold anything, and removing it would fail
 
 
@@ -120,8 +120,8 @@ def test_user_who_may_only_read_still_keeps_the_owner_from_pruning(
     with ExitStack() as stack:
         with monkeypatch.context() as patch:
             patch.setattr(os, "open", read_only)
-            stack.enter_context(share(tmp_path, [A]))
-            stack.enter_context(share(tmp_path, [B]))  # of this there is no lock file
+            stack.enter_context(share_parts(tmp_path, [A]))
+            stack.enter_context(share_parts(tmp_path, [B]))  # of this there is no lock file
         assert not is_free(tmp_path, A)
         assert is_free(tmp_path, B)
     assert is_free(tmp_path, A)
@@ -132,12 +132,12 @@ def test_system_without_locks_holds_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     if way == "no fcntl":
-        monkeypatch.setattr(lease, "fcntl", None)
+        monkeypatch.setattr(store, "fcntl", None)
     else:
 
         def refuse(handle: int, how: int) -> None:
             raise OSError(95, "Operation not supported")
 
         monkeypatch.setattr("fcntl.flock", refuse)
-    with share(tmp_path, [A]):
+    with share_parts(tmp_path, [A]):
         assert is_free(tmp_path, A)

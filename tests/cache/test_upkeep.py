@@ -22,7 +22,7 @@ from roi_cls.base.location import as_path
 from roi_cls.cache.build import build_crops
 from roi_cls.cache.options import BuildOptions, Shard
 from roi_cls.cache.record import CropResult
-from roi_cls.cache.store import share
+from roi_cls.cache.store import share_parts
 from roi_cls.cache.upkeep import (
     Part,
     PruneJob,
@@ -127,7 +127,7 @@ def test_what_is_not_ours_is_neither_counted_nor_damaged(
     path = cache / foreign.format(crops=PARAMS.digest[:16])
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("not ours")
-    with share(cache / "v2", [PARAMS.digest]):
+    with share_parts(cache / "v2", [PARAMS.digest]):
         assert shape(list_parts(cache)) == before
         assert list(find_damaged(cache)) == []
     assert path.read_text() == "not ours"
@@ -494,8 +494,8 @@ def test_dry_run_makes_nothing_beside_an_older_form(tmp_path: Path) -> None:
 _HOLD = """
 import sys, time
 from pathlib import Path
-from roi_cls.cache.lease import share
-with share(Path(sys.argv[1]), sys.argv[2:]):
+from roi_cls.cache.store import share_parts
+with share_parts(Path(sys.argv[1]), sys.argv[2:]):
     print("held", flush=True)
     time.sleep(600)
 """
@@ -521,7 +521,7 @@ def test_part_that_a_running_process_uses_is_kept_until_it_dies(stocked: Path) -
 
 
 def test_part_in_use_by_this_process_is_told_by_a_dry_run(stocked: Path) -> None:
-    with share(stocked / "v2", [FAR.digest]):
+    with share_parts(stocked / "v2", [FAR.digest]):
         (one,) = prune(stocked, PruneJob((B.name,)), dry_run=True)
     assert one.in_use
 

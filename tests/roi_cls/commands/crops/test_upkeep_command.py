@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from roi_cls.cache.store import share
+from roi_cls.cache.store import share_parts
 from roi_cls.roi import CropParams
 from tests.helpers.pictures import LONG_AGO, backdate, noise, save
 from tests.helpers.stored import stored_crops
@@ -176,11 +176,11 @@ def test_prune_by_age_leaves_what_was_used(run: CacheCommand, cache: Path) -> No
 
 def test_prune_keeps_and_names_what_a_run_uses(run: CacheCommand, cache: Path) -> None:
     name = SMALL.digest[:16]
-    with share(cache / "v2", [SMALL.digest]):
+    with share_parts(cache / "v2", [SMALL.digest]):
         done = run("prune", "--recipe", name)
     assert (done.returncode, done.stdout) == (0, "0 B freed\n")
     assert done.stderr == f"kept, a run uses it: crops {name}\n"
-    with share(cache / "v2", [SMALL.digest, SMALL.detector_digest]):
+    with share_parts(cache / "v2", [SMALL.digest, SMALL.detector_digest]):
         done = run("prune", "--max-size", "0")
     assert done.stdout.startswith(f"removed: {LARGE.digest[:16]}  crops ")
     assert done.stderr == f"kept, a run uses it: crops {name}\n"
