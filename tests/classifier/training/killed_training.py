@@ -1,6 +1,6 @@
 """A training that kills itself without warning: ``python killed_training.py JOB PLACE``.
 
-Run as a program of its own by test_resume.py, because nothing of a killed process runs on.
+Run as a program of its own by test_run_resume.py, because nothing of a killed process runs on.
 """
 
 import os

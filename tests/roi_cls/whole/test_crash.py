@@ -1,6 +1,6 @@
 """Real runs of `roi-cls crops` that are killed, run beside each other, or out of space.
 
-Those that are interrupted: tests/roi_cls/whole/test_interrupt.py.
+Those that are interrupted: ``test_interrupt.py``.
 """
 
 import json
