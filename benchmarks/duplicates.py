@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from benchmarks.machine import describe_machine
 from roi_cls.data.collect import find_pictures
 from roi_cls.data.near import (
-    VIEWS,
+    HASHES,
     Fingerprint,
     find_candidates,
     find_near_duplicates,
@@ -104,9 +104,9 @@ CHANGES: dict[str, Callable[[Image, np.random.Generator], Image]] = {
 
 def closest(one: Fingerprint, other: Fingerprint) -> int:
     """Return the smallest distance of two pictures' hashes, as the search compares them."""
-    views = [(one.hashes[i], other.hashes[0]) for i in range(VIEWS)]
-    views += [(one.hashes[0], other.hashes[i]) for i in range(VIEWS)]
-    return min(int(np.bitwise_count(a ^ b)) for a, b in views)
+    pairs = [(one.hashes[i], other.hashes[0]) for i in range(HASHES)]
+    pairs += [(one.hashes[0], other.hashes[i]) for i in range(HASHES)]
+    return min(int(np.bitwise_count(a ^ b)) for a, b in pairs)
 
 
 def likeness(one: Fingerprint, other: Fingerprint) -> float:
@@ -172,7 +172,7 @@ def report(folder: Path, changed: int, largest: int) -> None:
 def measure_speed(count: int) -> None:
     """Print how long unrelated pictures are compared."""
     rng = np.random.default_rng(0)
-    hashes = rng.integers(0, 2**64, (count, VIEWS), np.uint64)
+    hashes = rng.integers(0, 2**64, (count, HASHES), np.uint64)
     greys = rng.integers(0, 256, (count, 32, 32), np.uint8)
     prints = [Fingerprint(*pair) for pair in zip(hashes, greys, strict=True)]
     start, used = time.perf_counter(), time.process_time()

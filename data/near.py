@@ -1,7 +1,8 @@
 """Pictures that look alike, found by their fingerprints: saved again, resized, trimmed, mirrored.
 
 A fingerprint is what a picture looks like in 1 KB: perceptual hashes and a small grey picture. It
-is kept by content beside the crop index, so that each picture is decoded once. Knows no label.
+is kept by content beside the crop index, so that each picture is decoded once. Pictures with close
+hashes are candidates, and their grey pictures decide. Knows no label.
 """
 
 from __future__ import annotations
@@ -23,10 +24,149 @@ from roi_cls.base.machine import available_cores
 from roi_cls.cache.database import AT_ONCE, ForgivingDatabase, Schema
 from roi_cls.cache.index import find_index
 from roi_cls.cache.options import BuildOptions
-from roi_cls.data.units import Union
+from roi_cls.data.units import JoinedPlaces
 from roi_cls.roi.image import read_bytes
 from roi_cls.roi.image_header import MAX_PIXELS
 from roi_cls.roi.picture import Picture, fitting_factor
+
+SIDE_PX = 32
+"""Of the grey picture."""
+ZOOMS = (0.0, 0.04, 0.08)
+"""Shares of the sides cut away before hashing: one hash each, so that trimmed copies are found."""
+HASHES = len(ZOOMS) + 1
+"""Of a picture: one per zoom, the first of them plain, and last that of its mirror image."""
+FINGERPRINT_VERSION = 1
+"""Raised whenever the same picture gets another fingerprint; kept ones are then taken anew."""
+_SOURCE_PX = 128  # side of the square that is hashed
+_FINGERPRINT_BYTES = 8 * HASHES + SIDE_PX * SIDE_PX
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fingerprint:
+    """Pictures that look alike have fingerprints that lie close."""
+
+    hashes: NDArray[np.uint64]
+    """(HASHES,) perceptual hashes of 64 bits."""
+    grey: NDArray[np.uint8]
+    """(SIDE_PX, SIDE_PX), whatever the picture's shape."""
+
+    def to_bytes(self) -> bytes:
+        """Return what ``from_bytes`` reads, alike on every machine."""
+        return self.hashes.astype("<u8").tobytes() + self.grey.tobytes()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Fingerprint:
+        """Return the fingerprint that ``to_bytes`` wrote.
+
+        Raises:
+            ValueError: ``data`` has another length.
+        """
+        if len(data) != _FINGERPRINT_BYTES:
+            raise ValueError(f"a fingerprint has {_FINGERPRINT_BYTES} bytes, got {len(data)}")
+        hashes = np.frombuffer(data, "<u8", HASHES).astype(np.uint64)
+        grey = np.frombuffer(data, np.uint8, offset=8 * HASHES).reshape(SIDE_PX, SIDE_PX)
+        return cls(hashes, grey)
+
+
+def take_fingerprint(picture: Picture) -> Fingerprint:
+    """Return the fingerprint of a picture, decoded no larger than needed.
+
+    Raises:
+        ImageReadError: Its pixels are damaged.
+    """
+    factor = fitting_factor(min(picture.height, picture.width), _SOURCE_PX)
+    grey = cv2.cvtColor(picture.reduced(factor), cv2.COLOR_RGB2GRAY)
+    square = _to_square(grey, _SOURCE_PX)
+    hashes = [_hash(_zoom(square, zoom)) for zoom in ZOOMS]
+    hashes.append(_hash(np.ascontiguousarray(square[:, ::-1])))
+    return Fingerprint(np.array(hashes, np.uint64), _to_square(square, SIDE_PX))
+
+
+def _to_square(grey: MatLike, side: int) -> NDArray[np.uint8]:
+    """Return the picture in this size, whatever its shape."""
+    return np.asarray(cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _zoom(square: NDArray[np.uint8], share: float) -> NDArray[np.uint8]:
+    cut = round(len(square) * share / 2)
+    return np.ascontiguousarray(square[cut : len(square) - cut, cut : len(square) - cut])
+
+
+def _hash(grey: NDArray[np.uint8]) -> int:
+    # The function, since threads must not share one hasher: it works in its own buffers.
+    return int.from_bytes(np.asarray(cv2.img_hash.pHash(grey), np.uint8).tobytes(), "little")
+
+
+def read_fingerprint(path: Path, max_pixels: int = MAX_PIXELS) -> Fingerprint | None:
+    """Return the fingerprint of a file; None: it cannot be read, which its crop's row tells."""
+    try:
+        return take_fingerprint(Picture(read_bytes(path), path, max_pixels=max_pixels))
+    except ImageReadError:
+        return None
+
+
+_KEPT = "SELECT sha256, print, crc FROM fingerprints WHERE version = {} AND sha256 IN ({})"
+_SCHEMA = Schema(
+    """
+CREATE TABLE IF NOT EXISTS fingerprints (
+    version INTEGER, sha256 BLOB, print BLOB, crc INTEGER, PRIMARY KEY (version, sha256)
+) WITHOUT ROWID
+""",
+    _KEPT.format("0", "x''"),
+)
+
+
+def look_up_fingerprints(
+    paths: Sequence[Path],
+    digests: Sequence[str],
+    options: BuildOptions,
+    observe: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[Fingerprint | None, ...]:
+    """Return the fingerprint of each picture, decoding those that are not kept yet, in threads.
+
+    Args:
+        paths: Pictures.
+        digests: SHA-256 (hex) of each one's bytes; empty: it could not be read, and gives None.
+        options: Cache folder and limits.
+        observe: Called with (pictures decoded, pictures to decode).
+    """
+    place = {digest: i for i, digest in enumerate(digests) if digest}
+    path = find_index(options.cache).with_name("fingerprints.sqlite")
+    with ForgivingDatabase(path, _SCHEMA) as database:
+        known = _read_kept(database, list(place))
+        unknown = [digest for digest in place if digest not in known]
+        read = partial(read_fingerprint, max_pixels=options.max_pixels)
+        workers = available_cores() if options.workers is None else options.workers
+        with ThreadPoolExecutor(workers or 1) as pool:  # OpenCV decodes outside the interpreter
+            for start in range(0, len(unknown), AT_ONCE):
+                block = unknown[start : start + AT_ONCE]
+                found = pool.map(read, [paths[place[digest]] for digest in block])
+                taken = {d: p for d, p in zip(block, found, strict=True) if p is not None}
+                _keep(database, taken)
+                known |= taken
+                observe(start + len(block), len(unknown))
+    return tuple(known.get(digest) for digest in digests)
+
+
+def _read_kept(database: ForgivingDatabase, digests: Sequence[str]) -> dict[str, Fingerprint]:
+    found = {}
+    for start in range(0, len(digests), AT_ONCE):
+        part = [bytes.fromhex(digest) for digest in digests[start : start + AT_ONCE]]
+        query = _KEPT.format("?", ",".join("?" * len(part)))
+        for sha256, data, crc in database.find(query, (FINGERPRINT_VERSION, *part)):
+            # Damaged, a column is of any type.
+            if isinstance(data, bytes) and zlib.crc32(sha256 + data) == crc:
+                found[sha256.hex()] = Fingerprint.from_bytes(data)
+    return found
+
+
+def _keep(database: ForgivingDatabase, taken: dict[str, Fingerprint]) -> None:
+    rows = []
+    for digest, fingerprint in taken.items():
+        sha256, data = bytes.fromhex(digest), fingerprint.to_bytes()
+        rows.append((FINGERPRINT_VERSION, sha256, data, zlib.crc32(sha256 + data)))
+    database.write(("REPLACE INTO fingerprints VALUES (?,?,?,?)", rows))
+
 
 HASH_DISTANCE = 10
 """Bits of 64 in which the hashes of candidates may differ: of changed copies 98 to 100 % are found
@@ -36,26 +176,16 @@ LIKENESS = 0.92
 """Correlation of their details from which candidates look alike. 97 to 100 % of the copies have it
 that are found as candidates; of 3.4 million pairs of other pictures the closest has 0.876: two
 drawn rooms with the same furniture (benchmarks/duplicates.md)."""
+_FLAT = 3.0  # grey levels of standard deviation: a blank page resembles every other
+_MIRRORED = HASHES - 1
+_SEARCH_ROWS, _SEARCH_COLUMNS = 64, 4096  # their differences fit into the second-level cache
+_SEARCH_BATCH = 64  # blocks of rows
 _DETAIL_PX = 4.0  # what changes more slowly is light, and alike in most portraits
 _WORTH_A_LOOK = 0.7  # by the coarse look; of the copies one in a thousand had less
-
-SIDE_PX = 32
-"""Of the grey picture."""
-
 _COARSE = (SIDE_PX, (0, 2))
 _FINE = (2 * SIDE_PX, range(7))  # side, and pixels by which one may be trimmed: up to 9 %
-_FLAT = 3.0  # grey levels of standard deviation: a blank page resembles every other
-_ROWS, _COLUMNS = 64, 4096  # their differences fit into the second-level cache
-_BATCH = 64
-
-ZOOMS = (0.0, 0.04, 0.08)
-"""Shares of the sides cut away before hashing: one hash each, so that trimmed copies are found."""
-VIEWS = len(ZOOMS) + 1
-"""Hashes of a picture: one per zoom, and that of its mirror image."""
-
-_MIRRORED = VIEWS - 1
 _Candidate = tuple[int, int, bool]
-"""Two places, and whether one is mirrored."""
+"""Two places, and whether the first is mirrored."""
 
 
 def find_near_duplicates(
@@ -69,19 +199,58 @@ def find_near_duplicates(
     Places rise within a group and groups by their first; None and blank pictures are in none.
     10^5 unrelated pictures take 20 s of processor time, in 0.2 GB.
     """
-    places = [i for i, p in enumerate(prints) if p is not None and p.grey.std() >= _FLAT]
-    if not places:
+    seen = [(i, p) for i, p in enumerate(prints) if p is not None and p.grey.std() >= _FLAT]
+    if not seen:
         return ()
-    chosen = [p for i in places if (p := prints[i]) is not None]
-    hashes = np.stack([p.hashes for p in chosen])
-    together = Union(len(chosen))
+    hashes = np.stack([p.hashes for _, p in seen])
+    together = JoinedPlaces(len(seen))
     for i, j, mirrored in find_candidates(hashes, distance):
         # What is together already is not looked at again: of a film's frames all pairs are alike.
         if together.find(i) != together.find(j):
-            one = np.ascontiguousarray(chosen[i].grey[:, :: -1 if mirrored else 1])
-            if measure_likeness(one, chosen[j].grey, likeness) >= likeness:
+            one, other = seen[i][1].grey, seen[j][1].grey
+            one = np.ascontiguousarray(one[:, :: -1 if mirrored else 1])
+            if measure_likeness(one, other, likeness) >= likeness:
                 together.join(i, j)
-    return tuple(tuple(places[i] for i in group) for group in together.groups() if len(group) > 1)
+    return tuple(tuple(seen[i][0] for i in group) for group in together.groups() if len(group) > 1)
+
+
+def find_candidates(hashes: NDArray[np.uint64], distance: int) -> Iterator[_Candidate]:
+    """Yield pairs of places of which some hash of the first is close to the second's plain one.
+
+    Args:
+        hashes: (N, HASHES).
+        distance: Bits that may differ.
+    """
+    search = partial(_search_rows, np.ascontiguousarray(hashes.T), distance)
+    starts = range(0, len(hashes), _SEARCH_ROWS)
+    with ThreadPoolExecutor(available_cores()) as pool:  # numpy frees the interpreter meanwhile
+        # In batches: what is found and not looked at yet stays small.
+        for batch in range(0, len(starts), _SEARCH_BATCH):
+            for found in pool.map(search, starts[batch : batch + _SEARCH_BATCH]):
+                yield from found
+
+
+def _search_rows(hashes: NDArray[np.uint64], distance: int, start: int) -> list[_Candidate]:
+    """Return the candidates of one block of rows: each of their hashes, and all plain ones.
+
+    hashes: (HASHES, N).
+    """
+    found: set[_Candidate] = set()
+    plain = hashes[0]
+    left = hashes[:, start : start + _SEARCH_ROWS, None]  # (HASHES, rows, 1)
+    for column in range(0, len(plain), _SEARCH_COLUMNS):
+        right = plain[None, column : column + _SEARCH_COLUMNS]
+        for k in range(HASHES):
+            # Plain and mirrored hashes differ by as much either way round: such a pair is found
+            # from its earlier row.
+            if k in (0, _MIRRORED) and column + _SEARCH_COLUMNS <= start:
+                continue
+            differing = np.bitwise_count(left[k] ^ right)
+            if differing.min() <= distance:
+                rows, columns = np.nonzero(differing <= distance)
+                pairs = zip((rows + start).tolist(), (columns + column).tolist(), strict=True)
+                found |= {(i, j, k == _MIRRORED) for i, j in pairs if i != j}
+    return sorted(found)
 
 
 def measure_likeness(
@@ -111,11 +280,11 @@ def _fit(
     enough: float,
 ) -> float:
     """Return the best correlation of the one, shrunk to its trimmed size, anywhere in the other."""
-    one, other = (_scale(picture, side, cv2.INTER_CUBIC) for picture in (one, other))
+    one, other = (_resize_details(picture, side, cv2.INTER_CUBIC) for picture in (one, other))
     best = -1.0
     for trim in trims:
         for whole, part in ((one, other), (other, one))[: 2 if trim else 1]:
-            small = _scale(part, side - trim, cv2.INTER_AREA)
+            small = _resize_details(part, side - trim, cv2.INTER_AREA)
             found = cv2.matchTemplate(whole, small, cv2.TM_CCOEFF_NORMED)
             best = max(best, float(found.max()))
             if best >= enough:
@@ -123,173 +292,8 @@ def _fit(
     return best
 
 
-def _scale(picture: NDArray[np.float32], side: int, way: int) -> NDArray[np.float32]:
+def _resize_details(picture: NDArray[np.float32], side: int, way: int) -> NDArray[np.float32]:
+    """Return the square in this size; where it has it already, itself."""
     if len(picture) == side:
         return picture
     return np.asarray(cv2.resize(picture, (side, side), interpolation=way), np.float32)
-
-
-def find_candidates(hashes: NDArray[np.uint64], distance: int) -> Iterator[_Candidate]:
-    """Yield pairs of places whose hashes are close in some view.
-
-    Args:
-        hashes: (N, VIEWS).
-        distance: Bits that may differ.
-    """
-    views = np.ascontiguousarray(hashes.T)
-    search = partial(_search_rows, views, distance)
-    starts = range(0, len(hashes), _ROWS)
-    with ThreadPoolExecutor(available_cores()) as pool:  # numpy frees the interpreter meanwhile
-        # In batches: what is found and not looked at yet stays small.
-        for batch in range(0, len(starts), _BATCH):
-            for found in pool.map(search, starts[batch : batch + _BATCH]):
-                yield from found
-
-
-def _search_rows(views: NDArray[np.uint64], distance: int, start: int) -> list[_Candidate]:
-    """Return the candidates of one block of rows, compared in each view with all plain hashes."""
-    found: set[_Candidate] = set()
-    plain = views[0]
-    left = views[:, start : start + _ROWS, None]  # (VIEWS, rows, 1)
-    for column in range(0, len(plain), _COLUMNS):
-        right = plain[None, column : column + _COLUMNS]
-        for view in range(VIEWS):
-            if view in (0, _MIRRORED) and column + _COLUMNS <= start:  # the other block's rows
-                continue
-            differing = np.bitwise_count(left[view] ^ right)
-            if differing.min() <= distance:
-                rows, columns = np.nonzero(differing <= distance)
-                pairs = zip((rows + start).tolist(), (columns + column).tolist(), strict=True)
-                found |= {(i, j, view == _MIRRORED) for i, j in pairs if i != j}
-    return sorted(found)
-
-
-VERSION = 1
-"""Raised whenever the same picture gets another fingerprint; kept ones are then taken anew."""
-
-_SOURCE_PX = 128
-_BYTES = 8 * VIEWS + SIDE_PX * SIDE_PX
-_FIND = "SELECT sha256, print, crc FROM fingerprints WHERE version = {} AND sha256 IN ({})"
-_SCHEMA = Schema(
-    """
-CREATE TABLE IF NOT EXISTS fingerprints (
-    version INTEGER, sha256 BLOB, print BLOB, crc INTEGER, PRIMARY KEY (version, sha256)
-) WITHOUT ROWID
-""",
-    _FIND.format("0", "x''"),
-)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Fingerprint:
-    """Pictures that look alike have fingerprints that lie close."""
-
-    hashes: NDArray[np.uint64]
-    """(VIEWS,) perceptual hashes of 64 bits."""
-    grey: NDArray[np.uint8]
-    """(SIDE_PX, SIDE_PX), whatever the picture's shape."""
-
-    def to_bytes(self) -> bytes:
-        """Return what ``from_bytes`` reads, alike on every machine."""
-        return self.hashes.astype("<u8").tobytes() + self.grey.tobytes()
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> Fingerprint:
-        """Return the fingerprint that ``to_bytes`` wrote.
-
-        Raises:
-            ValueError: ``data`` has another length.
-        """
-        if len(data) != _BYTES:
-            raise ValueError(f"a fingerprint has {_BYTES} bytes, got {len(data)}")
-        hashes = np.frombuffer(data, "<u8", VIEWS).astype(np.uint64)
-        grey = np.frombuffer(data, np.uint8, offset=8 * VIEWS).reshape(SIDE_PX, SIDE_PX)
-        return cls(hashes, grey)
-
-
-def read_fingerprint(path: Path, max_pixels: int = MAX_PIXELS) -> Fingerprint | None:
-    """Return the fingerprint of a file; None: it cannot be read, which its crop's row tells."""
-    try:
-        return take_fingerprint(Picture(read_bytes(path), path, max_pixels=max_pixels))
-    except ImageReadError:
-        return None
-
-
-def take_fingerprint(picture: Picture) -> Fingerprint:
-    """Return the fingerprint of a picture, decoded no larger than needed.
-
-    Raises:
-        ImageReadError: Its pixels are damaged.
-    """
-    factor = fitting_factor(min(picture.height, picture.width), _SOURCE_PX)
-    grey = cv2.cvtColor(picture.reduced(factor), cv2.COLOR_RGB2GRAY)
-    square = _shrink(grey, _SOURCE_PX)
-    hashes = [_hash(_zoom(square, zoom)) for zoom in ZOOMS]
-    hashes.append(_hash(np.ascontiguousarray(square[:, ::-1])))
-    return Fingerprint(np.array(hashes, np.uint64), _shrink(square, SIDE_PX))
-
-
-def _shrink(grey: MatLike, side: int) -> NDArray[np.uint8]:
-    return np.asarray(cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _zoom(square: NDArray[np.uint8], share: float) -> NDArray[np.uint8]:
-    cut = round(len(square) * share / 2)
-    return np.ascontiguousarray(square[cut : len(square) - cut, cut : len(square) - cut])
-
-
-def _hash(grey: NDArray[np.uint8]) -> int:
-    # The function, since threads must not share one hasher: it works in its own buffers.
-    return int.from_bytes(np.asarray(cv2.img_hash.pHash(grey), np.uint8).tobytes(), "little")
-
-
-def take_fingerprints(
-    paths: Sequence[Path],
-    digests: Sequence[str],
-    options: BuildOptions,
-    observe: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[Fingerprint | None, ...]:
-    """Return the fingerprint of each picture, decoding those that are not kept yet, in threads.
-
-    Args:
-        paths: Pictures.
-        digests: SHA-256 (hex) of each one's bytes; empty: it could not be read, and gives None.
-        options: Cache folder and limits.
-        observe: Called with (pictures decoded, pictures to decode).
-    """
-    place = {digest: i for i, digest in enumerate(digests) if digest}
-    path = find_index(options.cache).with_name("fingerprints.sqlite")
-    with ForgivingDatabase(path, _SCHEMA) as database:
-        known = _find(database, list(place))
-        unknown = [digest for digest in place if digest not in known]
-        read = partial(read_fingerprint, max_pixels=options.max_pixels)
-        workers = available_cores() if options.workers is None else options.workers
-        with ThreadPoolExecutor(workers or 1) as pool:  # OpenCV decodes outside the interpreter
-            for start in range(0, len(unknown), AT_ONCE):
-                block = unknown[start : start + AT_ONCE]
-                found = pool.map(read, [paths[place[digest]] for digest in block])
-                taken = {d: p for d, p in zip(block, found, strict=True) if p is not None}
-                _keep(database, taken)
-                known |= taken
-                observe(start + len(block), len(unknown))
-    return tuple(known.get(digest) for digest in digests)
-
-
-def _find(database: ForgivingDatabase, digests: Sequence[str]) -> dict[str, Fingerprint]:
-    found = {}
-    for start in range(0, len(digests), AT_ONCE):
-        part = [bytes.fromhex(digest) for digest in digests[start : start + AT_ONCE]]
-        query = _FIND.format("?", ",".join("?" * len(part)))
-        for sha256, data, crc in database.find(query, (VERSION, *part)):
-            # Damaged, a column is of any type.
-            if isinstance(data, bytes) and zlib.crc32(sha256 + data) == crc:
-                found[sha256.hex()] = Fingerprint.from_bytes(data)
-    return found
-
-
-def _keep(database: ForgivingDatabase, taken: dict[str, Fingerprint]) -> None:
-    rows = []
-    for digest, fingerprint in taken.items():
-        sha256, data = bytes.fromhex(digest), fingerprint.to_bytes()
-        rows.append((VERSION, sha256, data, zlib.crc32(sha256 + data)))
-    database.write(("REPLACE INTO fingerprints VALUES (?,?,?,?)", rows))

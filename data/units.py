@@ -103,7 +103,7 @@ def join_units(
     """
     order = path_order(samples)
     rank = {place: i for i, place in enumerate(order)}
-    together = Union(len(order))
+    together = JoinedPlaces(len(order))
     first: dict[tuple[str, str], int] = {}
     for i, place in enumerate(order):
         # Unreadable pictures have no digest, and that is nothing they share.
@@ -122,7 +122,7 @@ def path_order(samples: Sequence[Sample]) -> list[int]:
     return sorted(range(len(samples)), key=lambda i: samples[i].path.as_posix())
 
 
-class Union:
+class JoinedPlaces:
     """Places 0 to N - 1 that are joined into groups."""
 
     def __init__(self, count: int) -> None:

@@ -19,7 +19,7 @@ from roi_cls.classifier.training.distributed import current_world
 from roi_cls.classifier.training.job import OnCrop, TrainJob
 from roi_cls.data.collect import collect_samples
 from roi_cls.data.crops import CropArray, check_cropped, crop_views, load_views
-from roi_cls.data.near import find_near_duplicates, take_fingerprints
+from roi_cls.data.near import find_near_duplicates, look_up_fingerprints
 from roi_cls.data.sample import LabelSet, Sample, choose_labels
 from roi_cls.data.split import Split, SplitParams, split_samples
 from roi_cls.data.table import split_digest, write_split
@@ -150,7 +150,7 @@ def _crop_and_split(
 def _find_near(
     samples: Sequence[Sample], digests: Sequence[str], options: BuildOptions
 ) -> tuple[tuple[int, ...], ...]:
-    prints = take_fingerprints([sample.path for sample in samples], digests, options)
+    prints = look_up_fingerprints([sample.path for sample in samples], digests, options)
     return find_near_duplicates(prints)
 
 

@@ -15,14 +15,14 @@ import pytest
 from roi_cls.cache.options import BuildOptions
 from roi_cls.data.demo.picture import draw_picture
 from roi_cls.data.near import (
-    VIEWS,
+    HASHES,
     Fingerprint,
     find_candidates,
     find_near_duplicates,
+    look_up_fingerprints,
     measure_likeness,
     read_fingerprint,
     take_fingerprint,
-    take_fingerprints,
 )
 from roi_cls.roi.image import Image
 from roi_cls.roi.picture import Picture
@@ -89,7 +89,7 @@ def test_close_hashes_without_likeness_join_nothing(pictures: list[Image]) -> No
 
 def test_candidates_are_all_pairs_within_the_distance() -> None:
     rng = np.random.default_rng(0)
-    hashes = rng.integers(0, 2**64, (300, VIEWS), np.uint64)  # several blocks of rows
+    hashes = rng.integers(0, 2**64, (300, HASHES), np.uint64)  # several blocks of rows
     hashes[250, 0] = hashes[3, 0] ^ np.uint64(0b1011)
     hashes[7, 2] = hashes[299, 0]  # a trimmed copy
     hashes[131, -1] = hashes[64, 0]  # a mirrored one
@@ -127,12 +127,12 @@ def test_fingerprints_are_taken_once(tmp_path: Path, files: list[Path]) -> None:
     options = BuildOptions(tmp_path / "cache")
     digests = ["aa" * 32, "bb" * 32, "cc" * 32]
     decoded: list[int] = []
-    first = take_fingerprints(files, digests, options, lambda done, total: decoded.append(total))
+    first = look_up_fingerprints(files, digests, options, lambda done, total: decoded.append(total))
     assert decoded == [3]
     assert first[2] is None
     for path in files:
         path.unlink()
-    again = take_fingerprints(files, digests, options, lambda done, total: decoded.append(total))
+    again = look_up_fingerprints(files, digests, options, lambda done, total: decoded.append(total))
     assert decoded == [3, 1]  # what cannot be read is tried again
     for one, other in zip(first[:2], again[:2], strict=True):
         assert one is not None
@@ -141,13 +141,15 @@ def test_fingerprints_are_taken_once(tmp_path: Path, files: list[Path]) -> None:
 
 
 def test_pictures_without_a_digest_have_no_fingerprint(tmp_path: Path, files: list[Path]) -> None:
-    assert take_fingerprints(files, ["", "", ""], BuildOptions(tmp_path / "cache")) == (None,) * 3
+    assert (
+        look_up_fingerprints(files, ["", "", ""], BuildOptions(tmp_path / "cache")) == (None,) * 3
+    )
 
 
 @pytest.mark.parametrize("damage", ["file", "row", "folder"])
 def test_damaged_memory_costs_time_only(tmp_path: Path, files: list[Path], damage: str) -> None:
     options, digests = BuildOptions(tmp_path / "cache"), ["aa" * 32, "bb" * 32, ""]
-    first = take_fingerprints(files, digests, options)
+    first = look_up_fingerprints(files, digests, options)
     store = tmp_path / "cache" / STORE
     assert store.exists()
     if damage == "file":
@@ -159,7 +161,7 @@ def test_damaged_memory_costs_time_only(tmp_path: Path, files: list[Path], damag
     else:
         store.unlink()
         store.mkdir()
-    again = take_fingerprints(files, digests, options)
+    again = look_up_fingerprints(files, digests, options)
     assert [p and p.to_bytes() for p in again] == [p and p.to_bytes() for p in first]
 
 
@@ -170,7 +172,7 @@ def test_file_that_is_no_picture_has_no_fingerprint(files: list[Path]) -> None:
 @pytest.mark.slow
 def test_many_pictures_are_compared_in_seconds() -> None:
     rng = np.random.default_rng(0)
-    hashes = rng.integers(0, 2**64, (20_000, VIEWS), np.uint64)
+    hashes = rng.integers(0, 2**64, (20_000, HASHES), np.uint64)
     greys = rng.integers(0, 256, (20_000, 32, 32), np.uint8)
     prints = [Fingerprint(*pair) for pair in zip(hashes, greys, strict=True)]
     start = time.perf_counter()
