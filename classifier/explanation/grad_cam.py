@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from roi_cls.classifier.explanation.heat import Effect, enlarge
 from roi_cls.classifier.inference.loaded import LoadedModel
+from roi_cls.classifier.models.autoencoder import AutoencoderNetwork
 from roi_cls.classifier.models.device import Backend
-from roi_cls.classifier.models.network import AnomalyNetwork, EvidenceNetwork
+from roi_cls.classifier.models.network import EvidenceNetwork
 from roi_cls.classifier.models.score import pick_pixels
 from roi_cls.classifier.models.svm import SvmNetwork
 
@@ -92,7 +93,7 @@ def _mean_of_members(
 
 def _effects(network: nn.Module, images: Tensor, index: int, target: int) -> Tensor | None:
     """Return (N, h, w) effects of the images: all views of one picture, perhaps mirrored too."""
-    if isinstance(network, AnomalyNetwork | EvidenceNetwork):
+    if isinstance(network, AutoencoderNetwork | EvidenceNetwork):
         own = _own_effects(network, images)
         return own if index == target else -own
     images.requires_grad_(True)  # so that there are gradients, whatever is frozen
@@ -103,7 +104,7 @@ def _effects(network: nn.Module, images: Tensor, index: int, target: int) -> Ten
     return None if found is None else _weigh(found)
 
 
-def _own_effects(network: AnomalyNetwork | EvidenceNetwork, images: Tensor) -> Tensor:
+def _own_effects(network: AutoencoderNetwork | EvidenceNetwork, images: Tensor) -> Tensor:
     """Return the map that the network answers by: how far each place lies above their mean."""
     with torch.no_grad():
         if isinstance(network, EvidenceNetwork):

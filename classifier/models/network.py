@@ -1,7 +1,7 @@
 """Networks of ours around a backbone: what a configuration asks for, and what each is made of.
 
-One answers by features of the whole crop, or of several views together; one scores every place of a
-picture and answers by the strongest places; one tells how badly it reconstructs a crop.
+One answers by features of the whole crop, or of several views together; the other scores every
+place of a picture and answers by the strongest places.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def build_network(
 ) -> nn.Module:
     """Return the network of ``config``, (B*V, 3, S, S) -> (B, K) logits, with its start weights.
 
-    One view and a pooling head: the timm model itself. Otherwise a network of ours around one.
+    One view of a timm model with a pooling head: that model itself. For CLIP, for several views
+    and for evidence: a network of ours around the backbone.
 
     Args:
         config: Model, weights, head, dropout; draws from torch's global generator.
@@ -43,7 +44,11 @@ def build_network(
         RoiClsError: The model, its weights or its head cannot be had; in words for the user.
     """
     if config.head == "evidence":
-        return build_evidence_network(config, classes, size_px, views, target_index)
+        _check_evidence(config, classes)
+        backbone = build_backbone(config.model, config.weights, size_px)
+        return EvidenceNetwork.around(
+            backbone, size_px, target_index, views, drop_rate=config.drop_rate
+        )
     if views == 1 and not config.model.startswith(CLIP_PREFIX):
         return create_model(
             config.model,
@@ -55,6 +60,19 @@ def build_network(
         )
     backbone = build_backbone(config.model, config.weights, size_px, config.global_pool)
     return FeatureNetwork.around(backbone, classes, views, drop_rate=config.drop_rate)
+
+
+def _check_evidence(config: TrainConfig, classes: int) -> None:
+    if classes != 2:
+        raise TrainingError(
+            f"Cannot use --head evidence for {classes} classes: it scores the places that speak "
+            "for one class against one other. Use --head pool."
+        )
+    if config.global_pool:
+        raise TrainingError(
+            f"Cannot use --global-pool {config.global_pool} with --head evidence: it answers by "
+            "the strongest places and pools nothing. Leave one of them out."
+        )
 
 
 class FeatureNetwork(HeadedNetwork):
@@ -153,12 +171,13 @@ class CosineHead(nn.Module):
         return self.scale * nn.functional.normalize(features, dim=1) @ directions.T
 
 
-PLACES = 4
+EVIDENCE_PLACES = 4
 """The strongest places whose mean is the picture's score: one alone is noise."""
-PRIOR = -3.0
+EVIDENCE_PRIOR = -3.0
 """Local logit before anything is learned: one place in twenty shows something."""
-HIDDEN = 64
-STRIDE = 16
+EVIDENCE_HIDDEN = 64
+"""Channels between a place's fine features and its local logit."""
+EVIDENCE_STRIDE = 16
 """Pixels between places: the finest stage that still sees a good part of a face."""
 
 
@@ -169,11 +188,12 @@ class EvidenceHead(nn.Module):
         """Build it for ``fine`` and ``coarse`` channels of the two maps."""
         super().__init__()
         self.drop = nn.Dropout2d(drop_rate)
-        last = _quiet(nn.Conv2d(HIDDEN, 1, 1), PRIOR)
-        self.fine = nn.Sequential(nn.Conv2d(fine, HIDDEN, 1), nn.ReLU(), last)
+        last = _quiet(nn.Conv2d(EVIDENCE_HIDDEN, 1, 1), EVIDENCE_PRIOR)
+        self.fine = nn.Sequential(nn.Conv2d(fine, EVIDENCE_HIDDEN, 1), nn.ReLU(), last)
         self.coarse = _quiet(nn.Conv2d(coarse, 1, 1), 0.0)
         self.scale = nn.Parameter(torch.ones(()))
-        # The strongest of many places lies above the prior also where there is nothing.
+        # The strongest of many places lies above the prior also where there is nothing, so less
+        # than that is made up for: a picture's logit begins near -1.
         self.shift = nn.Parameter(torch.tensor(2.0))
 
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
@@ -186,8 +206,15 @@ class EvidenceHead(nn.Module):
     def answer(self, local: Tensor) -> Tensor:
         """Return (B,) logits: the mean of the strongest places, scaled and shifted."""
         places = local.flatten(1)
-        strongest = places.topk(min(PLACES, places.shape[1]), dim=1).values.mean(1)
+        strongest = places.topk(min(EVIDENCE_PLACES, places.shape[1]), dim=1).values.mean(1)
         return self.scale * strongest + self.shift
+
+
+def _quiet(layer: nn.Conv2d, bias: float) -> nn.Conv2d:
+    """Return the layer with weights near zero, so that it begins at ``bias`` everywhere."""
+    nn.init.normal_(layer.weight, std=0.01)
+    nn.init.constant_(cast(Tensor, layer.bias), bias)
+    return layer
 
 
 class EvidenceNetwork(HeadedNetwork):
@@ -232,13 +259,30 @@ class EvidenceNetwork(HeadedNetwork):
         self._target, self._views = target_index, views
         self.backbone = rebuild_backbone(backbone) if module is None else module
         self.pretrained_cfg = getattr(self.backbone, "pretrained_cfg", {})
-        self._place = _fine_stage(self.backbone, backbone)
+        self._stage = _fine_stage(self.backbone, backbone)
         was_training = self.backbone.training
         self.backbone.eval()  # batch norms are not to learn from zeros
         with torch.no_grad():
             fine, coarse = self._maps(torch.zeros(1, 3, size_px, size_px))
         self.backbone.train(was_training)
         self.head = EvidenceHead(fine.shape[1], coarse.shape[1], drop_rate)
+
+    @classmethod
+    def around(
+        cls,
+        backbone: Backbone,
+        size_px: int,
+        target_index: int,
+        views: int,
+        *,
+        drop_rate: float = 0.0,
+    ) -> EvidenceNetwork:
+        """Return a network with this backbone and a new head.
+
+        Raises:
+            TrainingError: The backbone gives no maps of features.
+        """
+        return cls(backbone.facts, size_px, target_index, views, drop_rate, backbone.module)
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Return (B, 2) logits, in training with the (B, h, w) local logits of the first view."""
@@ -252,9 +296,9 @@ class EvidenceNetwork(HeadedNetwork):
         return cast(Tensor, self.head(*self._maps(images)))
 
     def _maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return feature maps at ``STRIDE``, or the nearest finer one, and at the last stage."""
+        """Return feature maps at ``EVIDENCE_STRIDE``, or the nearest finer one, and the last."""
         backbone = cast(Any, self.backbone)
-        last, (fine,) = backbone.forward_intermediates(images, indices=[self._place], norm=True)
+        last, (fine,) = backbone.forward_intermediates(images, indices=[self._stage], norm=True)
         is_map = last.ndim == 4 and getattr(backbone, "output_fmt", "NCHW") == "NCHW"
         return fine, last if is_map else fine
 
@@ -263,38 +307,8 @@ class EvidenceNetwork(HeadedNetwork):
         return {"kind": "evidence", **self._facts}
 
 
-def build_evidence_network(
-    config: TrainConfig, classes: int, size_px: int, views: int, target_index: int
-) -> EvidenceNetwork:
-    """Return the network with the configuration's start weights.
-
-    Raises:
-        TrainingError: There are not two classes, or the model gives no maps.
-        RoiClsError: As ``build_backbone``.
-    """
-    if classes != 2:
-        raise TrainingError(
-            f"Cannot use --head evidence for {classes} classes: it scores the places that speak "
-            "for one class against one other. Use --head pool."
-        )
-    if config.global_pool:
-        raise TrainingError(
-            f"Cannot use --global-pool {config.global_pool} with --head evidence: it answers by "
-            "the strongest places and pools nothing. Leave one of them out."
-        )
-    made = build_backbone(config.model, config.weights, size_px)
-    return EvidenceNetwork(made.facts, size_px, target_index, views, config.drop_rate, made.module)
-
-
-def _quiet(layer: nn.Conv2d, bias: float) -> nn.Conv2d:
-    """Return the layer with weights near zero, so that it begins at ``bias`` everywhere."""
-    nn.init.normal_(layer.weight, std=0.01)
-    nn.init.constant_(cast(Tensor, layer.bias), bias)
-    return layer
-
-
 def _fine_stage(backbone: nn.Module, facts: Mapping[str, Any]) -> int:
-    """Return the index of the last stage whose features lie at most ``STRIDE`` pixels apart."""
+    """Return the index of the last stage whose features lie ``EVIDENCE_STRIDE`` apart, or less."""
     info = getattr(backbone, "feature_info", None)
     if not hasattr(backbone, "forward_intermediates") or not info:
         name = facts.get("timm") or "open_clip"
@@ -303,61 +317,5 @@ def _fine_stage(backbone: nn.Module, facts: Mapping[str, Any]) -> int:
             "it. Use --head pool, or another --model."
         )
     stages = info.get_dicts() if hasattr(info, "get_dicts") else info
-    fine = [i for i, stage in enumerate(stages) if stage["reduction"] <= STRIDE]
+    fine = [i for i, stage in enumerate(stages) if stage["reduction"] <= EVIDENCE_STRIDE]
     return fine[-1] if fine else 0
-
-
-_CHANNELS = (32, 64, 128, 32)  # of each halving; the last is the bottleneck: 1/24 of the values
-LEAST_SLOPE = 1e-3
-
-
-class AnomalyNetwork(nn.Module):
-    """(B*V, 3, S, S) -> (B, 2) logits from the error of a convolutional autoencoder."""
-
-    def __init__(self, side: int, target_index: int, views: int = 1) -> None:
-        """Build it for reconstructions of ``side`` px, a multiple of 16."""
-        super().__init__()
-        self._facts = {"side": side, "target_index": target_index, "views": views}
-        self._side, self._target, self._views = side, target_index, views
-        down = zip((3, *_CHANNELS), _CHANNELS, strict=False)
-        up = zip(_CHANNELS[::-1], (*_CHANNELS[-2::-1], 16), strict=True)
-        self.encoder = nn.Sequential(*(_block(i, o, stride=2) for i, o in down))
-        self.decoder = nn.Sequential(
-            *(nn.Sequential(nn.Upsample(scale_factor=2), _block(i, o, stride=1)) for i, o in up),
-            nn.Conv2d(16, 3, 3, padding=1),
-            nn.Tanh(),
-        )
-        self.slope: Tensor
-        self.shift: Tensor
-        self.register_buffer("slope", torch.ones(()))
-        self.register_buffer("shift", torch.zeros(()))
-        self.pretrained_cfg = {"mean": (0.5,) * 3, "std": (0.5,) * 3}  # -1 to 1, as tanh gives
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return (B, 2) logits; the other class's is 0."""
-        score = self.slope * self.errors(images).log() + self.shift
-        return pair_logits(score, self._target)
-
-    def errors(self, images: Tensor) -> Tensor:
-        """Return the (B,) mean squared error over the views of each picture, in 0 to 4."""
-        each = self.error_maps(images).mean((1, 2, 3))
-        return each.reshape(-1, self._views).mean(1)
-
-    def error_maps(self, images: Tensor) -> Tensor:
-        """Return the (B*V, 3, side, side) squared errors of the reconstructed pixels."""
-        size = (self._side, self._side)
-        small = nn.functional.interpolate(images, size, mode="bilinear", antialias=True)
-        rebuilt: Tensor = self.decoder(self.encoder(small))
-        return (rebuilt - small).square()
-
-    def describe(self) -> dict[str, Any]:
-        """Return what ``load_kind`` builds it from."""
-        return {"kind": "autoencoder", **self._facts}
-
-
-def _block(channels_in: int, channels_out: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(channels_in, channels_out, 3, stride, padding=1, bias=False),
-        nn.BatchNorm2d(channels_out),
-        nn.ReLU(),
-    )

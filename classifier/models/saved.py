@@ -149,9 +149,9 @@ def _build(network: Mapping[str, Any]) -> nn.Module:
 
         return EvidenceNetwork(**arguments)
     if kind == "autoencoder":
-        from roi_cls.classifier.models.network import AnomalyNetwork
+        from roi_cls.classifier.models.autoencoder import AutoencoderNetwork
 
-        return AnomalyNetwork(**arguments)
+        return AutoencoderNetwork(**arguments)
     if kind == "svm":
         from roi_cls.classifier.models.svm import SvmNetwork
 

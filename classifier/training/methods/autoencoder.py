@@ -1,4 +1,4 @@
-"""An anomaly score: how badly a network reconstructs crops that learned it without targets."""
+"""An autoencoder, fitted to the pictures that are not of the target; its error becomes a score."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from torch import nn
 
 from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.config import TrainConfig
+from roi_cls.classifier.models.autoencoder import AutoencoderNetwork
 from roi_cls.classifier.models.device import Backend
-from roi_cls.classifier.models.network import LEAST_SLOPE, AnomalyNetwork
 from roi_cls.classifier.models.score import compute_outputs, in_batches, pick_pixels, shuffled_rows
 from roi_cls.classifier.models.timm_model import normalisation
 from roi_cls.classifier.runs.bundle import Normalisation
@@ -29,6 +29,7 @@ from roi_cls.classifier.training.optimiser import rate_share, set_rate
 
 SIDE = 128
 """Pixels at most that are reconstructed: what is finer is noise to it."""
+_LEAST_SLOPE = 1e-3  # of the logit by the log error, where the error tells nothing
 
 
 def fit_autoencoder(
@@ -48,7 +49,7 @@ def fit_autoencoder(
             "has learned from what it has not. Use --method network."
         )
     size_px = data.train.pixels.shape[-2]
-    network = AnomalyNetwork(
+    network = AutoencoderNetwork(
         min(SIDE, max(16, size_px // 16 * 16)),
         data.labels.target_index,
         len(data.train.by_view),
@@ -81,7 +82,7 @@ class _Fitting:
         self,
         config: TrainConfig,
         data: TrainingData,
-        network: AnomalyNetwork,
+        network: AutoencoderNetwork,
         backend: Backend,
         on_step: Observer,
     ) -> None:
@@ -151,7 +152,7 @@ class _Fitting:
 
 
 def scale_score(
-    network: AnomalyNetwork, errors: NDArray[np.float32], is_target: NDArray[np.bool_]
+    network: AutoencoderNetwork, errors: NDArray[np.float32], is_target: NDArray[np.bool_]
 ) -> bool:
     """Set the slope and the shift from log error to logit by logistic regression on validation.
 
@@ -162,8 +163,8 @@ def scale_score(
     centre, spread = logs.mean(), max(float(logs.std()), 1e-9)
     found = LogisticRegression().fit(((logs - centre) / spread)[:, None], is_target)
     slope = float(found.coef_[0, 0]) / spread
-    rises = slope > LEAST_SLOPE
-    slope = slope if rises else LEAST_SLOPE
+    rises = slope > _LEAST_SLOPE
+    slope = slope if rises else _LEAST_SLOPE
     # With this slope, the shift at which the mean probability is the share of targets.
     share = float(np.clip(is_target.mean(), 1e-6, 1 - 1e-6))
     shift = float(found.intercept_[0]) - slope * centre if rises else math.log(share / (1 - share))

@@ -22,8 +22,9 @@ from roi_cls.classifier.explanation.grad_cam import (
 from roi_cls.classifier.explanation.heat import make_heat, rank_correlation
 from roi_cls.classifier.explanation.occlusion import occlude
 from roi_cls.classifier.inference.loaded import LoadedModel
+from roi_cls.classifier.models.autoencoder import AutoencoderNetwork
 from roi_cls.classifier.models.device import Backend
-from roi_cls.classifier.models.network import AnomalyNetwork, EvidenceNetwork, FeatureNetwork
+from roi_cls.classifier.models.network import EvidenceNetwork, FeatureNetwork
 from roi_cls.classifier.models.svm import SvmNetwork
 from roi_cls.classifier.models.timm_model import timm_model
 from roi_cls.classifier.runs.bundle import ENSEMBLE, ModelBundle, Normalisation
@@ -211,12 +212,12 @@ def test_autoencoder_shows_where_it_reconstructs_worst() -> None:
     torch.manual_seed(0)
     pixels = np.full((1, SIDE, SIDE, 3), 128, np.uint8)
     pixels[0, 40:56, 8:24] = 255  # an untrained decoder gives about grey
-    effects = grad_cam(load(AnomalyNetwork(SIDE, target_index=1)), [pixels], 1)
+    effects = grad_cam(load(AutoencoderNetwork(SIDE, target_index=1)), [pixels], 1)
     assert effects is not None
     row, column = np.unravel_index(effects[0].argmax(), (SIDE, SIDE))
     assert 36 <= row < 60
     assert 4 <= column < 28
-    against = grad_cam(load(AnomalyNetwork(SIDE, target_index=1)), [pixels], 0)
+    against = grad_cam(load(AutoencoderNetwork(SIDE, target_index=1)), [pixels], 0)
     assert against is not None
     assert against[0][48, 16] < 0
 

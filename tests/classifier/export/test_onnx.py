@@ -17,10 +17,11 @@ from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.export.onnx import check_exportable, make_graph, quantise, write_bytes
 from roi_cls.classifier.inference.loaded import LoadedModel, load_any
 from roi_cls.classifier.inference.onnx_model import OnnxModel, read_onnx
+from roi_cls.classifier.models.autoencoder import AutoencoderNetwork
 from roi_cls.classifier.models.backbone import Backbone
 from roi_cls.classifier.models.clip import ClipTower
 from roi_cls.classifier.models.device import choose_backend
-from roi_cls.classifier.models.network import AnomalyNetwork, FeatureNetwork, build_network
+from roi_cls.classifier.models.network import FeatureNetwork, build_network
 from roi_cls.classifier.models.saved import save_bundle
 from roi_cls.classifier.runs.bundle import ModelBundle, Normalisation
 from roi_cls.classifier.runs.ensemble import join_members, save_ensemble
@@ -53,7 +54,7 @@ KINDS: dict[str, tuple[Callable[[], nn.Module], tuple[CropParams, ...], bool]] =
         False,
     ),
     # 80 px are shrunk to 64, which is no whole factor
-    "autoencoder": (lambda: AnomalyNetwork(64, 1), (replace(FRAME, size_px=80),), False),
+    "autoencoder": (lambda: AutoencoderNetwork(64, 1), (replace(FRAME, size_px=80),), False),
     "clip": (_clip, (FACE,), False),
 }
 
@@ -130,8 +131,8 @@ def test_every_kind_of_network_answers_alike(kind: str, tmp_path: Path) -> None:
 
 def test_ensemble_of_different_crops_answers_alike(tmp_path: Path) -> None:
     large = replace(FRAME, size_px=48)
-    one = _save(tmp_path / "one", AnomalyNetwork(32, 1), (FACE,), True)
-    other = _save(tmp_path / "two", AnomalyNetwork(32, 0), (large,), False)
+    one = _save(tmp_path / "one", AutoencoderNetwork(32, 1), (FACE,), True)
+    other = _save(tmp_path / "two", AutoencoderNetwork(32, 0), (large,), False)
     inner = replace(join_members([one, other], (2, 1)), threshold=0.5)
     save_ensemble(tmp_path / "inner", [one, other], inner)
     outer = join_members([tmp_path / "inner", other], (1, 3))

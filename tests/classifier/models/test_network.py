@@ -10,7 +10,7 @@ from roi_cls.base.errors import BundleError, TrainingError, WeightsError
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.models.backbone import build_backbone
 from roi_cls.classifier.models.network import (
-    PLACES,
+    EVIDENCE_PLACES,
     CosineHead,
     EvidenceNetwork,
     FeatureNetwork,
@@ -130,7 +130,7 @@ def test_evidence_answers_by_the_strongest_places_for_its_target(target: int) ->
     network = _build(EVIDENCE, target=target).eval()
     assert isinstance(network, EvidenceNetwork)
     local = torch.zeros(1, 4, 4)
-    local[0, 0, :PLACES] = torch.tensor([8.0, 6.0, 4.0, 2.0])
+    local[0, 0, :EVIDENCE_PLACES] = torch.tensor([8.0, 6.0, 4.0, 2.0])
     with torch.no_grad():
         network.head.scale.fill_(2.0)
         network.head.shift.fill_(-1.0)

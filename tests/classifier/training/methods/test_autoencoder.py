@@ -11,8 +11,8 @@ import torch
 
 from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.config import TrainConfig
+from roi_cls.classifier.models.autoencoder import AutoencoderNetwork
 from roi_cls.classifier.models.device import choose_backend
-from roi_cls.classifier.models.network import AnomalyNetwork
 from roi_cls.classifier.models.saved import load_model
 from roi_cls.classifier.models.score import compute_logits
 from roi_cls.classifier.runs.bundle import Normalisation, load_bundle
@@ -113,7 +113,7 @@ def test_best_epoch_by_validation_is_kept_and_patience_ends(tmp_path: Path) -> N
     best = max(report.epoch for report in reports if report.best)
     assert len(reports) == best + 2 < 40
     network = fitted
-    assert isinstance(network, AnomalyNetwork)
+    assert isinstance(network, AutoencoderNetwork)
     plain = data.validation.pixels[data.validation.labels == 1]
     images = SCALE.apply(torch.from_numpy(plain).permute(0, 3, 1, 2), torch.device("cpu"))
     with torch.no_grad():
@@ -128,7 +128,7 @@ def test_training_that_diverges_is_told(tmp_path: Path) -> None:
 
 
 def test_score_never_falls_with_the_error() -> None:
-    network = AnomalyNetwork(16, 0)
+    network = AutoencoderNetwork(16, 0)
     errors = np.linspace(0.1, 1, 20, dtype=np.float32)
     assert scale_score(network, errors, errors > 0.6)
     assert float(network.slope) > 1
