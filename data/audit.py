@@ -14,11 +14,11 @@ from scipy.stats import mannwhitneyu
 
 from roi_cls.data.near import find_near_duplicates
 from roi_cls.data.picture_facts import PictureFacts
-from roi_cls.data.sample import Sample
+from roi_cls.data.sample import SPLIT_NAMES, Sample
 from roi_cls.data.units import Pair, equal_bytes, find_conflicts, find_leaks, find_shared_groups
 
 Level = Literal["fail", "warn"]
-PARTS = ("train", "validation", "test", "undecided")
+PARTS = (*SPLIT_NAMES, "undecided")
 _FEW_PICTURES = 20  # pictures of a class in a part: fewer leave intervals of +- 0.2 and more
 
 STRONG = 0.6

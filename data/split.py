@@ -60,7 +60,7 @@ class Split:
     """Samples with their parts, and what the data's own parts get wrong."""
 
     samples: tuple[Sample, ...]
-    """In the order given, each with ``split`` set."""
+    """In the order given, with their parts; None: left out, as a later part holds one like it."""
     leaks: tuple[Pair, ...]
     """Equal bytes in two given parts: the picture in the earlier part, its twin in the later."""
     conflicts: tuple[Pair, ...]

@@ -13,11 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from roi_cls.base.errors import DataError
-from roi_cls.data.sample import Sample
+from roi_cls.data.sample import SPLIT_NAMES, Sample
 
 Pair = tuple[Path, Path]
 """Two pictures that contradict each other."""
-_PART_RANK = {"train": 0, "validation": 1, "test": 2}
 
 
 def group_samples(
@@ -165,7 +164,7 @@ def find_leaks(samples: Sequence[Sample], alike: Iterable[Sequence[int]]) -> tup
     leaks: list[Pair] = []
     for group in alike:
         parted = [samples[i] for i in group if samples[i].split]
-        early = min(parted, key=lambda sample: _PART_RANK[str(sample.split)], default=None)
+        early = min(parted, key=lambda sample: SPLIT_NAMES.index(sample.split), default=None)
         if early:
             leaks += [(early.path, s.path) for s in parted if s.split != early.split]
     return tuple(leaks)

@@ -20,13 +20,11 @@ from roi_cls.classifier.training.job import OnCrop, TrainJob
 from roi_cls.data.collect import collect_samples
 from roi_cls.data.crops import CropArray, check_cropped, crop_views, load_views
 from roi_cls.data.near import find_near_duplicates, look_up_fingerprints
-from roi_cls.data.sample import LabelSet, Sample, choose_labels
+from roi_cls.data.sample import SPLIT_NAMES, LabelSet, Sample, choose_labels
 from roi_cls.data.split import Split, SplitParams, split_samples
 from roi_cls.data.table import split_digest, write_split
 from roi_cls.data.units import equal_bytes, group_samples
 from roi_cls.roi.recipe import OpenedRecipe, open_recipe
-
-_RANK = {"train": 0, "validation": 1, "test": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +77,9 @@ def load_training_data(job: TrainJob, on_crop: OnCrop = lambda result, total: No
     """Crop and split the job's pictures; return the training and validation crops.
 
     A picture in error keeps its part, so that a test picture that cannot be read is counted at
-    evaluation. Of equal bytes in two given parts, only those of the later part stay in one.
-    Of several processes the first one crops; the others then find the crops.
+    evaluation. Of pictures in two given parts that have equal bytes or, where the job asks for it,
+    look alike, only those of the later part stay in one. Of several processes the first one crops;
+    the others then find the crops.
 
     Raises:
         RoiClsError: There are no such pictures, or a class or a part cannot be made of them.
@@ -200,9 +199,10 @@ def _without_leaks(split: Split, alike: Iterable[Sequence[int]]) -> Split:
     """
     kept = list(split.samples)
     for group in alike:
-        last = max(_RANK[str(split.samples[i].split)] for i in group)
-        for i in group:
-            if _RANK[str(split.samples[i].split)] < last:
+        ranks = {i: SPLIT_NAMES.index(split.samples[i].split) for i in group}
+        last = max(ranks.values())
+        for i, rank in ranks.items():
+            if rank < last:
                 kept[i] = replace(kept[i], split=None)
     return replace(split, samples=tuple(kept))
 

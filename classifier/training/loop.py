@@ -279,7 +279,7 @@ class Trainer:
         return share * (config.head_lr if is_head else config.lr)
 
     def _loss(self, labels: NDArray[np.int64], target_index: int) -> Loss:
-        classes = int(labels.max()) + 1  # train_run has made sure that no class is absent
+        classes = int(labels.max()) + 1  # none is absent: training/data.py refuses that
         config = self._config
         counts = class_frequencies(labels, classes, target_index, config.self_blend)
         return Loss(config, counts).to(self._backend.device)

@@ -11,6 +11,7 @@ from roi_cls.classifier.training.data import TrainingData
 from roi_cls.classifier.training.job import EpochReport, Observers
 from roi_cls.console.terminal import Advance, note, progress
 from roi_cls.console.words import count_text
+from roi_cls.data.sample import SPLIT_NAMES
 from roi_cls.data.split import Split
 
 SHOWN_ERRORS = 5
@@ -68,7 +69,7 @@ def tell_data(data: TrainingData) -> None:
         for sample, record in zip(split.samples, data.records, strict=True)
         if record.status == "ok"
     )
-    for part in ("train", "validation", "test"):
+    for part in SPLIT_NAMES:
         shares = ", ".join(f"{counts[part, name]} {name}" for name in data.labels.names)
         note(f"{part:>10}: {shares}")
     note(f"Looking for {data.labels.target!r} ({data.labels.target_reason}).")
