@@ -42,7 +42,8 @@ class Prediction:
     """Probability of ``label``, 0 to 1."""
     probabilities: dict[str, float] | None = None
     """By class; they sum to 1."""
-    unsure: bool = False
+    unsure: bool = False  # decided by ``is_unsure`` of metrics/decision.py
+    """Whether the answer is too close to the threshold to call."""
     source: str | None = None
     """What was looked at: ``face`` or ``full_frame``."""
     reason: str | None = None

@@ -1,4 +1,9 @@
-"""How far a number, or a curve point by point, can be trusted. Knows arrays only."""
+"""How far a number, or a curve point by point, can be trusted. Knows arrays only.
+
+An evaluation gives a share ``wilson``'s interval. That of any other metric is asked for by
+``weighted.metric_interval``, which knows the metric's bounds, and made by ``resampled_interval``.
+Bands are another thing: an interval at each place along a curve, from percentiles.
+"""
 
 from __future__ import annotations
 

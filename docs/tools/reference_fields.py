@@ -98,7 +98,6 @@ _PLAIN = {
     "path": "The picture, as it was given.",
     "error": "Why there is no answer.",
     "label": "The answer.",
-    "unsure": "Whether the answer is too close to the threshold to call.",
 }
 """Meaning of fields whose names say it already."""
 
