@@ -122,7 +122,7 @@ def _make_parts(
     """Write the parts that are made of free units into ``parts``."""
     for place, (name, share) in enumerate(made):
         kept = len(made) - place  # parts that still need a unit of each class afterwards
-        held = sample_units(free, share, kept, random.Random(f"{seed} {name}"))
+        held = _sample_units(free, share, kept, random.Random(f"{seed} {name}"))
         if held is None:
             raise DataError(
                 f"Cannot split: no choice of whole groups leaves every class in the {name} part "
@@ -186,7 +186,7 @@ def _check_enough(
         )
 
 
-def sample_units(
+def _sample_units(
     units: Sequence[Unit], share: float, kept: int, rng: random.Random
 ) -> list[Unit] | None:
     """Return units that hold about ``share`` of each class, or None if no attempt leaves enough.

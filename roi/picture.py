@@ -102,7 +102,7 @@ class Picture:
         with naming_picture(self._name):
             if self._header is not None and (factor == 1 or self._decodes_reduced(factor)):
                 return decode_pixels(self._data, self._header, self._max_pixels, factor)
-            return mean_blocks(self.pixels(), factor)
+            return _mean_blocks(self.pixels(), factor)
 
     def _decodes_reduced(self, factor: int) -> bool:
         # libjpeg's blocks start at the upper left of the stored picture. Where EXIF mirrors a side
@@ -126,7 +126,7 @@ def shrink(image: Image, factor: int) -> Image:
     return np.asarray(small, dtype=np.uint8)
 
 
-def mean_blocks(image: Image, factor: int) -> Image:
+def _mean_blocks(image: Image, factor: int) -> Image:
     """Return the means of factor by factor pixels, the last row and column being repeated.
 
     Args:

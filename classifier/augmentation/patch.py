@@ -107,7 +107,7 @@ Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Bend:
+class _Bend:
     """The result of a local warp."""
 
     pixels: Image
@@ -145,7 +145,7 @@ def move_picture(picture: Image, matrix: Matrix, window: Window) -> Image:
     return np.asarray(moved, dtype=np.uint8)
 
 
-def bend(picture: Image, center: Point, radius: float, rng: np.random.Generator) -> Bend:
+def bend(picture: Image, center: Point, radius: float, rng: np.random.Generator) -> _Bend:
     """Return a disc of the picture swirled, pinched, bulged or rippled at random.
 
     Args:
@@ -169,7 +169,7 @@ def bend(picture: Image, center: Point, radius: float, rng: np.random.Generator)
         cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REFLECT,
     )
-    return Bend(np.asarray(bent, dtype=np.uint8), Blob(window, reach))
+    return _Bend(np.asarray(bent, dtype=np.uint8), Blob(window, reach))
 
 
 _Plane = NDArray[np.float32]

@@ -85,7 +85,7 @@ def join_runs(
         write_scores(new.oof_scores, calibrate_table(fusion.table, bundle), labels.names)
     # What the ensemble itself says of the validation part, as `verify` will hear it.
     own = [read_scores(runs[i].validation_scores, labels.names) for i in kept]
-    said = average_tables(own, [fusion.weights[i] for i in kept])
+    said = _average_tables(own, [fusion.weights[i] for i in kept])
     write_scores(new.validation_scores, calibrate_table(said, bundle), labels.names)
     save_ensemble(new.path, members, bundle)
     return fusion
@@ -156,10 +156,10 @@ def fuse(tables: Sequence[ScoreTable], labels: LabelSet, combine: Combine) -> Fu
     weights = (1 / len(scores),) * len(scores)
     if combine == "greedy":
         weights = select_greedily(scores, truth, labels.target_index)
-    return Fusion(weights, average_tables(shared, weights))
+    return Fusion(weights, _average_tables(shared, weights))
 
 
-def average_tables(tables: Sequence[ScoreTable], weights: Sequence[float]) -> ScoreTable:
+def _average_tables(tables: Sequence[ScoreTable], weights: Sequence[float]) -> ScoreTable:
     """Return the weighted mean of the tables' scores, for the pictures that stand in all."""
     shared = _shared(tables)
     scores = join_scores([table.probabilities for table in shared], weights)
@@ -189,7 +189,7 @@ def calibrate_table(table: ScoreTable, bundle: ModelBundle) -> ScoreTable:
 
 def mean_table(tables: Sequence[ScoreTable]) -> ScoreTable:
     """Return the mean scores of models of one system, for the same pictures."""
-    return average_tables(tables, [1.0] * len(tables))
+    return _average_tables(tables, [1.0] * len(tables))
 
 
 def stack_tables(tables: Sequence[ScoreTable]) -> ScoreTable:

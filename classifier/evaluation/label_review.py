@@ -62,7 +62,7 @@ def review_labels(run: RunFolder) -> tuple[DoubtfulLabel, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class LabelDoubt:
+class _Doubt:
     """How doubtful the label of one picture is."""
 
     index: int
@@ -76,7 +76,7 @@ class LabelDoubt:
     other classes more than for the label."""
 
 
-def find_label_errors(labels: Labels, probabilities: Floats) -> tuple[LabelDoubt, ...]:
+def find_label_errors(labels: Labels, probabilities: Floats) -> tuple[_Doubt, ...]:
     """Return every picture, the most doubtful label first.
 
     Confident learning's ranking by self-confidence, the probability of the label itself. Source:
@@ -114,6 +114,6 @@ def find_label_errors(labels: Labels, probabilities: Floats) -> tuple[LabelDoubt
     others[rows, labels] = -1
     suggested = others.argmax(axis=1)
     return tuple(
-        LabelDoubt(int(i), int(labels[i]), int(suggested[i]), float(doubts[i]))
+        _Doubt(int(i), int(labels[i]), int(suggested[i]), float(doubts[i]))
         for i in np.argsort(-doubts, kind="stable")
     )

@@ -33,7 +33,7 @@ def draw_evaluation(folder: Path, pictures: ScoredPictures) -> None:
     """
     figure, (diagram, counts) = new_figure(2)
     plot_reliability(diagram, pictures)
-    plot_scores(counts, pictures)
+    _plot_scores(counts, pictures)
     save_figure(figure, folder / "reliability.png")
 
     figure, (axes,) = new_figure()
@@ -73,7 +73,7 @@ def plot_reliability(diagram: Axes, pictures: ScoredPictures) -> None:
     )
 
 
-def plot_scores(counts: Axes, pictures: ScoredPictures) -> None:
+def _plot_scores(counts: Axes, pictures: ScoredPictures) -> None:
     """Draw how often each probability of the target is claimed."""
     evaluation = pictures.evaluation
     groups = [pictures.scores[~pictures.is_target], pictures.scores[pictures.is_target]]

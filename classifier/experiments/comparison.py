@@ -62,7 +62,7 @@ class SystemResult:
             "reason": self.reason or None,
             "weights": self.weights or None,
             "seeds": self.seeds,
-            "metrics": metrics_to_dict(self.metrics),
+            "metrics": _metrics_to_dict(self.metrics),
             "parameters": self.parameters,
             "train_seconds": self.train_seconds,
             "ms_per_picture": self.ms_per_picture,
@@ -107,12 +107,12 @@ class Comparison:
             "data_digest": self.data_digest,
             "budget": dict(self.budget),
             "confidence": CONFIDENCE,
-            "majority": metrics_to_dict(self.majority),
+            "majority": _metrics_to_dict(self.majority),
             "results": [result.to_dict() for result in self.results],
         }
 
 
-def metrics_to_dict(metrics: SystemMetrics | None) -> dict[str, Any] | None:
+def _metrics_to_dict(metrics: SystemMetrics | None) -> dict[str, Any] | None:
     """Return each metric with its interval and, of several seeds, their spread."""
     if metrics is None:
         return None

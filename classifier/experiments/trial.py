@@ -157,8 +157,8 @@ def run_trial(job: ExperimentJob, name: str, recipe: TrainingRecipe, observers: 
         threshold=0.5 if bundle.threshold is None else bundle.threshold,
         training=bundle.training,
         data_digest=bundle.data_digest,
-        parameters=count_parameters(model),
-        ms_per_picture=measure_ms(model),
+        parameters=_count_parameters(model),
+        ms_per_picture=_measure_ms(model),
         train_seconds=train_seconds(run),
     )
 
@@ -200,16 +200,16 @@ def _is_evaluated(run: RunFolder) -> bool:
     return bool(version == EVALUATION_VERSION)
 
 
-def count_parameters(model: LoadedModel) -> int:
+def _count_parameters(model: LoadedModel) -> int:
     """Return how many numbers the model has learned, of all members of an ensemble together."""
     if model.model is None:
-        return sum(count_parameters(member) for member in model.members)
+        return sum(_count_parameters(member) for member in model.members)
     learned = sum(parameter.numel() for parameter in model.model.parameters())
     # A model that no gradient trained, like an SVM, holds what it learned in buffers.
     return learned or sum(buffer.numel() for buffer in model.model.buffers())
 
 
-def measure_ms(model: Scorer) -> float:
+def _measure_ms(model: Scorer) -> float:
     """Return milliseconds per picture, in the batches that prediction uses, crops at hand."""
     random = np.random.default_rng(0)  # what is in the picture does not change the time
     pixels = [

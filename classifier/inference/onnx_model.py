@@ -113,7 +113,7 @@ def read_onnx(data: bytes, path: Path, device: Device = "auto") -> OnnxModel:
     """Return the model of a file's bytes; ``path`` is what messages call it. See ``open_onnx``."""
     _check_runtime(path)
     try:
-        check_seal(data)
+        _check_seal(data)
         session = _open_session(data, device)
         properties = from_texts(session.get_modelmeta().custom_metadata_map)
         facts = bundle_facts(properties.config)
@@ -259,7 +259,7 @@ def seal(data: bytes) -> bytes:
     return data[:start] + digest + data[start + len(digest) :]
 
 
-def check_seal(data: bytes) -> None:
+def _check_seal(data: bytes) -> None:
     """Raise ``ValueError``, in words for the user, unless these are the bytes that were written.
 
     Against damage and edits by hand, not against someone who seals it anew.

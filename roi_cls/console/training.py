@@ -78,10 +78,10 @@ def tell_data(data: TrainingData) -> None:
         f"Crops: {faces} of {len(data.train) + len(data.validation)} show a face, the others the "
         "full frame."
     )
-    warn_of_faults(data.split)
+    _warn_of_faults(data.split)
 
 
-def warn_of_faults(split: Split) -> None:
+def _warn_of_faults(split: Split) -> None:
     """Note what the data's own parts and labels get wrong."""
     for what, pairs, remedy in (
         (
@@ -128,7 +128,7 @@ def watch_runs() -> Iterator[Observers]:
     def on_data(data: TrainingData) -> None:
         if data.digest not in told:  # every run of an experiment loads them
             told.add(data.digest)
-            warn_of_faults(data.split)
+            _warn_of_faults(data.split)
 
     with cropping_progress() as on_crop, ExitStack() as bars:
         steps = _Steps(bars)

@@ -52,7 +52,7 @@ def draw_on_frame(frame: Image, heats: Sequence[Heat]) -> Image:
     for heat in heats:
         if heat.cut.face:
             colour, _, dash_px = REGION_STYLE
-            draw_path(drawn, region_corners(heat), colour, scale, dash_px)
+            draw_path(drawn, _region_corners(heat), colour, scale, dash_px)
             colour, _, dash_px = STYLES["cut"]
             draw_path(drawn, _corners(heat.cut.face.box), colour, scale, dash_px)
     return drawn
@@ -73,7 +73,7 @@ def draw_scale(width: int, height: int) -> Image:
     return _mix(np.full((height, width, 3), SHADE, np.uint8), np.ascontiguousarray(values))
 
 
-def region_corners(heat: Heat) -> list[Point]:
+def _region_corners(heat: Heat) -> list[Point]:
     """Return the corners of the crop in the frame, in its pixels."""
     side = len(heat.heat)
     corners = np.array([(0, 0, 1), (side, 0, 1), (side, side, 1), (0, side, 1)], np.float64)

@@ -69,7 +69,7 @@ def check_weights(config: TrainConfig, size_px: int) -> None:
         check_skimage()
 
 
-def idle_settings(config: TrainConfig) -> tuple[str, ...]:
+def _idle_settings(config: TrainConfig) -> tuple[str, ...]:
     """Return the settings that were changed although the method has no use for them."""
     plain = TrainConfig()
     names = _UNUSED.get(config.method, ())
@@ -90,13 +90,13 @@ def fit_model(
     """
     keep_all_memory()
     fit = _method(config)
-    if idle := idle_settings(config):
+    if idle := _idle_settings(config):
         observers.on_note(f"note: the method {config.method!r} makes no use of {', '.join(idle)}.")
     torch.manual_seed(config.seed)
     return fit(config, data, backend, run, observers)
 
 
-def fit_network(
+def _fit_network(
     config: TrainConfig, data: TrainingData, backend: Backend, run: RunFolder, observers: Observers
 ) -> nn.Module:
     """Return a network trained on the crops, with the weights of its best epoch.
@@ -128,7 +128,7 @@ _Fit = Callable[[TrainConfig, TrainingData, Backend, RunFolder, Observers], nn.M
 def _method(config: TrainConfig) -> _Fit:
     match config.method:
         case "network":
-            return fit_network
+            return _fit_network
         case "embedding":
             from roi_cls.classifier.training.methods.embedding import fit_embedding
 

@@ -49,11 +49,11 @@ def audit_and_tell(job: AuditJob, as_json: bool) -> int:
             facts.append(fact)
             advance(len(facts), len(samples), "")
     audit = audit_samples(samples, facts, target)
-    show(to_json(audit.to_dict(), indent=2) if as_json else render_audit(audit, job.source))
+    show(to_json(audit.to_dict(), indent=2) if as_json else _render_audit(audit, job.source))
     return 1 if audit.failed else 3 if audit.unreadable else 0
 
 
-def render_audit(audit: Audit, source: Path) -> str:
+def _render_audit(audit: Audit, source: Path) -> str:
     """Return the audit as text, without a final newline; paths are relative to ``source``."""
     stream = io.StringIO()
     console = Console(

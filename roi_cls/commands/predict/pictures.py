@@ -69,7 +69,7 @@ class RowPictures:
                     of_face = f"-face{face}" if face > 1 else ""
                     _write_png(self.crops / f"{name}{of_view}{of_face}.png", pixels)
         if self.drawings and (frame := self._frame(source)) is not None:
-            drawing = draw_verdict(frame, looked.views[shown], looked.prediction, target)
+            drawing = _draw_verdict(frame, looked.views[shown], looked.prediction, target)
             write_drawing(self.drawings / f"{name}.jpg", drawing)
 
     def remember(self, source: Source) -> Source:
@@ -106,7 +106,7 @@ _BAR = 10  # px, height of the bar that shows the probability
 _Picture = PillowImage.Image
 
 
-def draw_verdict(frame: Image, crops: Crops, prediction: Prediction, target: str) -> _Picture:
+def _draw_verdict(frame: Image, crops: Crops, prediction: Prediction, target: str) -> _Picture:
     """Return the frame with the faces that were judged, under the answer in words.
 
     What was looked at keeps its brightness. The colour of the answer says whether it is the target
