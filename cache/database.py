@@ -19,7 +19,7 @@ from roi_cls.base.closing import Closing
 
 AT_ONCE = 256
 """Values that one query asks for; SQLite takes 999 parameters at least."""
-PATIENCE_S = 30
+LOCK_PATIENCE_S = 30
 """For other processes that write the file."""
 # UnicodeDecodeError: SQLite's message quotes a damaged schema.
 _ERRORS = (sqlite3.DatabaseError, UnicodeDecodeError)
@@ -141,7 +141,7 @@ def shrink_database(path: Path, schema: Schema, delete: str, values: Sequence[An
 
 
 def _connect(path: Path | str, schema: Schema) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=PATIENCE_S)
+    connection = sqlite3.connect(path, timeout=LOCK_PATIENCE_S)
     try:
         _use_wal(connection)
         connection.execute("PRAGMA synchronous = NORMAL")
@@ -155,7 +155,7 @@ def _connect(path: Path | str, schema: Schema) -> sqlite3.Connection:
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
-    give_up = time.monotonic() + PATIENCE_S
+    give_up = time.monotonic() + LOCK_PATIENCE_S
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")

@@ -20,7 +20,7 @@ from roi_cls.classifier.config import TrainConfig
 from roi_cls.roi import CropParams
 
 Combine = Literal["mean", "greedy"]
-SUFFIX = ".toml"
+RECIPE_SUFFIX = ".toml"
 _NOT_GIVEN = ("detector_sha256",)  # found out, not given
 
 
@@ -112,7 +112,9 @@ def crop_fields() -> frozenset[str]:
 def recipe_names() -> tuple[str, ...]:
     """Return the names of the recipes that come with the program, sorted."""
     files = resources.files("roi_cls.recipes").iterdir()
-    return tuple(sorted(f.name.removesuffix(SUFFIX) for f in files if f.name.endswith(SUFFIX)))
+    return tuple(
+        sorted(f.name.removesuffix(RECIPE_SUFFIX) for f in files if f.name.endswith(RECIPE_SUFFIX))
+    )
 
 
 def load_recipe(name: str) -> TrainingRecipe:
@@ -121,14 +123,16 @@ def load_recipe(name: str) -> TrainingRecipe:
     Raises:
         TrainingError: There is no such recipe, or its file says what no setting knows.
     """
-    if not name.endswith(SUFFIX):
+    if not name.endswith(RECIPE_SUFFIX):
         known = recipe_names()
         if name not in known:
             raise TrainingError(
                 f"Cannot use the recipe {name!r}: there is none of this name{_nearest(name, known)}"
-                f" Choose one of {', '.join(known)}, or give the path of a {SUFFIX} file."
+                f" Choose one of {', '.join(known)}, or give the path of a {RECIPE_SUFFIX} file."
             )
-        text = (resources.files("roi_cls.recipes") / f"{name}{SUFFIX}").read_text(encoding="utf-8")
+        text = (resources.files("roi_cls.recipes") / f"{name}{RECIPE_SUFFIX}").read_text(
+            encoding="utf-8"
+        )
         return parse_recipe(name, text)
     path = Path(name)
     try:
@@ -136,10 +140,10 @@ def load_recipe(name: str) -> TrainingRecipe:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
         raise TrainingError(
-            f"Cannot read the recipe {name!r}: {reason}. Give a {SUFFIX} file, or one of the names "
-            "that `roi-cls recipes` lists."
+            f"Cannot read the recipe {name!r}: {reason}. Give a {RECIPE_SUFFIX} file, or "
+            "one of the names that `roi-cls recipes` lists."
         ) from error
-    return parse_recipe(path.name.removesuffix(SUFFIX), text)
+    return parse_recipe(path.name.removesuffix(RECIPE_SUFFIX), text)
 
 
 def parse_recipe(name: str, text: str) -> TrainingRecipe:

@@ -21,9 +21,9 @@ Level = Literal["fail", "warn"]
 PARTS = (*SPLIT_NAMES, "undecided")
 _FEW_PICTURES = 20  # pictures of a class in a part: fewer leave intervals of +- 0.2 and more
 
-STRONG = 0.6
+STRONG_ROC_AUC = 0.6
 """ROC-AUC from which a statistic says something worth knowing."""
-SIGNIFICANT = 0.01
+SIGNIFICANT_P = 0.01
 """Corrected p below which it is no accident."""
 _DEALS = 20_000
 _DEALT_AT_ONCE = 1000
@@ -62,7 +62,7 @@ class LabelStatistic:
     @property
     def betrays(self) -> bool:
         """Whether the statistic tells the label, beyond accident."""
-        return self.roc_auc >= STRONG and self.p_corrected < SIGNIFICANT
+        return self.roc_auc >= STRONG_ROC_AUC and self.p_corrected < SIGNIFICANT_P
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from roi_cls.classifier.metrics.calibration import calibration_curve
 from roi_cls.classifier.metrics.decision import RiskCoverage, risk_coverage
 from roi_cls.classifier.metrics.interval import CURVE_GRID, RankingBands, ranking_bands
 
-EDGES = tuple(i / 20 for i in range(21))
+BAR_EDGES = tuple(i / 20 for i in range(21))
 """Of the bars in which pictures of similar probability are counted."""
 
 
@@ -78,7 +78,7 @@ def _plot_scores(counts: Axes, pictures: ScoredPictures) -> None:
     evaluation = pictures.evaluation
     groups = [pictures.scores[~pictures.is_target], pictures.scores[pictures.is_target]]
     names = [f"others ({len(groups[0])})", f"{evaluation.target!r} ({len(groups[1])})"]
-    counts.hist(groups, EDGES, stacked=True, color=[QUIET, FIRST], label=names)
+    counts.hist(groups, BAR_EDGES, stacked=True, color=[QUIET, FIRST], label=names)
     _mark_threshold(counts, evaluation)
     claimed = f"claimed probability of {evaluation.target!r}"
     finish_panel(counts, f"{len(pictures.labels)} pictures", claimed, "pictures", "upper right")
@@ -99,7 +99,7 @@ def plot_class_scores(counts: Axes, pictures: ScoredPictures, label: int) -> Non
     right = answers == label
     groups = [claimed[own & right], claimed[own & ~right]]
     names = [f"answered rightly ({len(groups[0])})", f"answered wrongly ({len(groups[1])})"]
-    counts.hist(groups, EDGES, stacked=True, color=[FIRST, MARK], label=names)
+    counts.hist(groups, BAR_EDGES, stacked=True, color=[FIRST, MARK], label=names)
     counts.yaxis.set_major_locator(MaxNLocator(integer=True))
     if len(pictures.names) == 2:
         threshold = evaluation.threshold

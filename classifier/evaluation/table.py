@@ -13,10 +13,10 @@ from roi_cls.classifier.evaluation.evaluation import Evaluation
 from roi_cls.classifier.metrics.interval import format_number
 from roi_cls.classifier.metrics.metrics import Metrics
 
-WIDTH = 80
+EVALUATION_WIDTH = 80
 """Characters of the widest line."""
 MOST_CONFUSIONS = 10
-"""Lines in place of a confusion matrix that is wider than ``WIDTH``."""
+"""Lines in place of a confusion matrix that is wider than ``EVALUATION_WIDTH``."""
 _LONGEST_NAME = 24  # characters; a longer class name is cut with an ellipsis
 _ROWS = (
     ("roc_auc", "ROC-AUC (chance 0.5)"),
@@ -35,7 +35,7 @@ _ROWS = (
 
 
 def render_evaluation(evaluation: Evaluation) -> str:
-    """Return the evaluation as text of at most ``WIDTH`` columns, without a final newline.
+    """Return the evaluation as text, ``EVALUATION_WIDTH`` wide at most, without a final newline.
 
     Estimates are shown as ``value [low, high]``. The verdict comes first, the reasons to doubt a
     number last.
@@ -51,7 +51,12 @@ def render_evaluation(evaluation: Evaluation) -> str:
     stream = io.StringIO()
     # Whatever terminal this runs in, and wherever the text goes, it is the same text.
     console = Console(
-        file=stream, width=WIDTH, color_system=None, force_terminal=False, emoji=False, markup=False
+        file=stream,
+        width=EVALUATION_WIDTH,
+        color_system=None,
+        force_terminal=False,
+        emoji=False,
+        markup=False,
     )
     for part in parts:
         console.print(part)
@@ -108,7 +113,7 @@ def _scores_tables(evaluation: Evaluation) -> list[Table]:
     for per_table in range(len(columns), 0, -1):
         parts = [columns[i : i + per_table] for i in range(0, len(columns), per_table)]
         tables = [_scores_table(evaluation, part) for part in parts]
-        if all(_width(table) <= WIDTH for table in tables):
+        if all(_width(table) <= EVALUATION_WIDTH for table in tables):
             break
     return tables
 
@@ -142,7 +147,7 @@ def _confusion_table(metrics: Metrics) -> Table:
     table = _table("true \\ predicted", *names)
     for name, row in zip(names, counts, strict=True):
         table.add_row(name, *map(str, row))
-    if _width(table) <= WIDTH:
+    if _width(table) <= EVALUATION_WIDTH:
         return table
     wrong = [
         (count, true, predicted)

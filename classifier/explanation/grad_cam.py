@@ -32,7 +32,7 @@ an EfficientNet on crops of 64 px the last map, 2 by 2, points at a planted patc
 pictures, and the one with 8 by 8 for 85 to 100 %."""
 _MOST_PREFIX = 5  # class, distillation and register tokens before those of places
 _ERROR_BLOCK = 4  # pixels of a reconstruction joined to one place: single ones are noise
-Output = tuple[str, Tensor]
+ModuleOutput = tuple[str, Tensor]
 """A module's name and what it gave."""
 
 
@@ -116,12 +116,12 @@ def _own_effects(network: AutoencoderNetwork | EvidenceNetwork, images: Tensor) 
 
 
 @contextlib.contextmanager
-def recording(network: nn.Module) -> Iterator[list[Output]]:
+def recording(network: nn.Module) -> Iterator[list[ModuleOutput]]:
     """Give a list that fills with what the network's modules give, in order.
 
     What other threads ask of the same network meanwhile is not theirs to find in it.
     """
-    found: list[Output] = []
+    found: list[ModuleOutput] = []
     mine = threading.get_ident()
 
     def keep(name: str, module: nn.Module, given: Any, output: Any) -> None:
@@ -152,7 +152,7 @@ class FeatureMaps:
 
 
 def last_maps(
-    network: nn.Module, outputs: Sequence[Output], score: Tensor, count: int
+    network: nn.Module, outputs: Sequence[ModuleOutput], score: Tensor, count: int
 ) -> FeatureMaps | None:
     """Return the last maps that the score depends on, at the detail of ``ENOUGH_SIDE``.
 

@@ -22,7 +22,7 @@ from roi_cls.classifier.runs.scores import data_root, read_scores
 from roi_cls.data.collect import collect_samples
 from roi_cls.data.sample import Sample
 
-TOLERANCE = 1e-4
+EXPORT_TOLERANCE = 1e-4
 """Largest difference of a probability that a file may be written with."""
 BATCHES = (1, 32)
 """Pictures at once, with which it is compared."""
@@ -136,7 +136,7 @@ def check_parity(run: Scorer, exported: Scorer, crops: RealCrops) -> Parity:
     """Return how alike they answer, in batches of every size of ``BATCHES``.
 
     Raises:
-        ExportError: They differ by more than ``TOLERANCE``.
+        ExportError: They differ by more than ``EXPORT_TOLERANCE``.
     """
     pictures = len(crops.labels)
     rows = max(pictures, max(BATCHES) + 1)  # a few pictures come repeatedly, to fill a batch
@@ -144,11 +144,11 @@ def check_parity(run: Scorer, exported: Scorer, crops: RealCrops) -> Parity:
     wanted = run.probabilities(views)
     found = [exported.probabilities(views, size) for size in BATCHES]
     difference = float(max(np.abs(one - wanted).max() for one in found))
-    if not difference <= TOLERANCE:  # also where it is no number
+    if not difference <= EXPORT_TOLERANCE:  # also where it is no number
         raise ExportError(
             f"Cannot export the model {run.bundle.model!r}: exported, it answers otherwise, by up "
-            f"to {difference:.2g} on {pictures} pictures, and {TOLERANCE:g} is allowed. No file "
-            "was written. Use another --opset, or predict with the run itself."
+            f"to {difference:.2g} on {pictures} pictures, and {EXPORT_TOLERANCE:g} is allowed. "
+            "No file was written. Use another --opset, or predict with the run itself."
         )
     return Parity(pictures, difference)
 

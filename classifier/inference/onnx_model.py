@@ -192,16 +192,16 @@ def _options() -> SessionOptions:
     return options
 
 
-LAYOUT = 1
+LAYOUT_VERSION = 1
 """Of inputs, outputs and properties."""
 OUTPUT = "probabilities"
 """(N, K) float32, rows sum to 1."""
-_CONFIG, _LAYOUT, _DETECTOR = "roi_cls", "roi_cls_layout", "roi_cls_detector/"
-_NUMBERS = "roi_cls_numbers"
-_DIGEST = "roi_cls_sha256"
+_CONFIG_KEY, _LAYOUT_KEY, _DETECTOR_PREFIX = "roi_cls", "roi_cls_layout", "roi_cls_detector/"
+_NUMBERS_KEY = "roi_cls_numbers"
+_DIGEST_KEY = "roi_cls_sha256"
 _UNSEALED = b"0" * 64
 # How protobuf writes the property: its name, then field 2 with 64 bytes.
-_MARKER = _DIGEST.encode() + b"\x12\x40"
+_MARKER = _DIGEST_KEY.encode() + b"\x12\x40"
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,11 +220,11 @@ def to_texts(properties: OnnxProperties) -> dict[str, str]:
     """Return the properties as ONNX keeps them, texts by name; the digest is yet to be filled."""
     files = properties.detectors.items()
     return {
-        _LAYOUT: str(LAYOUT),
-        _CONFIG: json.dumps(properties.config, sort_keys=True),
-        **{f"{_DETECTOR}{name}": base64.b64encode(data).decode() for name, data in files},
-        _NUMBERS: "int8" if properties.quantised else "fp32",
-        _DIGEST: _UNSEALED.decode(),
+        _LAYOUT_KEY: str(LAYOUT_VERSION),
+        _CONFIG_KEY: json.dumps(properties.config, sort_keys=True),
+        **{f"{_DETECTOR_PREFIX}{name}": base64.b64encode(data).decode() for name, data in files},
+        _NUMBERS_KEY: "int8" if properties.quantised else "fp32",
+        _DIGEST_KEY: _UNSEALED.decode(),
     }
 
 
@@ -234,17 +234,19 @@ def from_texts(texts: Mapping[str, str]) -> OnnxProperties:
     Raises:
         ValueError: They are of another layout, or none of ours.
     """
-    if texts.get(_LAYOUT) != str(LAYOUT):
-        raise ValueError(f"it has layout {texts.get(_LAYOUT)!r}, this program reads {LAYOUT}")
-    config = json.loads(texts.get(_CONFIG, "null"))
+    if texts.get(_LAYOUT_KEY) != str(LAYOUT_VERSION):
+        raise ValueError(
+            f"it has layout {texts.get(_LAYOUT_KEY)!r}, this program reads {LAYOUT_VERSION}"
+        )
+    config = json.loads(texts.get(_CONFIG_KEY, "null"))
     if not isinstance(config, dict):
         raise ValueError("it does not describe its model")
     detectors = {
-        name.removeprefix(_DETECTOR): base64.b64decode(text, validate=True)
+        name.removeprefix(_DETECTOR_PREFIX): base64.b64decode(text, validate=True)
         for name, text in texts.items()
-        if name.startswith(_DETECTOR)
+        if name.startswith(_DETECTOR_PREFIX)
     }
-    return OnnxProperties(config, detectors, texts.get(_NUMBERS) == "int8")
+    return OnnxProperties(config, detectors, texts.get(_NUMBERS_KEY) == "int8")
 
 
 def input_names(views: int) -> list[str]:

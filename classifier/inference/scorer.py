@@ -19,7 +19,7 @@ from roi_cls.classifier.runs.bundle import ModelBundle
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.roi import CropParams
 
-EXPORTED = ".onnx"
+EXPORTED_SUFFIX = ".onnx"
 """Suffix of an exported model."""
 
 
@@ -77,7 +77,7 @@ def open_scorer(
         TrainingError: There is no such device.
         ValueError: No model is named.
     """
-    exported = [path for path in models if path.suffix.lower() == EXPORTED]
+    exported = [path for path in models if path.suffix.lower() == EXPORTED_SUFFIX]
     if not models:
         raise ValueError("models must name at least one run or file")
     if exported and len(models) > 1:

@@ -15,7 +15,7 @@ from roi_cls.classifier.runs.bundle import load_bundle
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.scores import data_root, read_scores
 
-TOLERANCE = 1e-5
+ROUNDING_TOLERANCE = 1e-5
 """Largest difference of a probability that rounding explains."""
 
 
@@ -64,7 +64,7 @@ def verify_run(
     names = bundle.labels.names
     fresh = np.array([[(p.probabilities or {})[name] for name in names] for p in predictions])
     differences = np.abs(fresh - stored.probabilities).max(axis=1)
-    if not (differences <= TOLERANCE).all():  # also where a score is no number
+    if not (differences <= ROUNDING_TOLERANCE).all():  # also where a score is no number
         raise _differs(run, pictures, differences)
     return Verification(len(predictions), float(differences.max()))
 
@@ -76,7 +76,7 @@ def _why_not(prediction: Prediction) -> str:
 
 def _differs(run: RunFolder, pictures: list[Source], differences: np.ndarray) -> VerificationError:
     worst = int(differences.argmax())
-    count = int((~(differences <= TOLERANCE)).sum())
+    count = int((~(differences <= ROUNDING_TOLERANCE)).sum())
     return VerificationError(
         f"Run {run.path.name!r} does not predict as it was trained: the scores of {count} of "
         f"{len(pictures)} validation pictures differ, by up to {differences.max():.2g} in "

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-FORMAT = 3
+BUNDLE_FORMAT = 3
 """Of the ``roi_cls`` part of config.json."""
 WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
@@ -123,7 +123,7 @@ class ModelBundle:
 def to_facts(bundle: ModelBundle, weights_sha256: str) -> dict[str, Any]:
     """Return what config.json keeps of a bundle under the key ``roi_cls``."""
     return {
-        "format": FORMAT,
+        "format": BUNDLE_FORMAT,
         "network": dict(bundle.network),
         "views": [view.to_dict() for view in bundle.views],
         "labels": list(bundle.labels.names),
@@ -255,8 +255,8 @@ def bundle_facts(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     facts = config.get("roi_cls")
     found = facts.get("format") if isinstance(facts, dict) else None
-    if not isinstance(facts, dict) or found != FORMAT:
-        raise ValueError(f"its facts have format {found!r}, this program reads {FORMAT}")
+    if not isinstance(facts, dict) or found != BUNDLE_FORMAT:
+        raise ValueError(f"its facts have format {found!r}, this program reads {BUNDLE_FORMAT}")
     return facts
 
 

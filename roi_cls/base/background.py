@@ -17,7 +17,7 @@ Item = TypeVar("Item")
 
 POLL_S = 0.1
 """How soon a thread sees that the rest of what it makes ahead is not wanted."""
-PATIENCE_S = 2.0
+THREAD_PATIENCE_S = 2.0
 """How long it is waited for then; it may itself wait for a server, and ends with the process."""
 
 
@@ -63,7 +63,7 @@ def take_ahead(items: Iterable[Item], most: int, stop: Callable[[], None]) -> It
     finally:
         is_over.set()
         stop()
-        thread.join(PATIENCE_S)
+        thread.join(THREAD_PATIENCE_S)
 
 
 class _End:

@@ -36,17 +36,17 @@ MARK = "#b3262e"
 """Colour of the one point that is meant."""
 QUIET = "#8a8f98"
 """Colour of what is there to compare with: chance, a baseline, a perfect line."""
-INK = "#22262b"
-GRID = "#e6e8eb"
-PAPER = "#ffffff"
+INK_COLOUR = "#22262b"
+GRID_COLOUR = "#e6e8eb"
+PAPER_COLOUR = "#ffffff"
 _VARIABLES = {
     FIRST: "first",
     SECOND: "second",
     MARK: "mark",
     QUIET: "quiet",
-    INK: "ink",
-    GRID: "grid",
-    PAPER: "paper",
+    INK_COLOUR: "ink",
+    GRID_COLOUR: "grid",
+    PAPER_COLOUR: "paper",
 }
 """Colours by the name of the CSS variable that stands for them on a page."""
 _STYLE: dict[Any, Any] = {
@@ -55,15 +55,15 @@ _STYLE: dict[Any, Any] = {
     "axes.titlesize": 10,
     "axes.titleweight": "bold",
     "axes.edgecolor": QUIET,
-    "axes.labelcolor": INK,
+    "axes.labelcolor": INK_COLOUR,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": GRID,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
+    "grid.color": GRID_COLOUR,
+    "text.color": INK_COLOUR,
+    "xtick.color": INK_COLOUR,
+    "ytick.color": INK_COLOUR,
     "legend.frameon": False,
     "legend.fontsize": 8,
     "lines.linewidth": 1.8,

@@ -91,11 +91,11 @@ MaxPixels = Annotated[
         min=1, envvar="ROI_CLS_MAX_PIXELS", help="Larger pictures are refused, not decoded."
     ),
 ]
-DetectorModel = Annotated[
+DetectorModelPath = Annotated[
     Path | None,
     typer.Option(envvar="ROI_CLS_DETECTOR_MODEL", help="Face detector: a .tflite file or folder."),
 ]
-Labels = Annotated[
+LabelNames = Annotated[
     str | None, typer.Option(help="Names of the classes, like 0=artefact,1=artefactless.")
 ]
 Target = Annotated[

@@ -33,13 +33,13 @@ def show_errors(errors: Sequence[CropRecord], rest: str, total: int | None = Non
 
 
 @contextmanager
-def cropping_progress() -> Iterator[OnCrop]:
+def cropping_progress() -> Iterator[_CropProgress]:
     """Give an observer of crops that shows progress."""
     with ExitStack() as bars:
-        yield OnCrop(bars)
+        yield _CropProgress(bars)
 
 
-class OnCrop:
+class _CropProgress:
     """Counts the crops that come; each pass over the pictures has a progress bar of its own."""
 
     def __init__(self, bars: ExitStack) -> None:

@@ -19,9 +19,9 @@ PAGE_WIDTH = 1600
 EDGE, GAP = 28, 12
 WIDTH = PAGE_WIDTH - 2 * EDGE
 """Of what lies between the edges."""
-TITLE, TEXT = 26, 16
+TITLE_PX, TEXT_PX = 26, 16
 """Sizes of letters."""
-_HEADING, _SMALL = 19, 13
+_HEADING_PX, _SMALL_PX = 19, 13
 _RIM = 3  # px round a crop
 
 
@@ -122,12 +122,12 @@ class Section:
     @property
     def height(self) -> int:
         """With its heading."""
-        return 2 * _HEADING + self._row_height * -(-self.count // self.columns)
+        return 2 * _HEADING_PX + self._row_height * -(-self.count // self.columns)
 
     def draw(self, page: PillowImage.Image, top: int) -> None:
         """Draw the heading, and the tiles below it row by row."""
-        write(ImageDraw.Draw(page), (EDGE, top), self.heading, _HEADING)
-        top += 2 * _HEADING - 6
+        write(ImageDraw.Draw(page), (EDGE, top), self.heading, _HEADING_PX)
+        top += 2 * _HEADING_PX - 6
         for i, tile in enumerate(self.tiles):
             row, column = divmod(i, self.columns)
             corner = EDGE + column * (self._tile_width + GAP), top + row * self._row_height
@@ -158,7 +158,7 @@ def _draw_tile(page: PillowImage.Image, corner: tuple[int, int], width: int, til
 
 
 def _letters(width: int) -> int:
-    return max(_SMALL, width // 15)
+    return max(_SMALL_PX, width // 15)
 
 
 def _words_top(width: int) -> int:
@@ -176,5 +176,5 @@ def _draw_crop(
     left, top = corner
     pen = ImageDraw.Draw(page)
     pen.rectangle((left, top, left + side - 1, top + side - 1), fill=SHADE)
-    middle = (left + side / 2, top + (side - _SMALL) / 2)
-    write(pen, middle, "cannot be read", _SMALL, RED, "middle")
+    middle = (left + side / 2, top + (side - _SMALL_PX) / 2)
+    write(pen, middle, "cannot be read", _SMALL_PX, RED, "middle")

@@ -17,7 +17,7 @@ from roi_cls.base.closing import Closing
 from roi_cls.classifier.config import Augmentation, Device, Imbalance
 from roi_cls.classifier.inference.prediction import Prediction, PredictOptions
 from roi_cls.classifier.inference.predictor import Predictor
-from roi_cls.classifier.inference.scorer import EXPORTED
+from roi_cls.classifier.inference.scorer import EXPORTED_SUFFIX
 from roi_cls.classifier.runs.bundle import ModelBundle
 from roi_cls.classifier.runs.folder import RunFolder, find_run
 from roi_cls.console.arguments import RUNS
@@ -163,7 +163,7 @@ class RoiClassifier(ClassifierMixin, BaseEstimator, Closing):  # type: ignore[mi
             BundleError: There is no such run, it is not finished, or it was tampered with.
         """
         path = Path(model)
-        if path.suffix.lower() != EXPORTED:
+        if path.suffix.lower() != EXPORTED_SUFFIX:
             path = find_run(str(model), RUNS).path
         loaded = cls(device=device, workers=workers, errors=errors)
         loaded._take(KeptRun(path.absolute()))

@@ -27,7 +27,7 @@ from roi_cls.classifier.training.job import EpochReport, Observer, Observers
 from roi_cls.classifier.training.loop import Course, measure_validation
 from roi_cls.classifier.training.optimiser import rate_share, set_rate
 
-SIDE = 128
+SIDE_PX = 128
 """Pixels at most that are reconstructed: what is finer is noise to it."""
 _LEAST_SLOPE = 1e-3  # of the logit by the log error, where the error tells nothing
 
@@ -50,7 +50,7 @@ def fit_autoencoder(
         )
     size_px = data.train.pixels.shape[-2]
     network = AutoencoderNetwork(
-        min(SIDE, max(16, size_px // 16 * 16)),
+        min(SIDE_PX, max(16, size_px // 16 * 16)),
         data.labels.target_index,
         len(data.train.by_view),
     ).to(backend.device)

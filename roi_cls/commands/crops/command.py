@@ -13,7 +13,7 @@ from roi_cls.console.arguments import (
     CACHE,
     Cache,
     ClusterAddress,
-    DetectorModel,
+    DetectorModelPath,
     EngineChoice,
     Inputs,
     Json,
@@ -47,7 +47,7 @@ def crops(
     contact_sheet: Annotated[
         Path | None, typer.Option(help="Also draw a page of crops, doubtful first: .jpg or .png.")
     ] = None,
-    detector_model: DetectorModel = None,
+    detector_model: DetectorModelPath = None,
     workers: Workers = None,
     engine: EngineChoice = "local",
     address: ClusterAddress = None,
@@ -78,7 +78,7 @@ def crops_show(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Where to draw: .png or .jpg.")
     ] = Path("crop-view.png"),
-    detector_model: DetectorModel = None,
+    detector_model: DetectorModelPath = None,
     max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Draw the faces seen in a picture, and its crop beside it.

@@ -43,8 +43,8 @@ from roi_cls.drawing.ink import (
 from roi_cls.drawing.page import (
     EDGE,
     GAP,
-    TEXT,
-    TITLE,
+    TEXT_PX,
+    TITLE_PX,
     WIDTH,
     Line,
     PagePart,
@@ -124,9 +124,9 @@ def draw_contact_sheet(
             unread += pixels is None
             yield _tile(crop, names[crop.record.path], pixels)
 
-    header = wrap_lines(title, TITLE)
+    header = wrap_lines(title, TITLE_PX)
     for text in header_texts(records, selection):
-        header += wrap_lines(text, TEXT, MUTED)
+        header += wrap_lines(text, TEXT_PX, MUTED)
     parts: list[PagePart] = [Text(header)]
     if kinds := [kind for kind in (*WHOLE, "face") if selection.counts[kind]]:
         parts.append(_Legend(kinds))
@@ -159,10 +159,10 @@ def _tile(crop: ShownCrop, name: str, pixels: Image | None) -> Tile:
 def _failure_lines(selection: Selection) -> list[Line]:
     lines = []
     for record in selection.failed[:_NAMED_FAILURES]:
-        text = shorten(failure_text(record), TEXT, WIDTH - 2 * GAP)
-        lines.append(Line(text, TEXT, RED if record.status == "error" else INK))
+        text = shorten(failure_text(record), TEXT_PX, WIDTH - 2 * GAP)
+        lines.append(Line(text, TEXT_PX, RED if record.status == "error" else INK))
     if rest := len(selection.failed) - len(lines):
-        lines.append(Line(f"… and {rest} more without a crop.", TEXT))
+        lines.append(Line(f"… and {rest} more without a crop.", TEXT_PX))
     return lines
 
 
@@ -174,7 +174,7 @@ class _Legend:
         """Each kind with the left edge of its badge."""
         x = float(WIDTH)
         for kind in kinds:
-            needed = _badge_width(kind) + 8 + measure(_BADGES[kind][2], TEXT)
+            needed = _badge_width(kind) + 8 + measure(_BADGES[kind][2], TEXT_PX)
             if x + needed > WIDTH:
                 self._rows.append([])
                 x = 0.0
@@ -194,7 +194,7 @@ class _Legend:
                 right = EDGE + x + _badge_width(kind)
                 pen.rectangle((EDGE + x, y, right, y + _BADGE_HEIGHT - 1), fill=colour)
                 write(pen, (EDGE + x + 6, y + 4), word, _BADGE_LETTERS, PAPER)
-                write(pen, (right + 8, y + 2), meaning, TEXT)
+                write(pen, (right + 8, y + 2), meaning, TEXT_PX)
 
 
 def _badge_width(kind: ShownKind) -> float:

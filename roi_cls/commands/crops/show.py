@@ -35,11 +35,11 @@ from roi_cls.roi.image import Image, read_bytes
 from roi_cls.roi.picture import Picture
 from roi_cls.roi.recipe import open_recipe
 
-MOST_CROPS = 24
+MOST_CROPS_SHOWN = 24
 """Crops on the picture; how many more there are is said."""
 _EDGE, _GAP = 24, 20
 _LEAST_WIDTH = 640  # px, so that the words have room
-_TITLE, _TEXT, _SMALL = 22, 16, 13  # of letters
+_TITLE_PX, _TEXT_PX, _SMALL_PX = 22, 16, 13  # of letters
 _ONE, _MANY = 360, 160  # px, a crop's longest side alone and among others
 _SAMPLE_WIDTH, _SAMPLE_HEIGHT = 30, 18
 
@@ -96,7 +96,7 @@ def draw_crop_view(
     view = draw_frame(frame, cuts, marks)
     tiles = [
         _draw_tile(crop, crop_words(cut, params.size_px, i if len(cuts) > 1 else None), len(cuts))
-        for i, (cut, crop) in enumerate(zip(cuts, crops[:MOST_CROPS], strict=False), start=1)
+        for i, (cut, crop) in enumerate(zip(cuts, crops[:MOST_CROPS_SHOWN], strict=False), start=1)
     ]
     rows = [[view, *tiles]] if len(tiles) == 1 else [[view]]
     width = max(_LEAST_WIDTH, _row_width(rows[0]))
@@ -104,10 +104,10 @@ def draw_crop_view(
     lines = [
         text
         for long in cut_sentences(record, detection, params)
-        for text in wrap(long, _TEXT, width)
+        for text in wrap(long, _TEXT_PX, width)
     ]
-    if len(cuts) > MOST_CROPS:
-        lines.append(f"{MOST_CROPS} of {len(cuts)} crops are shown.")
+    if len(cuts) > MOST_CROPS_SHOWN:
+        lines.append(f"{MOST_CROPS_SHOWN} of {len(cuts)} crops are shown.")
     strips = [_draw_words(str(record.path), lines, width)]
     strips += [_draw_row(row, width) for row in rows]
     strips += [_draw_row(row, width) for row in _fill_rows(_draw_legend(marks, bool(cuts)), width)]
@@ -123,22 +123,28 @@ def _draw_tile(crop: Image, words: Sequence[str], among: int) -> _Picture:
     elif factor := most // 2 // picture.width:
         side = factor * picture.width
         picture = picture.resize((side, side), PillowImage.Resampling.NEAREST)
-    width = max(picture.width, *(round(measure(word, _SMALL)) for word in words))
-    tile = blank(width, picture.height + 8 + len(words) * (_SMALL + 5))
+    width = max(picture.width, *(round(measure(word, _SMALL_PX)) for word in words))
+    tile = blank(width, picture.height + 8 + len(words) * (_SMALL_PX + 5))
     tile.paste(picture, (0, 0))
     pen = ImageDraw.Draw(tile)
     for i, word in enumerate(words):
         colour = MUTED if i else INK
-        write(pen, (0, picture.height + 8 + i * (_SMALL + 5)), word, _SMALL, colour)
+        write(pen, (0, picture.height + 8 + i * (_SMALL_PX + 5)), word, _SMALL_PX, colour)
     return tile
 
 
 def _draw_words(title: str, lines: Sequence[str], width: int) -> _Picture:
-    strip = blank(width, 2 * _TITLE + len(lines) * (_TEXT + 8))
+    strip = blank(width, 2 * _TITLE_PX + len(lines) * (_TEXT_PX + 8))
     pen = ImageDraw.Draw(strip)
-    write(pen, (0, 0), shorten(title, _TITLE, width), _TITLE)
+    write(pen, (0, 0), shorten(title, _TITLE_PX, width), _TITLE_PX)
     for i, line in enumerate(lines):
-        write(pen, (0, 2 * _TITLE - 8 + i * (_TEXT + 8)), line, _TEXT, INK if i == 0 else MUTED)
+        write(
+            pen,
+            (0, 2 * _TITLE_PX - 8 + i * (_TEXT_PX + 8)),
+            line,
+            _TEXT_PX,
+            INK if i == 0 else MUTED,
+        )
     return strip
 
 
@@ -168,9 +174,9 @@ def _draw_sample(style: LineStyle | None, words: str) -> _Picture:
     else:
         draw_keypoint(canvas, ((_SAMPLE_WIDTH + 4) / 2, (_SAMPLE_HEIGHT + 4) / 2))
     left = canvas.shape[1] + 8
-    sample = blank(left + round(measure(words, _SMALL)) + _GAP, canvas.shape[0])
+    sample = blank(left + round(measure(words, _SMALL_PX)) + _GAP, canvas.shape[0])
     sample.paste(PillowImage.fromarray(canvas), (0, 0))
-    write(ImageDraw.Draw(sample), (left, 5), words, _SMALL)
+    write(ImageDraw.Draw(sample), (left, 5), words, _SMALL_PX)
     return sample
 
 

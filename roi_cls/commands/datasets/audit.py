@@ -20,7 +20,7 @@ from roi_cls.data.picture_facts import read_all_facts
 from roi_cls.data.sample import choose_labels
 from roi_cls.data.units import group_samples
 
-WIDTH = 100
+AUDIT_WIDTH = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,12 @@ def _render_audit(audit: Audit, source: Path) -> str:
     """Return the audit as text, without a final newline; paths are relative to ``source``."""
     stream = io.StringIO()
     console = Console(
-        file=stream, width=WIDTH, color_system=None, force_terminal=False, emoji=False, markup=False
+        file=stream,
+        width=AUDIT_WIDTH,
+        color_system=None,
+        force_terminal=False,
+        emoji=False,
+        markup=False,
     )
     console.print(audit_verdict(audit), soft_wrap=True)
     for finding in audit.findings:

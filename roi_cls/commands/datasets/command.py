@@ -14,7 +14,7 @@ from roi_cls.console.arguments import (
     RUNS,
     Data,
     Json,
-    Labels,
+    LabelNames,
     MaxPixels,
     RunName,
     Runs,
@@ -99,7 +99,7 @@ def data_import(
 @data_app.command("audit")
 def data_audit(
     source: Data,
-    labels: Labels = None,
+    labels: LabelNames = None,
     target: Target = None,
     group_regex: Annotated[
         str | None,

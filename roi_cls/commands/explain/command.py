@@ -9,7 +9,7 @@ import typer
 
 from roi_cls.console.arguments import (
     RUNS,
-    DetectorModel,
+    DetectorModelPath,
     DeviceName,
     Json,
     MaxPixels,
@@ -70,7 +70,7 @@ def explain(
     allow_private: AllowPrivate = False,
     runs: Runs = RUNS,
     device: DeviceName = "auto",
-    detector_model: DetectorModel = None,
+    detector_model: DetectorModelPath = None,
     max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Draw what on each picture speaks for a class: on the crop, and in its place on the frame.

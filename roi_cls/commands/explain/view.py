@@ -29,7 +29,7 @@ from roi_cls.roi.image import Image
 
 _NO_HEAT = {"peak": None, "peak_value": None, "share_in_face": None, "agreement": None}
 _EDGE, _GAP = 20, 16
-_TITLE, _TEXT, _SMALL = 26, 15, 13  # of letters
+_TITLE_PX, _TEXT_PX, _SMALL_PX = 26, 15, 13  # of letters
 _TILE = 260  # px, side of a crop
 _SCALE_WIDTH, _SCALE_HEIGHT = 180, 12
 _SCALE_TEXT = "no heat", "the most on this picture; the line holds half of it and more"
@@ -144,11 +144,11 @@ def draw_explanation(frame: Image, explanation: Explanation, shown: int) -> _Pic
 
 def _draw_view(heat: Heat, is_titled: bool) -> _Picture:
     """Return the crop beside the same with its heat, with the view's name above where asked."""
-    top = _SMALL + 8 if is_titled else 0
+    top = _SMALL_PX + 8 if is_titled else 0
     tile = blank(2 * _TILE + _GAP // 2, top + _TILE)
     if is_titled:
         title = "the face" if heat.cut.face else "the full frame"
-        write(ImageDraw.Draw(tile), (0, 0), title, _SMALL, MUTED)
+        write(ImageDraw.Draw(tile), (0, 0), title, _SMALL_PX, MUTED)
     plain = PillowImage.fromarray(heat.crop)
     tile.paste(plain.resize((_TILE, _TILE), PillowImage.Resampling.BICUBIC), (0, top))
     hot = PillowImage.fromarray(draw_on_crop(heat, _TILE))
@@ -170,19 +170,19 @@ def _stack_columns(tiles: Sequence[_Picture], rows: int) -> _Picture:
 
 def _draw_words(explanation: Explanation, shown: int, width: int) -> _Picture:
     title, *sentences = _sentences(explanation, shown)
-    lines = [line for text in sentences for line in wrap(text, _TEXT, width)]
+    lines = [line for text in sentences for line in wrap(text, _TEXT_PX, width)]
     name = explanation.looked.prediction.path
-    top = _TITLE + 12
-    strip = blank(width, top + (len(lines) + 1) * (_TEXT + 7) + _SCALE_HEIGHT + 14)
+    top = _TITLE_PX + 12
+    strip = blank(width, top + (len(lines) + 1) * (_TEXT_PX + 7) + _SCALE_HEIGHT + 14)
     pen = ImageDraw.Draw(strip)
-    write(pen, (0, 0), shorten(title, _TITLE, width), _TITLE)
+    write(pen, (0, 0), shorten(title, _TITLE_PX, width), _TITLE_PX)
     for text, colour in (*((line, INK) for line in lines), (name, MUTED)):
-        write(pen, (0, top), shorten(text, _TEXT, width), _TEXT, colour)
-        top += _TEXT + 7
+        write(pen, (0, top), shorten(text, _TEXT_PX, width), _TEXT_PX, colour)
+        top += _TEXT_PX + 7
     scale = PillowImage.fromarray(draw_scale(_SCALE_WIDTH, _SCALE_HEIGHT))
     strip.paste(scale, (0, top + 6))
     least, most = _SCALE_TEXT
-    write(pen, (_SCALE_WIDTH + 8, top + 5), f"{least} to {most}", _SMALL, MUTED)
+    write(pen, (_SCALE_WIDTH + 8, top + 5), f"{least} to {most}", _SMALL_PX, MUTED)
     return strip
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from roi_cls.console.arguments import RUNS, DetectorModel, RunName, Runs, choose_run, parse_path
+from roi_cls.console.arguments import RUNS, DetectorModelPath, RunName, Runs, choose_run, parse_path
 
 ExportFormat = Literal["onnx", "timm"]
 
@@ -43,7 +43,7 @@ def export(
         str | None, typer.Option("--license", help="For timm's card, like apache-2.0.")
     ] = None,
     runs: Runs = RUNS,
-    detector_model: DetectorModel = None,
+    detector_model: DetectorModelPath = None,
 ) -> None:
     """Write a run's model for use elsewhere: proven on real crops (onnx), or with a card (timm).
 
@@ -66,12 +66,12 @@ def _check_format(
     form: ExportFormat, for_onnx: dict[str, object], license_name: str | None, output: Path | None
 ) -> None:
     """Refuse what only the other format takes, and a file of another name than ``.onnx``."""
-    from roi_cls.classifier.inference.scorer import EXPORTED
+    from roi_cls.classifier.inference.scorer import EXPORTED_SUFFIX
 
     wrong = [name for name, value in for_onnx.items() if value and form != "onnx"]
     if license_name and form != "timm":
         wrong.append("--license")
     if wrong:
         raise typer.BadParameter(f"{', '.join(wrong)} cannot be used with --format {form}")
-    if form == "onnx" and output and output.suffix != EXPORTED:
-        raise typer.BadParameter(f"--output must end in {EXPORTED}, got {str(output)!r}")
+    if form == "onnx" and output and output.suffix != EXPORTED_SUFFIX:
+        raise typer.BadParameter(f"--output must end in {EXPORTED_SUFFIX}, got {str(output)!r}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from roi_cls.classifier.export.parity import BATCHES, TOLERANCE, Int8Accuracy
+from roi_cls.classifier.export.parity import BATCHES, EXPORT_TOLERANCE, Int8Accuracy
 from roi_cls.classifier.export.run import ExportJob, OnnxExport, export_onnx
 from roi_cls.classifier.export.timm import export_timm, load_exportable
 from roi_cls.classifier.runs.folder import RunFolder
@@ -39,7 +39,7 @@ def _describe(job: ExportJob, export: OnnxExport) -> Iterator[str]:
     yield (
         f"{job.output}: {format_bytes(export.bytes)}, opset {job.opset}; answers as the run on "
         f"{count_text(parity.pictures, 'picture')} in batches of {batches}: "
-        f"max |Δp| = {parity.largest_difference:.1e} (allowed {TOLERANCE:g})"
+        f"max |Δp| = {parity.largest_difference:.1e} (allowed {EXPORT_TOLERANCE:g})"
     )
     if export.int8 and export.int8_bytes:
         yield f"{job.int8_output}: {format_bytes(export.int8_bytes)}; {_int8_text(export.int8)}"

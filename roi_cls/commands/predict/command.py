@@ -10,7 +10,7 @@ import typer
 from roi_cls.classifier.config import Aggregate
 from roi_cls.console.arguments import (
     RUNS,
-    DetectorModel,
+    DetectorModelPath,
     DeviceName,
     Json,
     MaxPixels,
@@ -127,7 +127,7 @@ def predict(
         ),
     ] = False,
     runs: Runs = RUNS,
-    detector_model: DetectorModel = None,
+    detector_model: DetectorModelPath = None,
     max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Print label, probability and what was looked at, for each picture in order.

@@ -100,7 +100,7 @@ def _write_png(path: Path, pixels: Image) -> None:
 
 _EDGE, _GAP = 16, 12
 _LEAST_WIDTH = 420  # px, so that the words have room
-_VERDICT, _TEXT = 26, 15  # of letters
+_VERDICT_PX, _TEXT_PX = 26, 15  # of letters
 _BAR = 10  # px, height of the bar that shows the probability
 
 _Picture = PillowImage.Image
@@ -147,21 +147,21 @@ def _short(label: str | None, score: float | None) -> str:
 
 def _draw_words(prediction: Prediction, width: int, target: str) -> _Picture:
     details = _sentence(prediction)
-    lines = wrap(details, _TEXT, width)
-    height = _VERDICT + _BAR + 26 + (len(lines) + 1) * (_TEXT + 7)
+    lines = wrap(details, _TEXT_PX, width)
+    height = _VERDICT_PX + _BAR + 26 + (len(lines) + 1) * (_TEXT_PX + 7)
     strip = blank(width, height)
     pen = ImageDraw.Draw(strip)
     colour = _colour(prediction, target)
-    write(pen, (0, 0), _title(prediction), _VERDICT, colour)
-    y = _VERDICT + 10
+    write(pen, (0, 0), _title(prediction), _VERDICT_PX, colour)
+    y = _VERDICT_PX + 10
     pen.rectangle((0, y, width - 1, y + _BAR), fill=SHADE)
     if prediction.score is not None:
         pen.rectangle((0, y, round(prediction.score * (width - 1)), y + _BAR), fill=colour)
     y += _BAR + 10
     for line in lines:
-        write(pen, (0, y), line, _TEXT, INK)
-        y += _TEXT + 7
-    write(pen, (0, y), shorten(_name(prediction), _TEXT, width), _TEXT, MUTED)
+        write(pen, (0, y), line, _TEXT_PX, INK)
+        y += _TEXT_PX + 7
+    write(pen, (0, y), shorten(_name(prediction), _TEXT_PX, width), _TEXT_PX, MUTED)
     return strip
 
 

@@ -11,7 +11,7 @@ from roi_cls.console.arguments import (
     CACHE,
     RUNS,
     Cache,
-    DetectorModel,
+    DetectorModelPath,
     DeviceName,
     MaxPixels,
     RunName,
@@ -48,7 +48,7 @@ def report(
     cache: Cache = CACHE,
     runs: Runs = RUNS,
     device: DeviceName = "auto",
-    detector_model: DetectorModel = None,
+    detector_model: DetectorModelPath = None,
     workers: Workers = None,
     max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:

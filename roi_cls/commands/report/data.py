@@ -135,8 +135,8 @@ def _statistics(audit: Audit) -> list[Table]:
     return [Table(caption, columns, rows, frozenset({1, 4}))]
 
 
-Part = Literal["test", "out_of_fold", "validation"]
-PART_TEXT: dict[Part, str] = {
+ScoredPart = Literal["test", "out_of_fold", "validation"]
+PART_TEXT: dict[ScoredPart, str] = {
     "test": "test pictures",
     "out_of_fold": "training pictures, each scored by models that did not learn from it",
     "validation": "validation pictures",
@@ -147,7 +147,7 @@ PART_TEXT: dict[Part, str] = {
 class ReportedScores:
     """Scores, what they were found to be, and how far they may be trusted."""
 
-    part: Part
+    part: ScoredPart
     table: ScoreTable
     pictures: ScoredPictures
     doubt: Missing | None
@@ -180,7 +180,7 @@ def find_scores(run: RunFolder, bundle: ModelBundle) -> ReportedScores | Missing
     return Missing(f"{why} Training left no scores, either.", "Evaluate it:", command)
 
 
-_FLATTERY: dict[Part, str] = {
+_FLATTERY: dict[ScoredPart, str] = {
     "test": "",
     "out_of_fold": (
         "The numbers below are out-of-fold scores, which also chose each member's best epoch, the "
@@ -193,7 +193,7 @@ _FLATTERY: dict[Part, str] = {
 }
 
 
-def _left_by_training(run: RunFolder) -> tuple[tuple[Part, Path], ...]:
+def _left_by_training(run: RunFolder) -> tuple[tuple[ScoredPart, Path], ...]:
     # With folds, members have learned from the validation part: its scores prove nothing.
     return ("out_of_fold", run.oof_scores), ("validation", run.validation_scores)
 
@@ -215,7 +215,7 @@ def _read_test(run: RunFolder, bundle: ModelBundle) -> ReportedScores:
 
 
 def _judge_anew(
-    part: Part, table: ScoreTable, bundle: ModelBundle, doubt: Missing
+    part: ScoredPart, table: ScoreTable, bundle: ModelBundle, doubt: Missing
 ) -> ReportedScores:
     names = bundle.labels.names
     labels = np.array([names.index(label) for label in table.labels], np.int64)

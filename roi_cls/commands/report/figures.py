@@ -9,7 +9,7 @@ import numpy as np
 
 from roi_cls.base.figure import PAGE_INCHES, figure_svg, new_figure
 from roi_cls.classifier.evaluation.panels import (
-    EDGES,
+    BAR_EDGES,
     plot_class_scores,
     plot_recall,
     plot_reliability,
@@ -154,10 +154,10 @@ def _draw_class_scores(pictures: ScoredPictures, label: int) -> Drawing:
     is_two = len(pictures.names) == 2
     scores = pictures.scores if is_two else pictures.probabilities.max(axis=1)
     right = answers == label
-    counts = [np.histogram(scores[own & side], EDGES[::2])[0] for side in (right, ~right)]
+    counts = [np.histogram(scores[own & side], BAR_EDGES[::2])[0] for side in (right, ~right)]
     rows = tuple(
         (f"{low:.1f} to {high:.1f}", int(counts[0][i]), int(counts[1][i]))
-        for i, (low, high) in enumerate(zip(EDGES[:-1:2], EDGES[2::2], strict=True))
+        for i, (low, high) in enumerate(zip(BAR_EDGES[:-1:2], BAR_EDGES[2::2], strict=True))
     )
     name, what = pictures.names[label], repr(pictures.evaluation.target) if is_two else "the answer"
     return Drawing(

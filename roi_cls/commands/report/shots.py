@@ -28,11 +28,11 @@ from roi_cls.roi import REASON_TEXT
 from roi_cls.roi.image import Image, read_bytes
 from roi_cls.roi.picture import Picture
 
-LARGEST_CROP = 224
+LARGEST_CROP_PX = 224
 """Side of a crop in the page, px."""
-FRAME = 560
+FRAME_PX = 560
 """Longer side of a whole picture in the page, px."""
-SAME = 1e-3
+SAME_SCORE = 1e-3
 """Probabilities further apart than this are not those of the run's stored scores."""
 _QUALITY = 85
 MOST_OCCLUDED = 6
@@ -134,7 +134,7 @@ class Photographer:
         boxes = [cut.face.box.xyxy if cut.face else None for cut in crops.plan.cuts]
         place = boxes.index(prediction.box) if prediction.box in boxes else 0
         alt = f"Crop of {card.path}: labelled {card.label}, answered {card.answer}."
-        shot = _pack(crops.pixels[place], alt, LARGEST_CROP)
+        shot = _pack(crops.pixels[place], alt, LARGEST_CROP_PX)
         return replace(card, crop=shot, source=_source_text(prediction))
 
     def _with_heat(self, card: Card, explanation: Explanation, frame: Image) -> Card:
@@ -142,12 +142,12 @@ class Photographer:
             return card
         label = explanation.label
         heats = tuple(
-            _pack(draw_on_crop(heat, LARGEST_CROP), self._heat_alt(heat, label), LARGEST_CROP)
+            _pack(draw_on_crop(heat, LARGEST_CROP_PX), self._heat_alt(heat, label), LARGEST_CROP_PX)
             for heat in explanation.heats
         )
         alt = f"The whole picture {card.path}, with the same in its place."
         return replace(
-            card, heats=heats, frame=_pack(draw_on_frame(frame, explanation.heats), alt, FRAME)
+            card, heats=heats, frame=_pack(draw_on_frame(frame, explanation.heats), alt, FRAME_PX)
         )
 
     def _heat_alt(self, heat: Heat, label: str) -> str:
@@ -165,7 +165,7 @@ class Photographer:
         if found is None:
             return True
         kept = float(self.scores.pictures.scores[i])
-        return abs(found[self.scores.evaluation.target] - kept) <= SAME
+        return abs(found[self.scores.evaluation.target] - kept) <= SAME_SCORE
 
 
 def _source_text(prediction: Prediction) -> str:

@@ -145,10 +145,10 @@ def measure_slices(pictures: ScoredPictures, seen: Sequence[Seen | None]) -> Tab
     )
 
 
-_Part = tuple[str, NDArray[np.bool_]]
+_Slice = tuple[str, NDArray[np.bool_]]
 
 
-def _by_reason(seen: Sequence[Seen | None]) -> list[_Part]:
+def _by_reason(seen: Sequence[Seen | None]) -> list[_Slice]:
     reasons = [one.reason if one else None for one in seen]
     parts = [
         (f"full frame: {text}", np.array([found == reason for found in reasons]))
@@ -158,17 +158,17 @@ def _by_reason(seen: Sequence[Seen | None]) -> list[_Part]:
     return present if len(present) > 1 else []
 
 
-def _by_size(seen: Sequence[Seen | None]) -> list[_Part]:
+def _by_size(seen: Sequence[Seen | None]) -> list[_Slice]:
     sizes = np.array([one.face_px if one and one.face_px else np.nan for one in seen])
     return _in_groups(sizes, lambda low, high: f"face of {low:.0f} to {high:.0f} px")
 
 
-def _by_score(seen: Sequence[Seen | None]) -> list[_Part]:
+def _by_score(seen: Sequence[Seen | None]) -> list[_Slice]:
     scores = np.array([one.face_score if one and one.face_score else np.nan for one in seen])
     return _in_groups(scores, lambda low, high: f"detector score {low:.3f} to {high:.3f}")
 
 
-def _in_groups(values: Floats, name: Callable[[float, float], str]) -> list[_Part]:
+def _in_groups(values: Floats, name: Callable[[float, float], str]) -> list[_Slice]:
     """Return groups of equally many known values, the least first; none where all are alike."""
     known = values[~np.isnan(values)]
     count = min(MOST_GROUPS, len(known) // FEWEST_IN_GROUP)

@@ -10,7 +10,7 @@ import typer
 from roi_cls.commands.serve.options import ServerOptions
 from roi_cls.console.arguments import (
     RUNS,
-    DetectorModel,
+    DetectorModelPath,
     DeviceName,
     MaxPixels,
     ModelFile,
@@ -78,7 +78,7 @@ def serve(
     ] = False,
     runs: Runs = RUNS,
     device: DeviceName = "auto",
-    detector_model: DetectorModel = None,
+    detector_model: DetectorModelPath = None,
 ) -> None:
     """Answer requests over HTTP, and show a page that judges pictures in the browser.
 

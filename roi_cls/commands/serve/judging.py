@@ -21,7 +21,7 @@ from roi_cls.commands.serve.options import ServerOptions
 from roi_cls.commands.serve.uploads import Held, Upload, is_form, read_uploads
 from roi_cls.roi.image_header import sniff_kind
 
-MOST_CROPS = 16
+MOST_CROPS_SENT = 16
 """Crops of one picture that are sent back."""
 Name = Annotated[str, Query(description="What a picture in the body is called")]
 BODY: dict[str, Any] = {
@@ -152,6 +152,6 @@ def _to_look(upload: Upload, looked: Looked) -> Look:
         for cut, pixels in zip(view.plan.cuts, view.pixels, strict=True)
     ]
     digest = hashlib.sha256(upload.data).hexdigest()
-    shown = tuple(crops[:MOST_CROPS])
+    shown = tuple(crops[:MOST_CROPS_SENT])
     width, height = (size.width, size.height) if size else (None, None)
     return Look(looked.prediction, digest, width, height, shown)

@@ -16,11 +16,11 @@ from roi_cls.console.arguments import (
     RUNS,
     Cache,
     Data,
-    DetectorModel,
+    DetectorModelPath,
     DeviceName,
     Folds,
     Json,
-    Labels,
+    LabelNames,
     MaxPixels,
     RunName,
     Runs,
@@ -49,7 +49,7 @@ def train(
     seeds: Annotated[
         int, typer.Option(min=1, help="Models that differ by the seed, joined into one run.")
     ] = 1,
-    labels: Labels = None,
+    labels: LabelNames = None,
     target: Target = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with this run, or leave it if finished.")
@@ -63,7 +63,7 @@ def train(
     ] = 0.0,
     cache: Cache = CACHE,
     runs: Runs = RUNS,
-    detector_model: DetectorModel = None,
+    detector_model: DetectorModelPath = None,
     workers: Workers = None,
     max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
@@ -103,7 +103,7 @@ def train(
 def evaluate(
     source: Data,
     run: RunName = None,
-    labels: Labels = None,
+    labels: LabelNames = None,
     abstain: Annotated[
         float | None,
         typer.Option(min=0, max=0.99, help="As in train; unset: the run's own."),
@@ -112,7 +112,7 @@ def evaluate(
     cache: Cache = CACHE,
     runs: Runs = RUNS,
     device: DeviceName = "auto",
-    detector_model: DetectorModel = None,
+    detector_model: DetectorModelPath = None,
     workers: Workers = None,
     max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
@@ -141,7 +141,7 @@ def verify(
     ] = None,
     runs: Runs = RUNS,
     device: DeviceName = "auto",
-    detector_model: DetectorModel = None,
+    detector_model: DetectorModelPath = None,
 ) -> None:
     """Prove that a run predicts, from the raw files, the scores it was trained to.
 

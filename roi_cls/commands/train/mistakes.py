@@ -16,8 +16,8 @@ from roi_cls.drawing.file import write_drawing
 from roi_cls.drawing.ink import BLUE, INK, MUTED, RUST, SLATE, Colour
 from roi_cls.drawing.page import (
     EDGE,
-    TEXT,
-    TITLE,
+    TEXT_PX,
+    TITLE_PX,
     Line,
     Section,
     Text,
@@ -120,5 +120,5 @@ def _header(total: int, shown: int, evaluation: Evaluation, run: str) -> list[Li
         )
     if shown < total:
         texts.append(f"{shown} of them are shown; mistakes.csv lists all.")
-    lines = wrap_lines(f"Mistakes of run {run!r}", TITLE)
-    return lines + [line for text in texts for line in wrap_lines(text, TEXT, MUTED)]
+    lines = wrap_lines(f"Mistakes of run {run!r}", TITLE_PX)
+    return lines + [line for text in texts for line in wrap_lines(text, TEXT_PX, MUTED)]

@@ -59,7 +59,7 @@ def test_index_that_cannot_be_opened_is_kept_in_memory(tmp_path: Path) -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database_module, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(database_module, "LOCK_PATIENCE_S", 0.05)
 
 
 @pytest.mark.usefixtures("impatient")

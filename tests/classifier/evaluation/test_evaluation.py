@@ -10,7 +10,7 @@ import pytest
 
 from roi_cls.base.errors import BundleError, DataError
 from roi_cls.classifier.evaluation.evaluation import Evaluation, Source, evaluate_scores
-from roi_cls.classifier.evaluation.table import WIDTH, render_evaluation
+from roi_cls.classifier.evaluation.table import EVALUATION_WIDTH, render_evaluation
 from roi_cls.classifier.metrics.interval import Floats, Labels, format_number, wilson
 
 NAMES = ("artefact", "artefactless")
@@ -337,7 +337,7 @@ def test_table_fits_its_width_with_many_and_long_names(classes: int, length: int
     sources = [get_args(Source)[i % 2] for i in range(90)]
     evaluation = evaluate_scores(labels, scores, names, names[0], 0.5, sources)
     text = render_evaluation(evaluation)
-    assert max(map(len, text.splitlines())) <= WIDTH
+    assert max(map(len, text.splitlines())) <= EVALUATION_WIDTH
     if classes > 2:
         assert "decided for the most probable class." in " ".join(text.split())
     if classes == 30:

@@ -82,7 +82,7 @@ def test_other_answers_are_refused_in_batches_of_any_size(
 def test_file_that_answers_otherwise_is_not_written(
     toy_run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parity, "TOLERANCE", -1.0)  # so that no difference is small enough
+    monkeypatch.setattr(parity, "EXPORT_TOLERANCE", -1.0)  # so that no difference is small enough
     path = tmp_path / "m.onnx"
     path.write_bytes(b"of before")
     with pytest.raises(ExportError, match="No file was written"):

@@ -12,7 +12,7 @@ from PIL import Image
 
 from roi_cls.base.errors import BundleError, VerificationError
 from roi_cls.classifier.inference.loaded import LoadedModel
-from roi_cls.classifier.inference.verify import TOLERANCE, verify_run
+from roi_cls.classifier.inference.verify import ROUNDING_TOLERANCE, verify_run
 from roi_cls.classifier.runs.bundle import write_config
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training.job import Observers, TrainJob
@@ -50,7 +50,7 @@ def _edit(run: RunFolder, change: Callable[[dict[str, Any]], object]) -> None:
 def test_run_predicts_as_it_was_trained(run: RunFolder, tmp_path: Path) -> None:
     proof = verify_run(run, device="cpu")
     assert proof.images == len(_validation(run, tmp_path / "set")) > 0
-    assert proof.largest_difference <= TOLERANCE
+    assert proof.largest_difference <= ROUNDING_TOLERANCE
 
 
 def test_moved_run_and_data_are_verified_where_they_lie(run: RunFolder, tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_stop_is_called_once_no_more_are_wanted_and_the_thread_ends() -> None:
 
 
 def test_thread_that_waits_for_a_server_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(background, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(background, "THREAD_PATIENCE_S", 0.05)
     server = threading.Event()
 
     def slow() -> Iterator[int]:

@@ -13,7 +13,7 @@ from PIL import Image as PillowImage
 from roi_cls.cache import CropRecord
 from roi_cls.cache.record import ok_record
 from roi_cls.commands.crops.show import (
-    MOST_CROPS,
+    MOST_CROPS_SHOWN,
     crop_words,
     cut_sentences,
     draw_crop_view,
@@ -284,12 +284,12 @@ def test_small_frame_is_enlarged_so_that_its_pixels_are_seen() -> None:
     assert count_pixels(view, (255, 255, 255)) == 64
 
 
-@pytest.mark.parametrize("count", [2, 7, MOST_CROPS, MOST_CROPS + 3])
+@pytest.mark.parametrize("count", [2, 7, MOST_CROPS_SHOWN, MOST_CROPS_SHOWN + 3])
 def test_every_face_has_its_crop_up_to_a_bound(count: int) -> None:
     params = replace(PARAMS, face="all")
     faces = [make_face(20 + 90 * (i % 9), 20 + 90 * (i // 9), 40 + i) for i in range(count)]
     page = show(detect(*faces), params)
-    assert count_pixels(page, COLOUR) == 160 * 160 * min(count, MOST_CROPS)
+    assert count_pixels(page, COLOUR) == 160 * 160 * min(count, MOST_CROPS_SHOWN)
 
 
 def test_small_crop_is_enlarged_by_a_whole_factor() -> None:
