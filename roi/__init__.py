@@ -9,7 +9,7 @@ For other packages: `crop`, `detector`, `face`, `image`, `image_header`, `models
 
 from roi_cls.roi.face import KEYPOINT_NAMES, Box, Detection, Face
 from roi_cls.roi.params import CropParams
-from roi_cls.roi.plan import REASON_TEXT, CropPlan, Cut, plan_crop
+from roi_cls.roi.plan import REASON_TEXT, CropPlan, CropSource, Cut, plan_crop
 
 __all__ = [
     "KEYPOINT_NAMES",
@@ -17,6 +17,7 @@ __all__ = [
     "Box",
     "CropParams",
     "CropPlan",
+    "CropSource",
     "Cut",
     "Detection",
     "Face",

@@ -26,10 +26,10 @@ from roi_cls.classifier.metrics.interval import (
 )
 from roi_cls.classifier.metrics.measure import measure_scores
 from roi_cls.classifier.metrics.metrics import Metrics
+from roi_cls.roi import CropSource
 
 EVALUATION_VERSION = 3
 """Raised when the written form changes."""
-Source = Literal["face", "full_frame"]
 Slice = Literal["face", "full_frame", "decided"]
 
 
@@ -216,7 +216,7 @@ def evaluate_scores(
     label_names: Sequence[str],
     target: str,
     threshold: float,
-    sources: Sequence[Source],
+    sources: Sequence[CropSource],
     *,
     threshold_rule: str = "f1",
     temperature: float = 1.0,
@@ -256,7 +256,7 @@ def evaluate_scores(
         seed=seed,
     )
     members: dict[Slice, NDArray[np.bool_]] = {
-        source: origin == source for source in get_args(Source)
+        source: origin == source for source in get_args(CropSource)
     }
     if abstain:
         members["decided"] = ~is_unsure(scores, at_target, threshold, abstain)
@@ -309,12 +309,12 @@ def _check_scores(
     return truth, scores
 
 
-def _check_sources(sources: Sequence[Source], count: int) -> NDArray[np.str_]:
+def _check_sources(sources: Sequence[CropSource], count: int) -> NDArray[np.str_]:
     if len(sources) != count:
         raise ValueError(f"sources must be one per label, got {len(sources)} for {count}")
-    odd = sorted(set(sources) - set(get_args(Source)))
+    odd = sorted(set(sources) - set(get_args(CropSource)))
     if odd:
-        raise ValueError(f"a source is one of {get_args(Source)}, got {odd[0]!r}")
+        raise ValueError(f"a source is one of {get_args(CropSource)}, got {odd[0]!r}")
     return np.asarray(sources, dtype=np.str_)
 
 

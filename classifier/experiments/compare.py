@@ -19,6 +19,7 @@ from roi_cls.classifier.experiments.trial import (
     run_trial,
 )
 from roi_cls.classifier.metrics.seeds import SeedScores, measure_majority, measure_seeds
+from roi_cls.classifier.models.saved import NAMELESS
 from roi_cls.classifier.recipe import TrainingRecipe
 from roi_cls.classifier.runs.scores import class_indices
 from roi_cls.classifier.training.job import Observers
@@ -136,7 +137,7 @@ def _weights(trial: Trial) -> str:
     found = dict.fromkeys(
         words.get(config["weights"], Path(config["weights"]).name)
         for config in configs
-        if config["method"] not in ("svm", "autoencoder")  # these have none to start from
+        if config["method"] not in NAMELESS  # these have none to start from
     )
     return ", ".join(found)
 

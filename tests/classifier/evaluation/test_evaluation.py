@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from roi_cls.base.errors import BundleError, DataError
-from roi_cls.classifier.evaluation.evaluation import Evaluation, Source, evaluate_scores
+from roi_cls.classifier.evaluation.evaluation import Evaluation, evaluate_scores
 from roi_cls.classifier.evaluation.table import EVALUATION_WIDTH, render_evaluation
 from roi_cls.classifier.metrics.interval import Floats, Labels, format_number, wilson
+from roi_cls.roi import CropSource
 
 NAMES = ("artefact", "artefactless")
 ESTIMATES = (
@@ -26,12 +27,14 @@ ESTIMATES = (
 )
 
 
-def _portraits(positives: int = 20, negatives: int = 180) -> tuple[Labels, Floats, list[Source]]:
+def _portraits(
+    positives: int = 20, negatives: int = 180
+) -> tuple[Labels, Floats, list[CropSource]]:
     """Return well separated scores; every tenth picture fell back to the full frame."""
     generator = np.random.default_rng(5)
     labels = np.repeat(np.arange(2), (positives, negatives))
     target = np.clip(generator.normal(0.7 - 0.5 * labels, 0.15), 0.01, 0.99)
-    sources: list[Source] = [
+    sources: list[CropSource] = [
         "full_frame" if i % 10 == 0 else "face" for i in range(positives + negatives)
     ]
     return labels, np.column_stack([target, 1 - target]), sources
@@ -334,7 +337,7 @@ def test_table_fits_its_width_with_many_and_long_names(classes: int, length: int
     names = [f"{i}{'x' * length}" for i in range(classes)]
     scores = generator.dirichlet(np.ones(classes), size=90)
     labels = generator.integers(classes, size=90)
-    sources = [get_args(Source)[i % 2] for i in range(90)]
+    sources = [get_args(CropSource)[i % 2] for i in range(90)]
     evaluation = evaluate_scores(labels, scores, names, names[0], 0.5, sources)
     text = render_evaluation(evaluation)
     assert max(map(len, text.splitlines())) <= EVALUATION_WIDTH
