@@ -20,7 +20,6 @@ from roi_cls.data.units import Pair, equal_bytes, find_conflicts, find_leaks, fi
 Level = Literal["fail", "warn"]
 PARTS = (*SPLIT_NAMES, "undecided")
 _FEW_PICTURES = 20  # pictures of a class in a part: fewer leave intervals of +- 0.2 and more
-
 STRONG_ROC_AUC = 0.6
 """ROC-AUC from which a statistic says something worth knowing."""
 SIGNIFICANT_P = 0.01

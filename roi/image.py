@@ -41,10 +41,8 @@ Image = NDArray[np.uint8]
 """(height, width, 3) RGB uint8, C-contiguous."""
 MAX_BYTES = 2**30
 """Bytes a file may have: 1 GiB, more than any picture within reach of ``MAX_PIXELS`` needs."""
-
 _STRIP = 256
 """Rows composited at once: the numbers of a whole picture of 100 MP would take a gigabyte."""
-
 Header = PngParts | JpegParts | str
 """What a file says before it is decoded; a kind's name where only its decoder reads that."""
 _RGB_FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION

@@ -13,9 +13,12 @@ from roi_cls.roi.image import Image
 
 Point = tuple[float, float]
 """x before y, pixels of the picture."""
-
+Matrix = NDArray[np.float64]
+"""(2, 3) affine map of points: where a pixel goes."""
+_Plane = NDArray[np.float32]
 _CORNERS = 40  # of the polygon a blob is drawn as
 _SHIFT = 4  # cv2's fixed-point coordinates: 1/16 px
+_DRAWN_FOR_PX = 256  # side of the crop that retouching's lengths in pixels are meant at
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +105,6 @@ def _draw_outline(radius: float, rng: np.random.Generator) -> NDArray[np.float64
     return np.stack([x * cos - y * sin, x * sin + y * cos], axis=1)
 
 
-Matrix = NDArray[np.float64]
-"""(2, 3) affine map of points: where a pixel goes."""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Bend:
     """The result of a local warp."""
@@ -172,9 +171,6 @@ def bend(picture: Image, center: Point, radius: float, rng: np.random.Generator)
     return _Bend(np.asarray(bent, dtype=np.uint8), Blob(window, reach))
 
 
-_Plane = NDArray[np.float32]
-
-
 def _swirl(
     dx: _Plane, dy: _Plane, reach: _Plane, radius: float, rng: np.random.Generator
 ) -> tuple[_Plane, _Plane]:
@@ -205,9 +201,6 @@ def _ripple(
 
 def _signed(rng: np.random.Generator, low: float, high: float) -> float:
     return float(rng.uniform(low, high) * rng.choice((-1, 1)))
-
-
-_DRAWN_FOR_PX = 256  # the crop size that lengths in pixels below are meant at
 
 
 def retexture(patch: Image, size_px: int, rng: np.random.Generator) -> Image:

@@ -33,6 +33,9 @@ from roi_cls.classifier.runs.scores import (
 )
 from roi_cls.data.sample import LabelSet
 
+MOST_ROUNDS = 50
+"""Members drawn at most; repetitions make weights in steps of 1/50."""
+
 
 def join_runs(
     runs: Sequence[RunFolder],
@@ -224,10 +227,6 @@ def _pick(table: ScoreTable, rows: Sequence[int]) -> ScoreTable:
         sources=tuple(table.sources[i] for i in rows),
         probabilities=table.probabilities[list(rows)],
     )
-
-
-MOST_ROUNDS = 50
-"""Members drawn at most; repetitions make weights in steps of 1/50."""
 
 
 def select_greedily(

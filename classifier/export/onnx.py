@@ -35,6 +35,7 @@ OPSET = 20
 LEAST_OPSET = 18
 """The first with the shrinking of pictures that an autoencoder needs."""
 _EXAMPLES = 3  # pictures in the batch that is traced: 1 would be taken for a constant
+_RGB = 3  # channels of a picture
 _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
@@ -206,37 +207,6 @@ def _cause(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
 
 
-def write_bytes(
-    graph: ModelProto, loaded: LoadedModel, detector: Path, *, quantised: bool = False
-) -> bytes:
-    """Return a graph as the bytes of a file, sealed, with all that predicting with it needs.
-
-    Args:
-        graph: From ``make_graph``, or ``quantise``.
-        loaded: The model that it was made of.
-        detector: Folder of the face detector's model files; need not exist.
-        quantised: Whether the graph is ``quantise``'s.
-
-    Raises:
-        ExportError: It is larger than one file can be.
-    """
-    config = describe_bundle(loaded.bundle, shareable_facts(loaded.bundle))
-    detectors = {path.name: path.read_bytes() for path in sorted(detector.glob("*.tflite"))}
-    del graph.metadata_props[:]
-    for key, value in to_texts(OnnxProperties(config, detectors, quantised)).items():
-        graph.metadata_props.add(key=key, value=value)
-    try:
-        return seal(graph.SerializeToString())
-    except ValueError as error:  # protobuf's limit
-        raise ExportError(
-            "Cannot export the model to ONNX: it is larger than 2 GB, the most that one file can "
-            "hold. Export a smaller model, or fewer members of the ensemble."
-        ) from error
-
-
-_RGB = 3
-
-
 def quantise(graph: ModelProto, classes: int) -> ModelProto:
     """Return the graph with its convolutions and matrix products in int8 where that does good.
 
@@ -300,3 +270,31 @@ def _is_sensitive(node: NodeProto, weight: TensorProto, classes: int) -> bool:
         grouped = any(a.name == "group" and a.i > 1 for a in node.attribute)
         return grouped or weight.dims[1] == _RGB
     return node.op_type in ("MatMul", "Gemm") and classes in weight.dims
+
+
+def write_bytes(
+    graph: ModelProto, loaded: LoadedModel, detector: Path, *, quantised: bool = False
+) -> bytes:
+    """Return a graph as the bytes of a file, sealed, with all that predicting with it needs.
+
+    Args:
+        graph: From ``make_graph``, or ``quantise``.
+        loaded: The model that it was made of.
+        detector: Folder of the face detector's model files; need not exist.
+        quantised: Whether the graph is ``quantise``'s.
+
+    Raises:
+        ExportError: It is larger than one file can be.
+    """
+    config = describe_bundle(loaded.bundle, shareable_facts(loaded.bundle))
+    detectors = {path.name: path.read_bytes() for path in sorted(detector.glob("*.tflite"))}
+    del graph.metadata_props[:]
+    for key, value in to_texts(OnnxProperties(config, detectors, quantised)).items():
+        graph.metadata_props.add(key=key, value=value)
+    try:
+        return seal(graph.SerializeToString())
+    except ValueError as error:  # protobuf's limit
+        raise ExportError(
+            "Cannot export the model to ONNX: it is larger than 2 GB, the most that one file can "
+            "hold. Export a smaller model, or fewer members of the ensemble."
+        ) from error

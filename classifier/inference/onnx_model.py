@@ -34,6 +34,16 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession, SessionOptions
 
 
+LAYOUT_VERSION = 1
+"""Of inputs, outputs and properties."""
+OUTPUT = "probabilities"
+"""(N, K) float32, rows sum to 1."""
+_CONFIG_KEY, _LAYOUT_KEY, _DETECTOR_PREFIX = "roi_cls", "roi_cls_layout", "roi_cls_detector/"
+_NUMBERS_KEY = "roi_cls_numbers"
+_DIGEST_KEY = "roi_cls_sha256"
+_UNSEALED = b"0" * 64
+# How protobuf writes the property: its name, then field 2 with 64 bytes.
+_MARKER = _DIGEST_KEY.encode() + b"\x12\x40"
 _CPU = "CPUExecutionProvider"
 _PROVIDERS: dict[str, tuple[str, dict[str, str]]] = {
     # TF32 keeps 10 bits of the mantissa: scores would differ from the CPU's by 1e-3.
@@ -190,18 +200,6 @@ def _options() -> SessionOptions:
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     options.intra_op_num_threads = int(wanted) if wanted.isdigit() else available_cores()
     return options
-
-
-LAYOUT_VERSION = 1
-"""Of inputs, outputs and properties."""
-OUTPUT = "probabilities"
-"""(N, K) float32, rows sum to 1."""
-_CONFIG_KEY, _LAYOUT_KEY, _DETECTOR_PREFIX = "roi_cls", "roi_cls_layout", "roi_cls_detector/"
-_NUMBERS_KEY = "roi_cls_numbers"
-_DIGEST_KEY = "roi_cls_sha256"
-_UNSEALED = b"0" * 64
-# How protobuf writes the property: its name, then field 2 with 64 bytes.
-_MARKER = _DIGEST_KEY.encode() + b"\x12\x40"
 
 
 @dataclass(frozen=True, slots=True)

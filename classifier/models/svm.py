@@ -18,12 +18,6 @@ from torch import Tensor, nn
 from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.models.score import pair_logits
 
-FOLDS = 5
-GRID = [
-    {"svc__kernel": ["linear"], "svc__C": [1e-4, 1e-3, 1e-2]},
-    {"svc__kernel": ["rbf"], "svc__C": [0.1, 1.0, 10.0]},
-]
-"""A linear machine on thousands of features wants far more slack than one by distances."""
 PICTURE_PX = 128
 """Pixels to which each crop is brought: descriptors of equal length, whatever the crop's size."""
 _CELL = 16  # px of a cell of gradients: 8 x 8 cells

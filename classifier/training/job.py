@@ -100,6 +100,8 @@ class EpochReport:
     """Of the most probable classes, on validation: with one label per picture, the accuracy."""
 
 
+OnCrop = Callable[[CropResult, int], None]
+"""Called with each crop, and how many there will be."""
 Observer = Callable[[int, int], None]
 """Called with (crops done, crops in the epoch) after each step."""
 
@@ -119,7 +121,3 @@ class Observers:
     """Called with what the user should know and cannot see in the result."""
     on_fact: Callable[[str, Any], None] = lambda name, value: None
     """Called with what was decided or counted on the way, for the run's record; plain JSON."""
-
-
-OnCrop = Callable[[CropResult, int], None]
-"""Called with each crop, and how many there will be."""

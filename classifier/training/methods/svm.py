@@ -18,10 +18,17 @@ from torch import nn
 
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.models.device import Backend
-from roi_cls.classifier.models.svm import FOLDS, GRID, Machine, SvmNetwork, describe_views
+from roi_cls.classifier.models.svm import Machine, SvmNetwork, describe_views
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training.data import TrainingData
 from roi_cls.classifier.training.job import Observers
+
+FOLDS = 5
+GRID = [
+    {"svc__kernel": ["linear"], "svc__C": [1e-4, 1e-3, 1e-2]},
+    {"svc__kernel": ["rbf"], "svc__C": [0.1, 1.0, 10.0]},
+]
+"""A linear machine on thousands of features wants far more slack than one by distances."""
 
 
 def fit_svm(

@@ -36,6 +36,13 @@ from roi_cls.drawing.ink import (
 from roi_cls.roi.crop import Crops
 from roi_cls.roi.image import Image, decode_image, read_bytes
 
+_EDGE, _GAP = 16, 12
+_LEAST_WIDTH = 420  # px, so that the words have room
+_VERDICT_PX, _TEXT_PX = 26, 15  # of letters
+_BAR = 10  # px, height of the bar that shows the probability
+
+_Picture = PillowImage.Image
+
 
 @dataclass(frozen=True, slots=True)
 class RowPictures:
@@ -96,14 +103,6 @@ class RowPictures:
 def _write_png(path: Path, pixels: Image) -> None:
     data = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1]
     write_atomically(path, data.tobytes())
-
-
-_EDGE, _GAP = 16, 12
-_LEAST_WIDTH = 420  # px, so that the words have room
-_VERDICT_PX, _TEXT_PX = 26, 15  # of letters
-_BAR = 10  # px, height of the bar that shows the probability
-
-_Picture = PillowImage.Image
 
 
 def _draw_verdict(frame: Image, crops: Crops, prediction: Prediction, target: str) -> _Picture:

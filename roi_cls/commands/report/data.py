@@ -26,6 +26,22 @@ from roi_cls.data.table import read_split
 
 MOST_STATISTICS = 8
 """Rows of the table of what else differs between the classes, beyond those that betray labels."""
+ScoredPart = Literal["test", "out_of_fold", "validation"]
+PART_TEXT: dict[ScoredPart, str] = {
+    "test": "test pictures",
+    "out_of_fold": "training pictures, each scored by models that did not learn from it",
+    "validation": "validation pictures",
+}
+_FLATTERY: dict[ScoredPart, str] = {
+    "out_of_fold": (
+        "The numbers below are out-of-fold scores, which also chose each member's best epoch, the "
+        "scaling and the threshold: they flatter the run a little."
+    ),
+    "validation": (
+        "The numbers below are of the validation part, which also chose the best epoch, the "
+        "scaling and the threshold: they flatter the run."
+    ),
+}
 
 
 def locate_data(
@@ -135,14 +151,6 @@ def _statistics(audit: Audit) -> list[Table]:
     return [Table(caption, columns, rows, frozenset({1, 4}))]
 
 
-ScoredPart = Literal["test", "out_of_fold", "validation"]
-PART_TEXT: dict[ScoredPart, str] = {
-    "test": "test pictures",
-    "out_of_fold": "training pictures, each scored by models that did not learn from it",
-    "validation": "validation pictures",
-}
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class ReportedScores:
     """Scores, what they were found to be, and how far they may be trusted."""
@@ -178,19 +186,6 @@ def find_scores(run: RunFolder, bundle: ModelBundle) -> ReportedScores | Missing
             doubt = Missing(f"{why} {_FLATTERY[part]}", "Open the test part:", command)
             return _judge_anew(part, read_scores(path, bundle.labels.names), bundle, doubt)
     return Missing(f"{why} Training left no scores, either.", "Evaluate it:", command)
-
-
-_FLATTERY: dict[ScoredPart, str] = {
-    "test": "",
-    "out_of_fold": (
-        "The numbers below are out-of-fold scores, which also chose each member's best epoch, the "
-        "scaling and the threshold: they flatter the run a little."
-    ),
-    "validation": (
-        "The numbers below are of the validation part, which also chose the best epoch, the "
-        "scaling and the threshold: they flatter the run."
-    ),
-}
 
 
 def _left_by_training(run: RunFolder) -> tuple[tuple[ScoredPart, Path], ...]:

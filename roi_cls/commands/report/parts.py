@@ -9,8 +9,6 @@ from roi_cls.classifier.metrics.interval import Estimate
 
 Cell = str | int | Estimate | None
 """Of a table; None is shown as a dash."""
-
-
 GalleryForm = Literal["explained", "plain", "small"]
 """With what spoke for a class; without; only with what is needed in a contact sheet."""
 
