@@ -16,7 +16,7 @@ from roi_cls.classifier.evaluation.run import EvaluateJob, evaluate_run
 from roi_cls.classifier.inference.prediction import Source
 from roi_cls.classifier.inference.predictor import open_predictor
 from roi_cls.classifier.inference.verify import verify_run
-from roi_cls.classifier.runs import scores as operating_point
+from roi_cls.classifier.runs import scores
 from roi_cls.classifier.runs.bundle import load_bundle
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.scores import read_scores
@@ -451,7 +451,7 @@ def test_mirror_images_are_judged_too_wherever_the_run_scores(
 def test_rule_that_validation_cannot_meet_is_told_and_recorded(
     tmp_path: Path, toy_set: Path, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operating_point, "find_shortfall", lambda *a: "It cannot be met.")
+    monkeypatch.setattr(scores, "find_shortfall", lambda *a: "It cannot be met.")
     notes: list[str] = []
     job = make_job(toy_set, tmp_path / "run", threshold_rule="precision>=0.99", epochs=1)
     assert train_run(job, Observers(on_note=notes.append)).trained

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from roi_cls.base import machine as memory
+from roi_cls.base import machine as module
 
 _COUNT = """
 import resource, sys
@@ -52,21 +52,21 @@ def test_available_memory_is_the_smaller_of_machine_and_container(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for machine, container, expected in ((8, 4, 4), (8, None, 8), (None, 4, 4)):
-        monkeypatch.setattr(memory, "_linux_available", lambda size=machine: size)
-        monkeypatch.setattr(memory, "_container_available", lambda size=container: size)
-        assert memory.available_bytes() == expected
+        monkeypatch.setattr(module, "_linux_available", lambda size=machine: size)
+        monkeypatch.setattr(module, "_container_available", lambda size=container: size)
+        assert module.available_bytes() == expected
 
 
 def test_available_memory_of_this_machine_is_plausible() -> None:
-    available = memory.available_bytes()
+    available = module.available_bytes()
     assert available is None or 2**20 < available < 2**50
 
 
 def test_unknown_memory_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_linux_available", lambda: None)
-    monkeypatch.setattr(memory, "_container_available", lambda: None)
+    monkeypatch.setattr(module, "_linux_available", lambda: None)
+    monkeypatch.setattr(module, "_container_available", lambda: None)
     monkeypatch.delattr(os, "sysconf", raising=False)
-    assert memory.available_bytes() is None
+    assert module.available_bytes() is None
 
 
 def test_garbage_is_looked_for_less_often_and_not_at_the_exit() -> None:

@@ -10,7 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from roi_cls.classifier.config import TrainConfig
-from roi_cls.console import fields as field_options
+from roi_cls.console import fields as module
 from roi_cls.console.fields import RecipeName, field_docs, given_settings, settings_options
 from roi_cls.data.split import SplitParams
 from roi_cls.roi import CropParams
@@ -36,7 +36,7 @@ class Paint:
 
 
 def make_app(monkeypatch: pytest.MonkeyPatch, seen: list[Any]) -> typer.Typer:
-    monkeypatch.setitem(field_options._PANELS, "Paint", "Paint")
+    monkeypatch.setitem(module._PANELS, "Paint", "Paint")
     app = typer.Typer()
 
     @app.command()

@@ -1,4 +1,4 @@
-"""Amounts, recipes and quantities as people write and read them."""
+"""Recipes, sizes, bytes and spans of time as people write and read them."""
 
 from dataclasses import replace
 from typing import get_args

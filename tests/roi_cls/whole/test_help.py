@@ -10,8 +10,8 @@ import typer.main
 
 import roi_cls
 from roi_cls.cli import app
-from roi_cls.commands.crops import run
-from roi_cls.commands.doctor import run as doctor
+from roi_cls.commands.crops import run as crops_run
+from roi_cls.commands.doctor import run as doctor_run
 
 Command = Callable[..., CompletedProcess[str]]
 
@@ -138,7 +138,7 @@ def test_interrupt_is_told_and_exits_130(command: Command, monkeypatch: pytest.M
     def stop(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run, "crop_inputs", stop)
+    monkeypatch.setattr(crops_run, "crop_inputs", stop)
     done = command("crops", "x")
     assert (done.returncode, done.stdout) == (130, "")
     assert done.stderr.strip() == (
@@ -147,6 +147,6 @@ def test_interrupt_is_told_and_exits_130(command: Command, monkeypatch: pytest.M
 
 
 def test_doctor_answers_in_json_alone(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "run_checks", lambda fetch: [])
+    monkeypatch.setattr(doctor_run, "run_checks", lambda fetch: [])
     assert command("doctor", "--json").stdout == "[]\n"
     assert command("doctor").returncode == 0

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from roi_cls.base.errors import DetectorModelError
-from roi_cls.commands.doctor import run as doctor
+from roi_cls.commands.doctor import run
 from roi_cls.commands.doctor.run import Check, checks_to_json, exit_code, render_checks, run_checks
 from roi_cls.roi import models
 from roi_cls.roi.models import KNOWN_MODELS, DetectorModel
@@ -35,7 +35,7 @@ def model_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, result: dict[str, Any] | str) -> None:
-    monkeypatch.setattr(doctor, "_probe", lambda *arguments, **options: result)
+    monkeypatch.setattr(run, "_probe", lambda *arguments, **options: result)
 
 
 def refuse(*arguments: object, **options: object) -> None:
@@ -61,7 +61,7 @@ def test_check_that_fails_becomes_a_fault_and_the_others_still_run(
         raise ImportError("libGL.so.1: cannot open shared object file")
 
     answer(monkeypatch, "probe off")
-    monkeypatch.setattr(doctor, "_check_opencv", fail)
+    monkeypatch.setattr(run, "_check_opencv", fail)
     checks = {check.name: check for check in run_checks(artifacts=tmp_path)}
     assert checks["opencv"] == Check(
         "opencv",
@@ -102,20 +102,20 @@ def test_opencv_packages_that_overwrite_each_other_are_a_fault(
     remedy: str | None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(doctor, "_version", installed.get)
-    check = doctor._check_opencv()
+    monkeypatch.setattr(run, "_version", installed.get)
+    check = run._check_opencv()
     assert (check.status, check.detail, check.remedy) == (status, detail, remedy)
 
 
 def test_missing_packages_are_named_with_their_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_version", {name: "1" for name in doctor._PACKAGES[1:-1]}.get)
-    assert doctor._check_packages() == Check(
+    monkeypatch.setattr(run, "_version", {name: "1" for name in run._PACKAGES[1:-1]}.get)
+    assert run._check_packages() == Check(
         "packages", "fault", "not installed: mediapipe pillow", "pip install mediapipe pillow"
     )
 
 
 def test_version_of_an_absent_package_is_none() -> None:
-    assert doctor._version("roi-cls-that-nobody-has-made") is None
+    assert run._version("roi-cls-that-nobody-has-made") is None
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_version_of_an_absent_package_is_none() -> None:
     ],
 )
 def test_torchvision_is_judged_by_how_it_fails(error: str | None, expected: Check) -> None:
-    assert doctor._judge_torchvision(error) == expected
+    assert run._judge_torchvision(error) == expected
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_torchvision_is_judged_by_how_it_fails(error: str | None, expected: Chec
 def test_device_names_the_accelerator_first(
     changes: dict[str, Any], has_driver: bool, status: str, start: str
 ) -> None:
-    check = doctor._judge_device(FACTS | changes, has_driver)
+    check = run._judge_device(FACTS | changes, has_driver)
     assert check.status == status
     assert check.detail.startswith(start)
     assert "2 threads, fast bfloat16" in check.detail
@@ -175,7 +175,7 @@ def test_models_that_are_not_there_can_be_fetched(
         model_dir.mkdir()
         for model in KNOWN_MODELS:
             model.path_in(model_dir).write_bytes(left)
-    assert list(doctor._check_models(fetch=False)) == [
+    assert list(run._check_models(fetch=False)) == [
         Check(
             f"model {model.name}",
             "warning",
@@ -190,7 +190,7 @@ def test_failed_fetch_is_a_fault_with_its_reason(
     model_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(models, "fetch_models", refuse)
-    checks = list(doctor._check_models(fetch=True))
+    checks = list(run._check_models(fetch=True))
     assert [(check.status, check.remedy) for check in checks] == [("fault", "no index")] * 2
 
 
@@ -199,17 +199,17 @@ def test_present_models_are_shown_with_their_path(
 ) -> None:
     found = {model.name: model.path_in(model_dir) for model in KNOWN_MODELS}
     monkeypatch.setattr(
-        doctor,
+        run,
         "resolve_models",
         lambda name, fetch: (DetectorModel(name, found[name], ""),),
     )
-    assert list(doctor._check_models(fetch=False)) == [
+    assert list(run._check_models(fetch=False)) == [
         Check(f"model {name}", "ok", str(path)) for name, path in found.items()
     ]
 
 
 def test_detector_without_models_is_not_tried(model_dir: Path) -> None:
-    assert doctor._check_detector() == Check(
+    assert run._check_detector() == Check(
         "detector", "warning", "not tried, for want of its models"
     )
 
@@ -231,9 +231,9 @@ def test_detector_without_models_is_not_tried(model_dir: Path) -> None:
 def test_detector_is_tried_in_a_process_of_its_own(
     result: dict[str, Any] | str, expected: Check, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor, "resolve_models", lambda name, fetch: ())
+    monkeypatch.setattr(run, "resolve_models", lambda name, fetch: ())
     answer(monkeypatch, result)
-    assert doctor._check_detector() == expected
+    assert run._check_detector() == expected
 
 
 def test_detector_probe_reports_a_file_that_is_no_model(
@@ -241,8 +241,8 @@ def test_detector_probe_reports_a_file_that_is_no_model(
 ) -> None:
     (tmp_path / "bad.tflite").write_bytes(b"\x1c\0\0\0TFL3 and nothing more")
     bad = DetectorModel("short", tmp_path / "bad.tflite", "")
-    monkeypatch.setattr(doctor, "resolve_models", lambda name, fetch: (bad,))
-    check = doctor._check_detector()
+    monkeypatch.setattr(run, "resolve_models", lambda name, fetch: (bad,))
+    check = run._check_detector()
     assert check.status == "fault"
     assert check.detail.startswith("Cannot load the face detector ")
 
@@ -282,7 +282,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 )
 def test_hub_that_answers(hub: list[int], code: int, status: str, end: str) -> None:
     hub[0] = code
-    assert doctor._check_hub() == Check(
+    assert run._check_hub() == Check(
         "hub",
         status,  # type: ignore[arg-type]  # a plain str in the table
         os.environ["HF_ENDPOINT"] + end,
@@ -295,7 +295,7 @@ def test_hub_that_cannot_be_reached_is_a_warning(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("HF_ENDPOINT", endpoint)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    check = doctor._check_hub()
+    check = run._check_hub()
     assert (check.status, check.remedy) == ("warning", WEIGHTS)
     assert check.detail.startswith(f"{endpoint}: ")
 
@@ -305,12 +305,12 @@ def test_hub_is_not_asked_when_it_is_switched_off(
     monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", value)
-    assert doctor._check_hub() == Check("hub", "warning", "HF_HUB_OFFLINE is set", WEIGHTS)
+    assert run._check_hub() == Check("hub", "warning", "HF_HUB_OFFLINE is set", WEIGHTS)
 
 
 def test_folder_that_cannot_be_written_is_a_fault(tmp_path: Path, model_dir: Path) -> None:
     (tmp_path / "file").touch()
-    checks = list(doctor._check_folders(tmp_path / "file" / "artifacts"))
+    checks = list(run._check_folders(tmp_path / "file" / "artifacts"))
     assert checks[0] == Check(
         "artifacts",
         "fault",
@@ -328,7 +328,7 @@ def test_little_free_space_is_said(
 ) -> None:
     usage = type("Usage", (), {"free": free})
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
-    disk = list(doctor._check_folders(tmp_path))[-1]
+    disk = list(run._check_folders(tmp_path))[-1]
     assert (disk.status, disk.detail) == (status, f"{free / 1e9:.1f} GB free for {tmp_path}")
     assert disk.remedy == (
         None if status == "ok" else "free some space, or keep crops elsewhere: `--cache DIR`"
@@ -345,7 +345,7 @@ def test_little_free_space_is_said(
     ],
 )
 def test_probe_survives_what_its_process_does(code: str, expected: dict[str, int] | str) -> None:
-    assert doctor._probe(code, limit_s=1) == expected
+    assert run._probe(code, limit_s=1) == expected
 
 
 def test_report_is_aligned_text_with_remedies_and_a_summary() -> None:
@@ -373,5 +373,5 @@ def test_json_report_has_the_fields_of_a_check() -> None:
 @pytest.mark.parametrize(
     ("statuses", "code"), [([], 0), (["ok", "warning"], 0), (["ok", "fault"], 1)]
 )
-def test_only_a_fault_changes_the_exit_code(statuses: list[doctor.CheckStatus], code: int) -> None:
+def test_only_a_fault_changes_the_exit_code(statuses: list[run.CheckStatus], code: int) -> None:
     assert exit_code([Check("x", status, "") for status in statuses]) == code

@@ -9,7 +9,7 @@ import pytest
 from roi_cls.base.errors import TrainingError
 from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.experiments.trial import ExperimentJob
-from roi_cls.commands.experiments import run as experiments
+from roi_cls.commands.experiments import run
 from roi_cls.data.split import Split, SplitParams
 
 
@@ -24,9 +24,9 @@ def test_leaks_are_told_once_before_systems_are_compared(
         observers.on_data(data)
         raise TrainingError("The end.")
 
-    monkeypatch.setattr(experiments, "compare_recipes", compare)
+    monkeypatch.setattr(run, "compare_recipes", compare)
     experiment = ExperimentJob(tmp_path, tmp_path, SplitParams(), BuildOptions(tmp_path))
     with pytest.raises(TrainingError, match="The end"):
-        experiments.compare_and_tell(experiment, [], "skip", "x")
+        run.compare_and_tell(experiment, [], "skip", "x")
     warning = "warning: pictures that look alike stand in two parts: 'train/a.png' and 'test/b.png'"
     assert capsys.readouterr().err.count(warning) == 1

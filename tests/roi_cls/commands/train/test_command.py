@@ -157,7 +157,7 @@ def test_group_in_two_parts_is_told(train: Command, tiny_set: Path, tmp_path: Pa
 def test_progress_of_a_resumed_run_goes_on_where_it_was(
     train: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from roi_cls.commands.train import run as training
+    from roi_cls.commands.train import run as module
 
     seen: list[tuple[int, int, str]] = []
     run = tmp_path / "runs" / "one"
@@ -170,7 +170,7 @@ def test_progress_of_a_resumed_run_goes_on_where_it_was(
         observers.on_step(5, 10)
         return TrainOutcome(0, trained=True)
 
-    monkeypatch.setattr(training, "train_run", resume)
+    monkeypatch.setattr(module, "train_run", resume)
     monkeypatch.setattr(terminal, "_plain", lambda *names: lambda *facts: seen.append(facts))
     assert train("--run", "one", "--epochs", "4").returncode == 0
     assert seen == [(25, 40, "epoch 3"), (35, 40, "epoch 4")]
