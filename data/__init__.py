@@ -1,4 +1,4 @@
-"""Samples, labels, splits, tensors: the first stage that sees a label.
+"""Samples, labels, splits, crops: the first stage that sees a label.
 
 For other packages: `audit`, `collect`, `crops`, `near`, `picture_facts`, `review`, `sample`,
 `split`, `table`, `units`.

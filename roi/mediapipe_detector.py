@@ -1,4 +1,7 @@
-"""The MediaPipe face detector. The only module of the project that imports mediapipe."""
+"""The MediaPipe face detector, and mediapipe imported without what it does not need.
+
+The only module of the project that imports mediapipe.
+"""
 
 from __future__ import annotations
 

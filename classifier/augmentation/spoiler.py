@@ -1,4 +1,7 @@
-"""Clean training crops spoiled as they are drawn: extra examples of the target."""
+"""Clean training crops spoiled as they are drawn: extra examples of the target.
+
+Also where a face's keypoints lie in its crop, which the spoiling goes by.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A run of several models: over folds, seeds and recipes. Resumes; repeats no finished one."""
+"""A run of several models, over folds, seeds and recipes, and which models those are.
+
+Resumes; repeats no finished one.
+"""
 
 from __future__ import annotations
 

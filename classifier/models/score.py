@@ -1,4 +1,4 @@
-"""What a network says of crops: rows in batches, pixels picked, looked at."""
+"""What a network says of crops; which rows come in a batch, and their pixels."""
 
 from __future__ import annotations
 

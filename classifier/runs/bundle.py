@@ -1,4 +1,4 @@
-"""The model file that describes itself: all that is needed to use its weights as it was trained.
+"""A model's folder, facts and weights: all that is needed to use it as it was trained.
 
 Imports torch only where it is used: an exported model is read without it.
 """

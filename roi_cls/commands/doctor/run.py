@@ -1,4 +1,4 @@
-"""Checks of this machine: what roi-cls needs, whether it is here, and what to do where it is not.
+"""The work behind ``roi-cls doctor``: what roi-cls needs, if it is here, and what to do if not.
 
 Knows packages, devices, files and hosts; it must not know pictures or labels. Heavy packages are
 tried in other processes: one that crashes, hangs or writes to stderr cannot take the report along.

@@ -1,4 +1,4 @@
-"""A report as one HTML file that needs no other: the values put into the template."""
+"""What a whole report holds, and its one HTML file, which needs no other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""``/predict`` and ``/look``: pictures in, rows out, as ``roi-cls predict --json`` has them."""
+"""``/predict`` and ``/look``: pictures in, rows out, as ``roi-cls predict --json`` has them.
+
+The pictures are kept where that is asked.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model file: a round trip of every field, timm reads it, tampering is told, no pickle."""
+"""A model's folder: every field is read back, timm reads it, tampering is told, no pickle."""
 
 import importlib
 import json
