@@ -6,8 +6,10 @@ Each test lists all offenders. What the rules are for: docs/developing.md.
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from pathlib import Path
 
 from docs.tools.house import (
     FLOORS,
@@ -186,6 +188,27 @@ def test_no_two_ideas_share_a_name() -> None:
                 if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name[0] != "_":
                     places[node.name].append(module.place)
     assert {name: where for name, where in places.items() if len(where) > 1} == {}
+
+
+def test_public_functions_are_used_elsewhere() -> None:
+    """What only its own file names is private to it; a command's function is named by its own."""
+    files = [module.path for module in read_modules().values()]
+    files += [
+        path for top in ("tests", "benchmarks", "docs") for path in (ROOT / top).rglob("*.py")
+    ]
+    named: defaultdict[str, set[Path]] = defaultdict(set)
+    for path in files:
+        for word in set(re.findall(r"\w+", path.read_text(encoding="utf-8"))):
+            named[word].add(path)
+    assert [
+        f"{module.place}: {node.name}"
+        for module in read_modules().values()
+        if module.path.name != "command.py"
+        for node in module.tree.body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.name[0] != "_"
+        and named[node.name] <= {module.path}
+    ] == []
 
 
 def test_only_one_module_imports_mediapipe() -> None:
