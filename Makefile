@@ -31,7 +31,7 @@ ifeq ($(DATA),)
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo crops train test check lint types links bench bench-train bench-predict bench-serve results docs-test reference house floor-plan clean
+.PHONY: help setup demo crops train test coverage check lint types links bench bench-train bench-predict bench-serve results docs-test reference house floor-plan clean
 
 help:  ## list the targets
 	@echo "make TARGET [DATA=FOLDER] [RUN=NAME] [MODEL=NAME] [WEIGHTS=hub|none|PATH] [ARGS='--option …']"
@@ -55,8 +55,13 @@ train: .venv/.checked $(if $(DATA),,demo)  ## train on DATA, then open its test 
 	$(BIN)/roi-cls evaluate "$$data" --run "$$run" || [ $$? -eq 3 ]
 
 # A file's tests stay together: many share what is slow to make. tests/conftest.py orders the files.
-test: .venv/.installed  ## run the tests on all cores, with coverage
-	@$(BIN)/pytest -q -n auto --dist loadfile --no-loadscope-reorder --cov=roi_cls $(addprefix --cov=roi_cls.,$(STAGES)) --cov-branch --cov-report=term:skip-covered $(ARGS)
+ON_ALL_CORES := -n auto --dist loadfile --no-loadscope-reorder
+test: .venv/.installed  ## run the tests on all cores
+	@$(BIN)/pytest -q $(ON_ALL_CORES) $(ARGS)
+
+coverage: .venv/.installed  ## the same, and which lines and branches no test reaches
+	@$(BIN)/pytest -q $(ON_ALL_CORES) --cov=roi_cls $(addprefix --cov=roi_cls.,$(STAGES)) --cov-branch \
+	  --cov-report=term:skip-covered $(ARGS)
 
 check: lint types  ## check style and types (`make test` runs the tests)
 

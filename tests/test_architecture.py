@@ -57,6 +57,12 @@ LIGHT = {
     "classifier.inference.predictor": {"torch", "timm", "sklearn", "typer"},
     "classifier.explanation.heat": {"torch", "timm", "sklearn", "typer"},
     "classifier.explanation.occlusion": {"torch", "timm", "sklearn", "typer"},
+    "commands.crops.run": HEAVY,
+    "commands.crops.show": HEAVY,
+    "commands.predict.run": HEAVY,
+    "commands.explain.run": HEAVY,
+    "commands.serve.run": HEAVY,
+    "commands.doctor.run": HEAVY,
     "python.crops": {"torch", "timm", "sklearn", "typer"},
     "python.estimator": {"torch", "timm"},
 }

@@ -1,4 +1,4 @@
 """Training crops changed at random, mixed, and spoiled with synthetic defects.
 
-For other packages: `augment`, `spoiler`.
+For other packages: `augment`, `self_blend`.
 """

@@ -24,8 +24,7 @@ from roi_cls.classifier.metrics.interval import (
     format_number,
     wilson,
 )
-from roi_cls.classifier.metrics.measure import measure_scores
-from roi_cls.classifier.metrics.metrics import Metrics
+from roi_cls.classifier.metrics.measure import Metrics, measure_scores
 from roi_cls.roi import CropSource
 
 EVALUATION_VERSION = 3

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from roi_cls.classifier.evaluation.evaluation import Evaluation
 from roi_cls.classifier.metrics.interval import format_number
-from roi_cls.classifier.metrics.metrics import Metrics
+from roi_cls.classifier.metrics.measure import Metrics
 
 EVALUATION_WIDTH = 80
 """Characters of the widest line."""

@@ -101,7 +101,7 @@ class FeatureNetwork(HeadedNetwork):
         self._facts = {"backbone": dict(backbone), "features": features, "head": dict(head or {})}
         self._classes, self._views = classes, views
         self.backbone = rebuild_backbone(backbone) if module is None else module
-        self.head = make_head(features * views, classes, **(head or {}))
+        self.head = _make_head(features * views, classes, **(head or {}))
         self.pretrained_cfg = getattr(self.backbone, "pretrained_cfg", {})
 
     @classmethod
@@ -138,7 +138,7 @@ class FeatureNetwork(HeadedNetwork):
         }
 
 
-def make_head(
+def _make_head(
     features: int, classes: int, hidden: int = 0, drop_rate: float = 0.0, cosine: bool = False
 ) -> nn.Module:
     """Return a linear head, one with a hidden layer, or one by similarity.

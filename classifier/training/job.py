@@ -102,7 +102,7 @@ class EpochReport:
 
 OnCrop = Callable[[CropResult, int], None]
 """Called with each crop, and how many there will be."""
-Observer = Callable[[int, int], None]
+OnStep = Callable[[int, int], None]
 """Called with (crops done, crops in the epoch) after each step."""
 
 
@@ -115,7 +115,7 @@ class Observers:
     """Called once with what is learned from, before a file of the run is written."""
     on_start: Callable[[Backend, int], None] = lambda backend, parameters: None
     """Called once with the number of parameters, before the work begins."""
-    on_step: Observer = lambda done, total: None
+    on_step: OnStep = lambda done, total: None
     on_epoch: Callable[[EpochReport], None] = lambda report: None
     on_note: Callable[[str], None] = lambda text: None
     """Called with what the user should know and cannot see in the result."""

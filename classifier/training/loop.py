@@ -31,7 +31,7 @@ from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training.batches import BatchSource
 from roi_cls.classifier.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from roi_cls.classifier.training.distributed import World, current_world, deterministic
-from roi_cls.classifier.training.job import EpochReport, Observer
+from roi_cls.classifier.training.job import EpochReport, OnStep
 from roi_cls.classifier.training.learner import Learner, Loss, batch_size, class_frequencies
 from roi_cls.classifier.training.optimiser import is_plateau, phase_of, rate_share
 from roi_cls.classifier.training.settle import telling_what_fits
@@ -126,7 +126,7 @@ class Course:
         return float(scores[self._config.metric])
 
 
-def score_source(
+def _score_source(
     model: nn.Module, source: BatchSource, backend: Backend, world: World
 ) -> NDArray[np.float32]:
     """Return the (N, K) logits of the source's pictures, unchanged, each process doing a share."""
@@ -184,7 +184,7 @@ class Trainer:
         train: BatchSource,
         validation: BatchSource,
         target_index: int,
-        on_step: Observer = lambda done, total: None,
+        on_step: OnStep = lambda done, total: None,
         on_epoch: Callable[[EpochReport], None] = lambda report: None,
     ) -> None:
         """Train until the epochs or the patience are used up, from the checkpoint if there is one.
@@ -203,7 +203,7 @@ class Trainer:
         self._course.load_best(self.model)
 
     def _epoch(
-        self, train: BatchSource, validation: BatchSource, target_index: int, on_step: Observer
+        self, train: BatchSource, validation: BatchSource, target_index: int, on_step: OnStep
     ) -> EpochReport:
         epoch = self._course.progress.epoch
         if epoch and epoch == self._config.first_phase:
@@ -240,9 +240,7 @@ class Trainer:
         self._learner.restore(checkpoint, is_head=is_head)
         self._course.go_on(checkpoint.progress)
 
-    def _learn(
-        self, train: BatchSource, target_index: int, on_step: Observer
-    ) -> tuple[float, float]:
+    def _learn(self, train: BatchSource, target_index: int, on_step: OnStep) -> tuple[float, float]:
         """Train for one epoch; return the mean loss and the last learning rate."""
         config = self._config
         loss = self._loss(train.labels, target_index)
@@ -292,7 +290,7 @@ class Trainer:
             )
 
     def _validate(self, validation: BatchSource, target_index: int) -> dict[str, float]:
-        logits = score_source(self.model, validation, self._backend, self._world)
+        logits = _score_source(self.model, validation, self._backend, self._world)
         self._check_finite(float(np.abs(logits).max()), "largest validation logit")
         micro_f1 = float((logits.argmax(axis=1) == validation.labels).mean())
         return measure_validation(logits, validation.labels, target_index) | {"micro_f1": micro_f1}

@@ -15,7 +15,7 @@ from roi_cls.cache.build import CropSummary
 from roi_cls.cache.record import CropRecord
 from roi_cls.classifier.evaluation.evaluation import Evaluation
 from roi_cls.classifier.inference.prediction import Prediction
-from roi_cls.classifier.metrics.metrics import ClassMetrics, Metrics
+from roi_cls.classifier.metrics.measure import ClassMetrics, Metrics
 from roi_cls.classifier.recipe import TrainingRecipe
 from roi_cls.classifier.runs.folder import RunFolder
 

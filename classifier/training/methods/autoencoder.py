@@ -23,7 +23,7 @@ from roi_cls.classifier.runs.bundle import Normalisation
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training.data import TrainingData
 from roi_cls.classifier.training.distributed import current_world
-from roi_cls.classifier.training.job import EpochReport, Observer, Observers
+from roi_cls.classifier.training.job import EpochReport, Observers, OnStep
 from roi_cls.classifier.training.loop import Course, measure_validation
 from roi_cls.classifier.training.optimiser import rate_share, set_rate
 
@@ -84,7 +84,7 @@ class _Fitting:
         data: TrainingData,
         network: AutoencoderNetwork,
         backend: Backend,
-        on_step: Observer,
+        on_step: OnStep,
     ) -> None:
         self._config, self._data, self._network = config, data, network
         self._exact, self._on_step = backend, on_step

@@ -14,8 +14,8 @@ from roi_cls.cache.build import CropSummary, build_crops
 from roi_cls.cache.builder import open_builder
 from roi_cls.cache.manifest import check_manifest_path, open_manifest
 from roi_cls.cache.options import BuildOptions
+from roi_cls.console.cropping import SHOWN_ERRORS, show_errors
 from roi_cls.console.terminal import note, progress, rate_text
-from roi_cls.console.training import SHOWN_ERRORS, show_errors
 from roi_cls.console.words import count_text, describe_recipe
 from roi_cls.inputs.names import check_not_input, expand_paths
 from roi_cls.roi import REASON_TEXT, CropParams

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from roi_cls.base.errors import DetectorModelError, RoiClsError
-from roi_cls.classifier.models.weights import hub_endpoint, hub_failure
+from roi_cls.classifier.models.hub import hub_endpoint, hub_failure
 from roi_cls.console.words import count_text
 from roi_cls.roi.models import KNOWN_MODELS, resolve_models, user_model_dir
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from roi_cls.classifier.metrics.interval import Estimate, format_number, wilson
-from roi_cls.classifier.metrics.metrics import Metrics
+from roi_cls.classifier.metrics.measure import Metrics
 from roi_cls.classifier.runs.openings import warn_of_openings
 from roi_cls.commands.report.data import PART_TEXT, ReportedScores
 from roi_cls.commands.report.figures import (

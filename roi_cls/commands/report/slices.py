@@ -17,8 +17,7 @@ from roi_cls.cache import CropRecord
 from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.evaluation.pictures import ScoredPictures
 from roi_cls.classifier.metrics.interval import Floats
-from roi_cls.classifier.metrics.measure import measure_scores
-from roi_cls.classifier.metrics.metrics import Metrics
+from roi_cls.classifier.metrics.measure import Metrics, measure_scores
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.scores import ScoreTable
 from roi_cls.commands.report.parts import Missing, Table

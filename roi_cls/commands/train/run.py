@@ -18,14 +18,9 @@ from roi_cls.classifier.training.job import EpochReport, Observers, TrainJob
 from roi_cls.classifier.training.methods.fit import check_weights
 from roi_cls.classifier.training.run import TrainOutcome, train_run
 from roi_cls.commands.train.mistakes import write_mistake_sheet
+from roi_cls.console.cropping import cropping_progress, show_errors
 from roi_cls.console.terminal import note, progress, show
-from roi_cls.console.training import (
-    cropping_progress,
-    epoch_line,
-    show_errors,
-    tell_data,
-    watch_runs,
-)
+from roi_cls.console.training import epoch_line, tell_data, watch_runs
 from roi_cls.console.words import count_text
 
 

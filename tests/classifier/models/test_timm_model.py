@@ -15,9 +15,9 @@ from torch import nn
 
 from roi_cls.base.errors import ModelNameError, TrainingError, WeightsError
 from roi_cls.classifier.models import timm_model as model_module
+from roi_cls.classifier.models.hub import is_cached
 from roi_cls.classifier.models.saved import save_weights
 from roi_cls.classifier.models.timm_model import create_model, load_local_model, normalisation
-from roi_cls.classifier.models.weights import is_cached
 
 NAME = "test_efficientnet"
 REMEDIES = (

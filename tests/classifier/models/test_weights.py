@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from roi_cls.base.errors import WeightsError
+from roi_cls.classifier.models.hub import hub_endpoint, hub_failure
 from roi_cls.classifier.models.saved import save_weights
 from roi_cls.classifier.models.timm_model import create_model
-from roi_cls.classifier.models.weights import find_weights, hub_endpoint, hub_failure
+from roi_cls.classifier.models.weights import find_weights
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from roi_cls.cache import CropRecord
-from roi_cls.classifier.augmentation import spoiler
+from roi_cls.classifier.augmentation import self_blend as spoiler
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.models.score import pick_pixels
 from roi_cls.classifier.runs.bundle import Normalisation

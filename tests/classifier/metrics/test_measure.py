@@ -13,12 +13,13 @@ from roi_cls.classifier.metrics.calibration import expected_calibration_error
 from roi_cls.classifier.metrics.decision import decide, measure_margin
 from roi_cls.classifier.metrics.interval import Floats, Labels, wilson
 from roi_cls.classifier.metrics.measure import (
+    SCORE_NAMES,
+    Metrics,
     bootstrap_metrics,
     find_caveats,
     measure_scores,
     point_metrics,
 )
-from roi_cls.classifier.metrics.metrics import SCORE_NAMES, Metrics
 from roi_cls.classifier.metrics.weighted import (
     weighted_aurc,
     weighted_losses,
