@@ -54,7 +54,12 @@ app.command("doctor")(doctor_commands.doctor)
 app.add_typer(crop_commands.cache_app, name="cache", help="See, check and prune the crops kept.")
 app.add_typer(data_commands.data_app, name="data", help="Make and inspect data sets.")
 
-INTERRUPTED = 130  # typer's exit code after Ctrl-C, as shells have it: 128 + SIGINT
+INTERRUPTED = 130
+"""Typer's exit code after Ctrl-C, as shells have it: 128 + SIGINT.
+
+Workers are deaf to it (`base/pool.py`), threads are not waited for (`base/background.py`), a server
+finishes what is begun (`commands/serve/run.py`).
+"""
 
 
 def _show_version(wanted: bool) -> None:

@@ -1,4 +1,8 @@
-"""Errors a user can act on: what, why, what to do. Printed without a traceback."""
+"""Errors a user can act on: what, why, what to do. Printed without a traceback.
+
+They end a command with 1 (`cli.py`). Inputs in error are rows, and end it with 3: `exit_with` in
+`console/terminal.py`.
+"""
 
 from pathlib import Path
 

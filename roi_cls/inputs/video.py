@@ -1,4 +1,7 @@
-"""The frames of a video file, upright, at a distance in time or in frames. Knows no model."""
+"""The frames of a video file, upright, at a distance in time or in frames. Knows no model.
+
+Their answers become the video's in `commands/predict/run.py`.
+"""
 
 from __future__ import annotations
 
