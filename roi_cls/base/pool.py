@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import signal
+import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -34,6 +36,8 @@ WINDOW = 64
 """Items per worker that may be done ahead of the one that is due: bounds the memory."""
 STOP_S = 0.1
 """How soon ``stop`` is heard."""
+LEAVING_S = 2.0
+"""How long a worker in the middle of an item may take to end it, before it is killed."""
 
 
 @dataclass(slots=True)
@@ -93,13 +97,17 @@ class WorkerPool(Closing, Generic[Item, Result]):
         self._is_stopped = True
 
     def close(self) -> None:
-        """End the workers; those in the middle of an item are stopped."""
+        """End the workers; those in the middle of an item end it, or are killed if that is long."""
         for worker in self._workers:
             if worker.todo:
                 worker.process.terminate()
             worker.pipe.close()  # an idle worker reads the end of its input and leaves
+        end = time.monotonic() + LEAVING_S
         for worker in self._workers:
-            worker.process.join()
+            worker.process.join(max(0.0, end - time.monotonic()))
+            if worker.process.is_alive():  # it hangs where no signal of Python's reaches it
+                worker.process.kill()
+                worker.process.join()
         self._workers.clear()
 
     def _start(self) -> _Worker[Item]:
@@ -192,11 +200,14 @@ def _interrupts_held() -> Iterator[None]:
 def _serve(pipe: Connection, make_state: Callable[[], State[Item, Result]]) -> None:
     """Run in a worker: answer each item until the parent closes the pipe or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    is_stopped = threading.Event()
+    # Between two items: in the middle of one, a file that is half written would be left behind.
+    signal.signal(signal.SIGTERM, lambda number, frame: is_stopped.set())
     try:
         with make_state() as work:
             while items := _receive_items(pipe):
                 for item in items:
-                    if not _answer(pipe, work(item)):
+                    if is_stopped.is_set() or not _answer(pipe, work(item)):
                         return
     except RoiClsError as error:
         _answer(pipe, error)

@@ -214,6 +214,30 @@ def test_closing_stops_a_worker_in_the_middle_of_an_item() -> None:
     results.close()  # type: ignore[attr-defined]  # a generator that never began
 
 
+def _hold_a_draft(draft: Path, seconds: float, item: int) -> str:
+    draft.touch()
+    time.sleep(seconds)
+    draft.unlink()
+    return ""
+
+
+@pytest.mark.parametrize(("seconds", "is_left"), [(0.5, False), (600, True)])
+def test_worker_that_is_stopped_ends_its_item_unless_that_takes_long(
+    seconds: float, is_left: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "LEAVING_S", 0.2 if is_left else 60)
+    draft = tmp_path / "draft"
+    pool = make_pool(1, partial(_hold_a_draft, draft, seconds))
+    pool._workers.append(pool._start())
+    pool._send(0, deque(enumerate(range(3))))
+    process = pool._workers[0].process
+    while not draft.exists():
+        time.sleep(0.01)
+    pool.close()
+    assert not process.is_alive()
+    assert draft.exists() == is_left
+
+
 def test_results_far_ahead_wait(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(pool_module, "WINDOW", 4)
     monkeypatch.setattr(pool_module, "CHUNK", 2)
