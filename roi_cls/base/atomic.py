@@ -77,9 +77,10 @@ def open_atomically(
         with telling_storage(path), path.open("wb") as file:
             yield file
         return
-    with telling_storage(path):
-        handle, name = _create_draft(drafts or path.parent)
+    names: list[str] = []
     try:
+        with telling_storage(path):
+            handle = _create_draft(drafts or path.parent, names)
         file = os.fdopen(handle, "wb")
         try:
             yield file
@@ -91,10 +92,11 @@ def open_atomically(
             with telling_storage(path):  # on a full disk, closing fails to flush once more
                 file.close()
         with telling_storage(path):
-            _move(name, path)
+            _move(names[0], path)
     except BaseException:
-        with contextlib.suppress(FileNotFoundError):  # interrupted just after the rename
-            os.unlink(name)
+        for name in names:
+            with contextlib.suppress(OSError):  # not made yet, or interrupted after the rename
+                os.unlink(name)
         raise
 
 
@@ -135,19 +137,22 @@ def _open_upload(path: Path) -> Iterator[io.BufferedWriter]:
         os.unlink(name)
 
 
-def _create_draft(folder: Path) -> tuple[int, str]:
+def _create_draft(folder: Path, names: list[str]) -> int:
     """Create a file of a name that nobody has, with the rights that files here usually get.
+
+    ``names`` holds its name, and that before there is a file: Ctrl-C mostly comes while the system
+    makes it, and whoever is interrupted then has to remove it.
 
     tempfile's are private and would have to be given other rights. Folders are made where they are
     missing and not looked for before: they hardly ever are, and a look costs as much as a write.
     """
     is_made = False
     while True:
-        name = f"{folder}/{_OURS}-{os.getpid()}-{next(_numbers)}"
+        names[:] = [f"{folder}/{_OURS}-{os.getpid()}-{next(_numbers)}"]
         try:
-            return os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666), name
+            return os.open(names[0], os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
         except FileExistsError:
-            continue
+            names.clear()
         except FileNotFoundError:
             if is_made:  # a folder that takes no files, as /proc
                 raise

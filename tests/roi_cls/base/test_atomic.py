@@ -184,3 +184,19 @@ def test_pipe_is_written_to_as_it_is(tmp_path: Path) -> None:
     finally:
         os.close(reader)
     assert [entry.name for entry in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_interrupt_while_the_draft_is_made_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.open
+
+    def interrupted(path: str, flags: int, mode: int) -> int:
+        os.close(real(path, flags, mode))
+        raise KeyboardInterrupt  # as Python does once the system is back
+
+    monkeypatch.setattr(os, "open", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(tmp_path / "a.json", b"{}")
+    monkeypatch.undo()
+    assert list(tmp_path.iterdir()) == []
