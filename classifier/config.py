@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
+DEFAULT_MODEL = "tf_efficientnet_lite0"
+"""Its weights are installed with roi-cls. Without squeeze-and-excitation it is fast on CPUs and
+exports anywhere."""
 BATCH_SIZE = 32
 """Crops scored at once, unless something else is asked for."""
 Aggregate = Literal["max", "mean"]
@@ -58,11 +61,12 @@ class TrainConfig:
     """How the model comes about: a ``network`` is trained on crops; an ``embedding`` of a frozen
     network is computed once and a head is trained on it; ``zero_shot`` compares with captions; an
     ``autoencoder`` learns what is not the target; an ``svm`` sees hand-made features."""
-    model: str = "efficientnet_b0"
+    model: str = DEFAULT_MODEL
     """Any model name of timm, or for embeddings and captions ``open_clip:NAME``."""
-    weights: str = "hub"
-    """Starting weights: ``hub`` (pretrained, downloaded), ``none`` (random), a file, or a folder
-    with a file named like the model."""
+    weights: str = "auto"
+    """Starting weights: ``auto`` (the model's pretrained ones: of an installed package, else of the
+    hub), ``hub`` (of the Hugging Face hub, or its copy on this machine), ``none`` (random), a file,
+    or a folder with a file named like the model."""
     head: Head = "pool"
     """What answers: ``pool`` sums up the whole crop; ``evidence`` scores each place and answers by
     the strongest (two classes)."""

@@ -45,6 +45,9 @@ class TrainingRecipe:
     """Answers this near to the threshold are told as unsure."""
     combine: Combine = "mean"
     """How the members' scores become one: their ``mean``, or a ``greedy`` selection."""
+    stands_in_for: str = ""
+    """The model that the recipe names, where its weights could not be had and another took its
+    place; no key of a recipe's file."""
 
     def __post_init__(self) -> None:
         if self.folds < 0 or self.folds == 1:
@@ -96,6 +99,7 @@ class TrainingRecipe:
             "members": list(self.members),
             "combine": self.combine,
             "abstain": self.abstain,
+            **({"stands_in_for": self.stands_in_for} if self.stands_in_for else {}),
         }
 
 
@@ -156,7 +160,7 @@ def parse_recipe(name: str, text: str) -> TrainingRecipe:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise _refused(name, f"it is no TOML: {error}") from error
-    known = [entry.name for entry in fields(TrainingRecipe) if entry.name != "name"]
+    known = [f.name for f in fields(TrainingRecipe) if f.name not in ("name", "stands_in_for")]
     _check_keys(name, "", values, known)
     hints = typing.get_type_hints(TrainingRecipe)
     for part, settings in (("train", TrainConfig), ("crop", CropParams)):

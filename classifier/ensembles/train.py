@@ -32,7 +32,13 @@ from roi_cls.classifier.runs.scores import ScoreTable, read_scores, score_table,
 from roi_cls.classifier.training.data import TrainingData, write_data
 from roi_cls.classifier.training.distributed import join_processes
 from roi_cls.classifier.training.job import Observers, TrainJob, check_free
-from roi_cls.classifier.training.record import Beginning, RunRecord, collect_settings, is_done
+from roi_cls.classifier.training.record import (
+    Beginning,
+    RunRecord,
+    collect_settings,
+    describe_weights,
+    is_done,
+)
 from roi_cls.classifier.training.run import TrainOutcome, complete_run, load_job_data
 from roi_cls.data.split import make_folds
 from roi_cls.roi import CropParams
@@ -82,7 +88,7 @@ def multiply(
     if recipe.members:
         systems = systems_of(recipe, given, adjust)
     elif recipe.folds or recipe.seeds > 1:
-        systems = (System(recipe.name, job.config, job.crop),)
+        systems = (System(recipe.name, job.config, job.crop, recipe.stands_in_for),)
     else:
         return None
     return EnsembleJob(job, systems, recipe.folds, recipe.seeds, recipe.combine)
@@ -257,6 +263,8 @@ class System:
     name: str
     config: TrainConfig
     crop: CropParams
+    stands_in_for: str = ""
+    """As of a recipe."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -264,6 +272,8 @@ class System:
             "name": self.name,
             "config": self.config.to_dict(),
             "crop": self.crop.to_dict(),
+            "weights_from": describe_weights(self.config)["weights_from"],
+            **({"stands_in_for": self.stands_in_for} if self.stands_in_for else {}),
         }
 
 
@@ -298,7 +308,7 @@ def systems_of(
     """
     if not recipe.members:
         own = recipe.changed(given)
-        return (System(own.name, own.config, own.crop_params),)
+        return (System(own.name, own.config, own.crop_params, own.stands_in_for),)
     systems: list[System] = []
     for name in recipe.members:
         member = load_recipe(name)
@@ -307,13 +317,15 @@ def systems_of(
                 f"Cannot use the recipe {recipe.name!r}: its member {name!r} has members itself. "
                 "Name those members instead."
             )
-        changed = adjust(member).changed({**recipe.fields, **given})
+        changed = adjust(member.changed(recipe.fields)).changed(given)
         if any(member.name == system.name for system in systems):
             raise TrainingError(
                 f"Cannot use the recipe {recipe.name!r}: two members are called {member.name!r}, "
                 "and each needs a folder of its name. Rename one of the files."
             )
-        systems.append(System(member.name, changed.config, changed.crop_params))
+        systems.append(
+            System(member.name, changed.config, changed.crop_params, changed.stands_in_for)
+        )
     return tuple(systems)
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from statistics import fmean
-from typing import Literal
+from typing import Any
 
 from roi_cls.base.errors import RoiClsError, StorageError, TrainingError, WeightsError
 from roi_cls.classifier.experiments.comparison import Comparison, SystemResult
@@ -19,20 +18,17 @@ from roi_cls.classifier.experiments.trial import (
     run_trial,
 )
 from roi_cls.classifier.metrics.seeds import SeedScores, measure_majority, measure_seeds
-from roi_cls.classifier.models.saved import NAMELESS
-from roi_cls.classifier.recipe import TrainingRecipe
+from roi_cls.classifier.models.origin import stand_in_line
+from roi_cls.classifier.recipe import TrainingRecipe, load_recipe
 from roi_cls.classifier.runs.scores import class_indices
 from roi_cls.classifier.training.job import Observers
 from roi_cls.data.table import read_split
-
-MissingWeights = Literal["skip", "random"]
 
 
 def compare_recipes(
     job: ExperimentJob,
     recipes: Sequence[TrainingRecipe],
     observers: Observers,
-    missing_weights: MissingWeights = "skip",
     on_result: Callable[[SystemResult], None] = lambda result: None,
 ) -> Comparison:
     """Train and test every recipe that can be run here; finished runs are used as they are.
@@ -41,8 +37,6 @@ def compare_recipes(
         job: Data, folder and budget.
         recipes: Of different names.
         observers: Who is told.
-        missing_weights: Where a recipe's weights cannot be had: ``skip`` it, with the reason in
-            place of a result, or start from ``random`` ones.
         on_result: Called with each result as it comes.
 
     Raises:
@@ -52,7 +46,7 @@ def compare_recipes(
     trials: dict[str, tuple[Trial, ...]] = {}
     results = []
     for recipe in recipes:
-        result = _run(job, recipe, observers, missing_weights, trials)
+        result = _run(job, recipe, observers, trials)
         on_result(result)
         results.append(result)
     if not trials:
@@ -68,20 +62,22 @@ def _run(
     job: ExperimentJob,
     recipe: TrainingRecipe,
     observers: Observers,
-    missing_weights: MissingWeights,
     trials: dict[str, tuple[Trial, ...]],
 ) -> SystemResult:
     """Return a system's result, or why there is none; its trials are added to ``trials``."""
     name = recipe.name
     try:
         try:
-            done = run_seeds(job, name, recipe, observers)
+            others = _find_stand_ins(job, recipe)
+            for other in others:
+                observers.on_note(stand_in_line(other))
+            # In another folder, so that the recipe's own weights, once there, make another run.
+            done = run_seeds(job, f"{name}-stand-in" if others else name, recipe, observers)
         except WeightsError:
-            if missing_weights == "skip":
+            if job.missing_weights != "random":
                 raise
             observers.on_note(f"{name}: its weights cannot be had; it starts from random ones.")
             job = replace(job, budget=replace(job.budget, weights="none"))
-            # In another folder, so that the weights, once they are there, make another run.
             done = run_seeds(job, f"{name}-random", recipe, observers)
     except StorageError:
         raise
@@ -91,6 +87,12 @@ def _run(
         return SystemResult(name, recipe.description, reason=f"Its settings are refused: {error}.")
     trials[name] = done
     return measure_trials(name, recipe, done)
+
+
+def _find_stand_ins(job: ExperimentJob, recipe: TrainingRecipe) -> list[TrainingRecipe]:
+    """Return the recipe, or those of its members, that are trained with another backbone here."""
+    members = [load_recipe(name).changed(recipe.fields) for name in recipe.members] or [recipe]
+    return [found for found in map(job.settle, members) if found.stands_in_for]
 
 
 def run_seeds(
@@ -122,6 +124,7 @@ def measure_trials(name: str, recipe: TrainingRecipe, trials: Sequence[Trial]) -
         description=recipe.description,
         metrics=measure_seeds(truth, scores, first.labels.names, first.labels.target_index),
         weights=_weights(first),
+        stands_in_for=_stands_in_for(first),
         seeds=len(trials),
         parameters=first.parameters,
         train_seconds=fmean(seconds) if seconds else None,
@@ -130,16 +133,22 @@ def measure_trials(name: str, recipe: TrainingRecipe, trials: Sequence[Trial]) -
 
 
 def _weights(trial: Trial) -> str:
-    """Return what the models started from: ``hub``, ``random`` or a file's name; maybe nothing."""
-    systems = trial.training.get("ensemble", {}).get("systems") or [trial.training]
-    configs = [system["config"] for system in systems]
-    words = {"none": "random", "hub": "hub"}
-    found = dict.fromkeys(
-        words.get(config["weights"], Path(config["weights"]).name)
-        for config in configs
-        if config["method"] not in NAMELESS  # these have none to start from
-    )
-    return ", ".join(found)
+    """Return what the models started from: ``random``, or as ``weights_origin``; maybe nothing."""
+    words = {"none": "random"}
+    found = [system["weights_from"] for system in _systems(trial)]
+    # Some have none to start from.
+    return ", ".join(dict.fromkeys(words.get(origin, origin) for origin in found if origin))
+
+
+def _stands_in_for(trial: Trial) -> tuple[str, ...]:
+    """Return the backbones that the recipes name, where others stand in for them."""
+    own = trial.training.get("recipe") or {}
+    found = [one.get("stands_in_for") for one in (own, *_systems(trial))]
+    return tuple(dict.fromkeys(name for name in found if name))
+
+
+def _systems(trial: Trial) -> list[Mapping[str, Any]]:
+    return trial.training.get("ensemble", {}).get("systems") or [trial.training]
 
 
 def make_comparison(first: Trial, results: Sequence[SystemResult], budget: Budget) -> Comparison:

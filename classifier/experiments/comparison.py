@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from roi_cls.base.rows import markdown_table
+from roi_cls.classifier.config import DEFAULT_MODEL
 from roi_cls.classifier.metrics.interval import CONFIDENCE, format_number
 from roi_cls.classifier.metrics.seeds import COMPARED, SystemMetrics
 
@@ -43,7 +44,7 @@ class SystemResult:
     reason: str = ""
     """Why it could not be run."""
     weights: str = ""
-    """What training started from: ``hub``, ``random``, or a file's name."""
+    """What training started from: a package, ``hub``, ``random``, or a file's name."""
     seeds: int = 1
     """Models trained alike but for the seed."""
     parameters: int | None = None
@@ -52,6 +53,9 @@ class SystemResult:
     """From the crops to the finished model, mean over seeds."""
     ms_per_picture: float | None = None
     """Of the model alone, on a crop that is ready; in the batches that prediction uses."""
+    stands_in_for: tuple[str, ...] = ()
+    """The backbones that the recipe names, whose weights could not be had: ``DEFAULT_MODEL`` was
+    trained in their place."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return strict JSON values."""
@@ -66,6 +70,7 @@ class SystemResult:
             "parameters": self.parameters,
             "train_seconds": self.train_seconds,
             "ms_per_picture": self.ms_per_picture,
+            "stands_in_for": list(self.stands_in_for),
         }
 
 
@@ -136,6 +141,7 @@ def to_markdown(comparison: Comparison, title: str = "Comparison") -> str:
         _metrics_table(comparison, _DECISIONS),
         "## Costs",
         _costs_table(comparison),
+        *_stand_ins(comparison),
         *_not_run(comparison),
         "## How to read this",
         _legend(comparison),
@@ -161,11 +167,16 @@ def _told(comparison: Comparison) -> list[tuple[str, object]]:
 
 def _metrics_table(comparison: Comparison, names: Sequence[str]) -> str:
     rows = [(_baseline_name(comparison), comparison.majority)]
-    shown = [*rows, *((result.name, result.metrics) for result in comparison.results)]
+    shown = [*rows, *((_marked(result), result.metrics) for result in comparison.results)]
     return markdown_table(
         ["system", *(_TITLES[name] for name in names)],
         [[name, *(estimate_text(metrics, one) for one in names)] for name, metrics in shown],
     )
+
+
+def _marked(result: SystemResult) -> str:
+    """Return the system's name, with a star where it is not trained with its own backbone."""
+    return f"{result.name} \\*" if result.stands_in_for else result.name
 
 
 def metric_title(name: str) -> str:
@@ -194,7 +205,7 @@ def _costs_table(comparison: Comparison) -> str:
         header += ["seeds", "ROC-AUC, SD of seeds"]
     rows = []
     for result in comparison.results:
-        row = [result.name, *_cost_cells(result)]
+        row = [_marked(result), *_cost_cells(result)]
         if has_spread:
             row += [str(result.seeds), _spread_text(result.metrics)]
         rows.append(row)
@@ -211,6 +222,17 @@ def _cost_cells(result: SystemResult) -> list[str]:
 def _spread_text(metrics: SystemMetrics | None) -> str:
     spread = metrics.spread.get("roc_auc") if metrics else None
     return _NONE if spread is None or math.isnan(spread) else f"{spread:.3f}"
+
+
+def _stand_ins(comparison: Comparison) -> list[str]:
+    starred = [result for result in comparison.results if result.stands_in_for]
+    if not starred:
+        return []
+    own = ", ".join(f"{one.name} ({', '.join(one.stands_in_for)})" for one in starred)
+    return [
+        f"\\* {DEFAULT_MODEL} stands in for a backbone whose weights could not be had: {own}. "
+        "The row tells nothing of that backbone."
+    ]
 
 
 def _not_run(comparison: Comparison) -> list[str]:
@@ -243,15 +265,24 @@ def to_csv(comparison: Comparison) -> str:
         f"{name}{end}" for name in COMPARED for end in ("", "_low", "_high", "_seed_sd")
     ]
     plain = ("status", "reason", "weights", "seeds")
-    costs = ("parameters", "train_seconds", "ms_per_picture")
+    costs = ("parameters", "train_seconds", "ms_per_picture", "stands_in_for")
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["name", *plain, *metric_columns, *costs])
     writer.writerow(
-        [_baseline_name(comparison), "ok", "", "", "", *_numbers(comparison.majority), "", "", ""]
+        [
+            _baseline_name(comparison),
+            "ok",
+            "",
+            "",
+            "",
+            *_numbers(comparison.majority),
+            *[""] * len(costs),
+        ]
     )
     for result in comparison.results:
         values = result.to_dict()
+        values["stands_in_for"] = " ".join(result.stands_in_for)
         cells = [values[name] for name in (*plain, *costs)]
         shown = ["" if cell is None else cell for cell in cells]
         row = [result.name, *shown[: len(plain)], *_numbers(result.metrics), *shown[len(plain) :]]

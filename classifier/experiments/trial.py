@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from roi_cls.classifier.evaluation.run import EvaluateJob, evaluate_run
 from roi_cls.classifier.inference.loaded import LoadedModel, load_any
 from roi_cls.classifier.inference.scorer import Scorer
 from roi_cls.classifier.models.device import choose_backend
+from roi_cls.classifier.models.origin import with_stand_in
 from roi_cls.classifier.recipe import TrainingRecipe
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.scores import ScoreTable, read_scores
@@ -32,6 +33,9 @@ from roi_cls.classifier.training.run import train_run
 from roi_cls.data.sample import LabelSet
 from roi_cls.data.split import SplitParams
 
+MissingWeights = Literal["stand-in", "skip", "random"]
+"""Where a system's weights cannot be had: train it with another backbone, say so in place of a
+result, or start from random ones."""
 _TIMED_ROUNDS = 3
 """Of which the median counts: other work on the machine slows one, seldom two."""
 
@@ -108,6 +112,16 @@ class ExperimentJob:
     target: str | None = None
     """The class that is looked for; None: the rarer one."""
     detector_model: Path | None = None
+    missing_weights: MissingWeights = "stand-in"
+    """What becomes of a system whose weights cannot be had."""
+
+    def settle(self, recipe: TrainingRecipe) -> TrainingRecipe:
+        """Return the recipe within the budget, with a backbone that can be had here."""
+        recipe = self.budget.apply(recipe)
+        if self.missing_weights != "stand-in" or recipe.members:
+            return recipe
+        chosen = {name: value for name, value in self.budget.settings.items() if name == "model"}
+        return with_stand_in(recipe, chosen)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,7 +181,7 @@ def _train(
     job: ExperimentJob, run: RunFolder, recipe: TrainingRecipe, observers: Observers
 ) -> None:
     given = {"device": job.device}
-    recipe = job.budget.apply(recipe)
+    recipe = job.settle(recipe)
     changed = recipe.changed(given)
     one = TrainJob(
         source=job.source,
@@ -183,7 +197,7 @@ def _train(
         abstain=recipe.abstain,
         facts={"recipe": recipe.to_dict()},
     )
-    ensemble = multiply(one, recipe, given, job.budget.apply)
+    ensemble = multiply(one, recipe, given, job.settle)
     if ensemble:
         train_ensemble(ensemble, observers)
     else:

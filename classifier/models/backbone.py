@@ -39,7 +39,7 @@ def build_backbone(
 
     Args:
         name: Of timm's registry, or ``open_clip:NAME``.
-        weights: ``hub``, ``none``, or where a file lies.
+        weights: ``auto``, ``hub``, ``none``, or where a file lies.
         size_px: Side of the crops it will see.
         global_pool: See ``TrainConfig``.
 

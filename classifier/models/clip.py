@@ -28,7 +28,7 @@ def build_tower(name: str, weights: str, size_px: int) -> tuple[ClipTower, dict[
 
     Args:
         name: Of open_clip's models, ``NAME`` or ``NAME:TAG`` of its published weights.
-        weights: ``hub``, ``none``, or where a file lies.
+        weights: ``auto`` or ``hub``, ``none``, or where a file lies.
         size_px: Side of the crops it will see.
 
     Raises:
@@ -43,7 +43,7 @@ def load_clip(name: str, weights: str) -> nn.Module:
     model_name, _, tag = name.partition(":")
     check_clip_name(name)
     pretrained, quick_gelu = None, False
-    if weights == "hub":
+    if weights in ("auto", "hub"):
         pretrained = tag or _default_tag(name)
         quick_gelu = _check_hub(name, open_clip.get_pretrained_cfg(model_name, pretrained))
     elif weights != "none":

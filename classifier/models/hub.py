@@ -9,9 +9,11 @@ from functools import partial
 
 from roi_cls.base.background import run_in_background
 from roi_cls.base.errors import WeightsError
+from roi_cls.classifier.config import DEFAULT_MODEL
 
 _PUBLIC_HUB = "https://huggingface.co"
 HUB_REMEDIES = (
+    f"--model {DEFAULT_MODEL} (its weights come with roi-cls)",
     "--weights none (random weights; needs no network)",
     "--weights PATH (a .safetensors or .pth file of this model)",
     "HF_ENDPOINT=URL (a mirror of the hub), or run once where the hub can be reached: "

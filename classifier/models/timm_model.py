@@ -13,12 +13,17 @@ from torch import nn
 from roi_cls.base.errors import ModelNameError, TrainingError, WeightsError
 from roi_cls.base.torchvision import ensure_torchvision
 from roi_cls.classifier.models.hub import hub_error, hub_failure, is_cached
+from roi_cls.classifier.models.origin import (
+    WeightsPackage,
+    check_package,
+    find_package,
+    published,
+)
 from roi_cls.classifier.models.weights import find_weights, read_state
 
 ensure_torchvision()
 
 import timm  # noqa: E402  (timm imports torchvision)
-from timm.models import PretrainedCfg  # noqa: E402  (as above)
 
 
 def create_model(
@@ -33,7 +38,8 @@ def create_model(
 
     Args:
         name: Of timm's registry.
-        weights: ``hub``, ``none``, a file with a state dict of this model, or a folder of such.
+        weights: ``auto``, ``hub``, ``none``, a file with a state dict of this model, or a folder of
+            such.
         classes: Outputs of the new head.
         size_px: Side of the crops it will see; models of a fixed size are built for it.
         drop_rate: Dropout before the head, 0 to 1.
@@ -62,9 +68,12 @@ def create_model(
 
 
 def _build(name: str, weights: str, arguments: dict[str, Any]) -> nn.Module:
+    package = find_package(name) if weights == "auto" else None
     if weights == "none":
         model = timm.create_model(name, **arguments)
-    elif weights == "hub":
+    elif package:
+        model = _from_package(name, package, arguments)
+    elif weights in ("auto", "hub"):
         model = _from_hub(name, arguments)
     else:
         model = _from_file(name, find_weights(name, weights), arguments)
@@ -117,6 +126,25 @@ def _from_file(name: str, path: Path, arguments: dict[str, Any]) -> nn.Module:
     return model
 
 
+def _from_package(name: str, package: WeightsPackage, arguments: dict[str, Any]) -> nn.Module:
+    """Return the model with a package's weights, whose tensors are known by their order alone."""
+    tensors = list(read_state(check_package(package)).values())
+    model = timm.create_model(name, **arguments)
+    with torch.device("meta"):  # its names alone are asked for, and no random number is drawn
+        names = timm.create_model(name).state_dict().keys()
+    head = tuple(f"{part}." for part in _head_names(model))
+    if len(names) != len(tensors):
+        raise WeightsError(
+            f"Cannot use the weights of the package {package.name!r}: they hold other tensors than "
+            f"{name!r} of this version of timm. Use --weights hub, or another version of timm."
+        )
+    state = dict(zip(names, tensors, strict=True))
+    body = {key: tensor for key, tensor in state.items() if not key.startswith(head)}
+    own = {key: tensor for key, tensor in model.state_dict().items() if key.startswith(head)}
+    model.load_state_dict({**body, **own}, strict=True)
+    return model
+
+
 def _head_names(model: nn.Module) -> tuple[str, ...]:
     names = cast(dict[str, Any], model.pretrained_cfg)["classifier"]
     return (names,) if isinstance(names, str) else tuple(names or ())
@@ -163,11 +191,6 @@ def check_model_name(name: str) -> None:
             f"Cannot build the model {name!r}: timm has no weights {tag!r} for it. "
             f"There are {', '.join(tags) or 'none'}."
         )
-
-
-def published(name: str) -> PretrainedCfg:
-    """Return what timm knows of the model's published weights; an empty record if it has none."""
-    return timm.get_pretrained_cfg(name) or PretrainedCfg()
 
 
 def form_arguments(name: str, size_px: int, global_pool: str | None) -> dict[str, Any]:

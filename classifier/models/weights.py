@@ -38,8 +38,8 @@ def find_weights(name: str, weights: str) -> Path:
     if not path.is_dir():
         raise WeightsError(
             f"Cannot load the weights {str(path)!r}: there is no such file. "
-            "Give --weights hub, none, or the path of a .safetensors or .pth file, or of a folder "
-            "with such files."
+            "Give --weights auto, hub, none, or the path of a .safetensors or .pth file, or of a "
+            "folder with such files."
         )
     # open_clip:NAME:TAG and NAME.TAG have one file per architecture.
     own = name.removeprefix("open_clip:").partition(":")[0].partition(".")[0]

@@ -22,7 +22,9 @@ import torch
 from roi_cls.base.atomic import write_atomically
 from roi_cls.base.errors import BundleError, TrainingError
 from roi_cls.base.location import hash_file
+from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.models.device import Backend
+from roi_cls.classifier.models.origin import find_package, weights_origin
 from roi_cls.classifier.models.saved import NAMELESS
 from roi_cls.classifier.models.weights import find_weights
 from roi_cls.classifier.runs.bundle import package_versions
@@ -39,8 +41,6 @@ _GIT_PATIENCE_S = 5.0
 def collect_settings(job: TrainJob, data: TrainingData) -> dict[str, Any]:
     """Return everything that decides the result; equal settings, equal run."""
     config = job.config
-    uses_file = config.weights not in ("hub", "none") and config.method not in NAMELESS
-    file = find_weights(config.model, config.weights) if uses_file else None
     return {
         "source": str(data.source.absolute()),
         "config": config.to_dict(),
@@ -49,7 +49,7 @@ def collect_settings(job: TrainJob, data: TrainingData) -> dict[str, Any]:
         "target": data.labels.target,
         "data_digest": data.digest,
         "parts_digest": _parts_digest(data),
-        "weights_sha256": hash_file(file) if file else None,
+        **describe_weights(config),
         "errors": len(data.errors),
         "train_images": len(data.train),
         "validation_images": len(data.validation),
@@ -58,6 +58,20 @@ def collect_settings(job: TrainJob, data: TrainingData) -> dict[str, Any]:
         "label_names": job.label_names,
         "abstain": job.abstain,
     }
+
+
+def describe_weights(config: TrainConfig) -> dict[str, Any]:
+    """Return where the start weights come from, and the SHA-256 of their file where it is known."""
+    if config.method in NAMELESS:
+        return {"weights_from": None, "weights_sha256": None}
+    origin, sha256 = weights_origin(config), None
+    if origin.startswith("package "):
+        package = find_package(config.model)
+        sha256 = package.sha256 if package else None
+    elif origin not in ("hub", "none"):
+        file = find_weights(config.model, config.weights)
+        origin, sha256 = file.name, hash_file(file)
+    return {"weights_from": origin, "weights_sha256": sha256}
 
 
 def _parts_digest(data: TrainingData) -> str:

