@@ -47,7 +47,7 @@ app.command("export")(export_commands.export)
 app.command("explain")(explain_commands.explain)
 app.command("report")(report_commands.report)
 app.command("serve")(serve_commands.serve)
-for _command in ("recipes", "compare", "ablate", "ensemble"):
+for _command in ("recipes", "models", "compare", "ablate", "ensemble"):
     app.command(_command)(getattr(experiment_commands, _command))
 app.command("verify")(train_commands.verify)
 app.command("doctor")(doctor_commands.doctor)

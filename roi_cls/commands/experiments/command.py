@@ -1,4 +1,4 @@
-"""The commands that try several systems: recipes, compare, ablate, ensemble."""
+"""The commands that try several systems, or list what to try: models, recipes, compare, ...."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from roi_cls.console.arguments import (
     DetectorModelPath,
     DeviceName,
     Folds,
+    Json,
     LabelNames,
     MaxPixels,
     Runs,
@@ -62,6 +63,30 @@ def recipes() -> None:
     from roi_cls.commands.experiments.run import list_recipes
 
     show(list_recipes())
+
+
+def models(
+    pattern: Annotated[
+        str | None,
+        typer.Argument(help="Of timm's names, like 'resnet*'; unset: the common ones."),
+    ] = None,
+    speed: Annotated[
+        bool | None,
+        typer.Option(
+            "--speed/--no-speed",
+            help="Measure pictures/s of each here; unset: of the common ones.",
+        ),
+    ] = None,
+    device: DeviceName = "auto",
+    as_json: Json = False,
+) -> None:
+    """List models for --model: where their weights are, how large and how fast they are here.
+
+    Example: roi-cls models 'efficientnet*' --speed
+    """
+    from roi_cls.commands.experiments.models import tell_models
+
+    tell_models(pattern, pattern is None if speed is None else speed, device, as_json)
 
 
 @settings_options
