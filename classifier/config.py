@@ -119,7 +119,7 @@ class TrainConfig:
     """Rare classes count more: by class ``weights`` in the loss, by ``sampling`` them as often as
     the others, by ``logit_adjustment`` of the loss, or ``none``."""
     augmentation: Augmentation = "light"
-    """Random changes of the training crops: ``none``, ``light`` or ``strong``."""
+    """Random changes of crops: ``none``, ``light`` or ``strong``; in training alone."""
     mixup: float = 0.0
     """Blend pairs of crops and their labels, the share drawn from Beta(a, a) of this a; 0: not."""
     cutmix: float = 0.0
@@ -147,7 +147,7 @@ class TrainConfig:
     compile: bool = False
     """Compile the model with torch.compile: a slow start, then faster steps."""
     device: Device = "auto"
-    """``auto``: a GPU where there is one."""
+    """Where to compute; ``auto``: on a GPU where there is one."""
     precision: Precision = "auto"
     """``auto``: the format that is fastest here: bf16, fp32, or fp16 on an older GPU."""
 

@@ -219,5 +219,6 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 def _refused(recipe: str, why: str, dot: str = ".") -> TrainingError:
     return TrainingError(
-        f"Cannot use the recipe {recipe!r}: {why}{dot} `roi-cls train --help` names the settings."
+        f"Cannot use the recipe {recipe!r}: {why}{dot} "
+        "`roi-cls train --help-all` names the settings."
     )

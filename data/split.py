@@ -35,12 +35,12 @@ class SplitParams:
     split_seed: int = 0
     """Of the draw; the order of the samples does not matter."""
     validation_share: float = 0.15
-    """Share of the training part, test pictures taken off, that is drawn for validation."""
+    """Share of the training part drawn for validation; the test part is taken off before."""
     test_share: float = 0.2
     """Share of all pictures drawn for the test; 0 makes no test part."""
     group_regex: str | None = None
-    """Finds in a path what pictures of one group share, like ``person_([0-9]+)``: its first group,
-    else the whole match. They stay on one side of the split."""
+    """Keeps pictures of one person or video in one part: a pattern in the path, like
+    ``person_([0-9]+)``, the first group of which, else the whole match, is what they share."""
     near_duplicates: bool = True
     """Keep pictures that look alike on one side of the split: saved again, resized, trimmed."""
 

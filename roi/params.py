@@ -36,9 +36,10 @@ class CropParams:
     """How a crop is cut. Its digest names it, in the cache and in a model's bundle."""
 
     crop: CropKind = "face"
-    """``face``: the face where there is one; ``full``: always the whole picture, no detection."""
+    """What is cut: the ``face`` where there is one, or always the ``full`` picture, undetected."""
     detector: DetectorKind = "auto"
-    """``short``: faces near by; ``full``: further off; ``auto``: both in turn, then on tiles."""
+    """Who looks for faces: ``short`` sees those near by, ``full`` those further off; ``auto`` asks
+    both in turn, then on tiles."""
     detector_sha256: tuple[str, ...] = ()
     """SHA-256 of the detector's model files, in the order they are asked; empty: not resolved."""
     min_score: float = 0.5

@@ -7,7 +7,6 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from roi_cls.base.errors import RoiClsError
 from roi_cls.base.machine import look_for_less_garbage
@@ -22,10 +21,11 @@ from roi_cls.commands.predict import command as predict_commands
 from roi_cls.commands.report import command as report_commands
 from roi_cls.commands.serve import command as serve_commands
 from roi_cls.commands.train import command as train_commands
+from roi_cls.console.help import App, Group, usual_options
 from roi_cls.console.terminal import note, show
 
 
-class _Commands(TyperGroup):
+class _Commands(Group):
     """Lets a command be named by two words where the first alone is one, too: ``crops show``."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
@@ -35,24 +35,33 @@ class _Commands(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
-app = typer.Typer(
-    cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
-)
-app.command("crops")(crop_commands.crops)
-app.command("crops show")(crop_commands.crops_show)
-app.command("train")(train_commands.train)
-app.command("evaluate")(train_commands.evaluate)
-app.command("predict")(predict_commands.predict)
-app.command("export")(export_commands.export)
-app.command("explain")(explain_commands.explain)
-app.command("report")(report_commands.report)
-app.command("serve")(serve_commands.serve)
+_PICTURES, _TRAIN, _JUDGE, _USE = "Pictures and crops", "Train", "Judge a run", "Use a run"
+app = App(cls=_Commands, pretty_exceptions_enable=False)
+app.command("crops", rich_help_panel=_PICTURES)(crop_commands.crops)
+app.command("crops show", rich_help_panel=_PICTURES)(crop_commands.crops_show)
+app.command("train", rich_help_panel=_TRAIN)(train_commands.train)
+app.command("evaluate", rich_help_panel=_JUDGE)(train_commands.evaluate)
+app.command("predict", rich_help_panel=_USE)(predict_commands.predict)
+app.command("export", rich_help_panel=_USE)(export_commands.export)
+app.command("explain", rich_help_panel=_JUDGE)(explain_commands.explain)
+app.command("report", rich_help_panel=_JUDGE)(report_commands.report)
+app.command("serve", rich_help_panel=_USE)(serve_commands.serve)
 for _command in ("recipes", "models", "compare", "ablate", "ensemble"):
-    app.command(_command)(getattr(experiment_commands, _command))
-app.command("verify")(train_commands.verify)
-app.command("doctor")(doctor_commands.doctor)
-app.add_typer(crop_commands.cache_app, name="cache", help="See, check and prune the crops kept.")
-app.add_typer(data_commands.data_app, name="data", help="Make and inspect data sets.")
+    app.command(_command, rich_help_panel=_TRAIN)(getattr(experiment_commands, _command))
+app.command("verify", rich_help_panel=_JUDGE)(train_commands.verify)
+app.command("doctor", rich_help_panel="Machine")(doctor_commands.doctor)
+app.add_typer(
+    crop_commands.cache_app,
+    name="cache",
+    rich_help_panel=_PICTURES,
+    help="See, check and prune the crops kept.",
+)
+app.add_typer(
+    data_commands.data_app,
+    name="data",
+    rich_help_panel=_PICTURES,
+    help="Make and inspect data sets.",
+)
 
 INTERRUPTED = 130
 """Typer's exit code after Ctrl-C, as shells have it: 128 + SIGINT.
@@ -69,13 +78,17 @@ def _show_version(wanted: bool) -> None:
 
 
 @app.callback()
+@usual_options(options="--version --install-completion")
 def roi_cls(
     _: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
-    """The face first, then the frame: crop faces with MediaPipe, classify the crops with timm."""
+    """The face first, then the frame: crop faces with MediaPipe, classify the crops with timm.
+
+    First steps: roi-cls doctor, then roi-cls train photos --run first
+    """
 
 
 def main() -> None:

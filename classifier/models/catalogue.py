@@ -38,7 +38,7 @@ _ROUNDS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class ModelFacts:
+class KnownModel:
     """One of timm's models."""
 
     name: str
@@ -52,7 +52,7 @@ class ModelFacts:
     """Side of the pictures that its weights were trained on."""
 
 
-def list_models(pattern: str | None = None) -> tuple[ModelFacts, ...]:
+def list_models(pattern: str | None = None) -> tuple[KnownModel, ...]:
     """Return the models whose names match; without a pattern the common ones and those kept here.
 
     Args:
@@ -79,17 +79,18 @@ def count_models() -> int:
 
 
 def _kept_models() -> list[str]:
-    """Return the models, but the common ones, whose weights the hub's client keeps here."""
-    names = timm.list_models(pretrained=True)
-    return [n for n in names if n not in COMMON_MODELS and is_cached(published(n).hf_hub_id)]
+    """Return the models, with their tags, whose weights the hub's client keeps here."""
+    listed = {published(name).hf_hub_id for name in COMMON_MODELS}
+    repositories = {name: published(name).hf_hub_id for name in timm.list_pretrained()}
+    return [n for n, one in repositories.items() if one not in listed and is_cached(one)]
 
 
-def _describe(name: str) -> ModelFacts:
+def _describe(name: str) -> KnownModel:
     config = published(name)
     with torch.device("meta"):  # no number of it is needed
         model = timm.create_model(name, num_classes=0)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    return ModelFacts(name, _place(name), parameters, int(config.input_size[-1]))
+    return KnownModel(name, _place(name), parameters, int(config.input_size[-1]))
 
 
 def _place(name: str) -> WeightsPlace:
@@ -103,7 +104,7 @@ def _place(name: str) -> WeightsPlace:
     return "hub" if config.has_weights else "none"
 
 
-def measure_rate(facts: ModelFacts, backend: Backend) -> float:
+def measure_rate(facts: KnownModel, backend: Backend) -> float:
     """Return pictures per second of the model alone, by the computation that prediction uses.
 
     Of crops that are ready, of the side that the model was made for. The weights are random: what

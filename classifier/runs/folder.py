@@ -133,7 +133,7 @@ def find_run(name: str | None, root: Path) -> RunFolder:
         run = RunFolder(path)
         if run.is_finished:
             return run
-    names = ", ".join(run.path.name for run in _finished_runs(root)) or "none"
+    names = ", ".join(run.path.name for run in finished_runs(root)) or "none"
     is_there = (root / name).is_dir() or Path(name).is_dir()
     what = "it is not finished; go on with --resume" if is_there else "there is none"
     raise BundleError(
@@ -142,7 +142,7 @@ def find_run(name: str | None, root: Path) -> RunFolder:
 
 
 def _newest_run(root: Path) -> RunFolder:
-    runs = _finished_runs(root)
+    runs = finished_runs(root)
     if not runs:
         raise BundleError(
             f"Cannot choose a run: there is no finished one in {str(root)!r}. "
@@ -151,8 +151,13 @@ def _newest_run(root: Path) -> RunFolder:
     return max(runs, key=lambda run: (run.path / CONFIG_NAME).stat().st_mtime_ns)
 
 
-def _finished_runs(root: Path) -> list[RunFolder]:
+def finished_runs(root: Path) -> list[RunFolder]:
+    """Return the finished runs in a folder of runs, by name; none where there is no such folder."""
+    return [run for run in all_runs(root) if run.is_finished]
+
+
+def all_runs(root: Path) -> list[RunFolder]:
+    """Return what may be a run in a folder of runs, by name, finished or not."""
     if not root.is_dir():
         return []
-    runs = [RunFolder(path) for path in sorted(root.iterdir()) if path.is_dir()]
-    return [run for run in runs if run.is_finished]
+    return [RunFolder(path) for path in sorted(root.iterdir()) if path.is_dir()]

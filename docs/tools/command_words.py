@@ -19,7 +19,8 @@ _INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 _OPTION = re.compile(r"^--[a-z][a-z0-9-]*")
 _OTHERS = {"--nproc-per-node", "--array", "--jobs", "--requeue", "--cpus-per-task", "--mem"}
 """Options of torchrun, Slurm and parallel."""
-_GROUP_OPTIONS = {"--help", "--version"}
+_HELPS = {"--help", "--help-all"}
+_GROUP_OPTIONS = {*_HELPS, "--version", "--install-completion", "--show-completion"}
 
 
 @cache
@@ -38,7 +39,7 @@ def _walk(group: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
 
 def options_of(command: Any) -> set[str]:
     """Return the options of a command, long and short."""
-    found = {"--help"}
+    found = set(_HELPS)
     for parameter in command.params:
         words = (*parameter.opts, *parameter.secondary_opts)
         found.update(word for word in words if word.startswith("-"))

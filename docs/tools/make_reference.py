@@ -49,6 +49,16 @@ Contents: [commands](#commands), [settings](#settings),
 """
 
 
+_HELP = """`roi-cls COMMAND --help` is one screen: the options that most people use, a line each.
+`--help-all` shows every option of the command with its full text, its default and its variable, as
+the tables below do. A mistyped option or command is answered with the nearest that there is.
+
+`roi-cls --install-completion` lets your shell (bash, zsh, fish, PowerShell) complete commands,
+options, names of runs and of training recipes, and values like those of `--device`, in terminals
+opened from then on; `roi-cls --show-completion` prints what it would install.
+"""
+
+
 def render() -> str:
     """Return the whole page."""
     parts = [
@@ -67,6 +77,7 @@ def render() -> str:
 
 def _commands() -> Iterator[str]:
     yield "## Commands\n"
+    yield _HELP
     yield from table(
         ("command", "what it does"),
         (

@@ -1,4 +1,4 @@
 """What all commands share: options, words, progress, which run is meant.
 
-For other packages: `arguments`, `cropping`, `fields`, `terminal`, `training`, `words`.
+For other packages: `arguments`, `cropping`, `fields`, `help`, `terminal`, `training`, `words`.
 """

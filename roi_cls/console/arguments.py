@@ -38,6 +38,23 @@ def check_folds(folds: int | None) -> int | None:
     return folds
 
 
+def suggest_runs(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the finished runs whose names begin so, for a shell to complete."""
+    from roi_cls.classifier.runs.folder import finished_runs
+
+    names = (run.path.name for run in finished_runs(ctx.params.get("runs") or RUNS))
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def suggest_begun_runs(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the runs whose names begin so and that can be resumed, for a shell to complete."""
+    from roi_cls.classifier.runs.folder import all_runs
+
+    begun = [run for run in all_runs(ctx.params.get("runs") or RUNS) if run.settings.is_file()]
+    names = (run.path.name for run in begun if not run.is_finished)
+    return [name for name in names if name.startswith(incomplete)]
+
+
 Data = Annotated[Path, typer.Argument(help="Folder or CSV of labelled pictures.")]
 Inputs = Annotated[
     list[str], typer.Argument(help="Pictures: files, folders, patterns, lists (.txt, .csv).")
@@ -102,12 +119,19 @@ Target = Annotated[
     str | None, typer.Option(help="The class that is looked for; unset: the rarest.")
 ]
 RunName = Annotated[
-    str | None, typer.Option("--run", help="Name or folder of a run; unset: the newest.")
+    str | None,
+    typer.Option(
+        "--run",
+        autocompletion=suggest_runs,
+        help="Name or folder of a run; unset: the newest.",
+    ),
 ]
 RunNames = Annotated[
     list[str] | None,
     typer.Option(
-        "--run", help="Name or folder of a run, several for their mean; unset: the newest."
+        "--run",
+        autocompletion=suggest_runs,
+        help="Name or folder of a run, several for their mean; unset: the newest.",
     ),
 ]
 ModelFile = Annotated[
@@ -120,8 +144,8 @@ Folds = Annotated[
     typer.Option(
         min=0,
         callback=check_folds,
-        help="Cross-validate: a model per fold of the training data, joined into one run with "
-        "out-of-fold scores; 0: one model and one validation part.",
+        help="Cross-validate in so many folds: a model per fold of the training data, joined into "
+        "one run with out-of-fold scores; 0: one model and one validation part.",
     ),
 ]
 

@@ -19,7 +19,13 @@ from typing import Annotated, Any, Literal, TypeVar
 import typer
 
 from roi_cls.base.errors import TrainingError
-from roi_cls.classifier.recipe import TrainingRecipe, crop_fields, load_recipe, train_fields
+from roi_cls.classifier.recipe import (
+    TrainingRecipe,
+    crop_fields,
+    load_recipe,
+    recipe_names,
+    train_fields,
+)
 
 Command = TypeVar("Command", bound=Callable[..., None])
 NumberOrAuto = int | Literal["auto"]
@@ -149,16 +155,23 @@ def _use_recipe(context: typer.Context, recipe: TrainingRecipe | None) -> Traini
     return recipe
 
 
+def suggest_recipes(incomplete: str) -> list[str]:
+    """Return the recipes whose names begin so, for a shell; behind a comma, one more."""
+    given, comma, begun = incomplete.rpartition(",")
+    return [given + comma + name for name in recipe_names() if name.startswith(begun)]
+
+
 RecipeName = Annotated[
     TrainingRecipe | None,
     typer.Option(
         "--recipe",
         parser=_parse_recipe,
+        autocompletion=suggest_recipes,
         callback=_use_recipe,
         is_eager=True,  # before the options whose defaults it sets
         metavar="NAME|PATH",
-        help="A whole system, by the name that 'roi-cls recipes' lists or as a .toml file; other "
-        "options replace its settings.",
+        help="A whole system by name, or a .toml file; 'roi-cls recipes' lists them, other options "
+        "replace its settings.",
     ),
 ]
 

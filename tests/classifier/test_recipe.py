@@ -94,7 +94,7 @@ def test_wrong_file_is_refused_in_words(text: str, message: str) -> None:
     with pytest.raises(TrainingError, match=re.escape(message)) as caught:
         parse_recipe("mine", text)
     assert str(caught.value).startswith("Cannot use the recipe 'mine': ")
-    assert str(caught.value).endswith("`roi-cls train --help` names the settings.")
+    assert str(caught.value).endswith("`roi-cls train --help-all` names the settings.")
 
 
 def test_unknown_name_lists_all_recipes() -> None:

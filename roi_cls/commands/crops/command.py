@@ -24,13 +24,19 @@ from roi_cls.console.arguments import (
     parse_path,
 )
 from roi_cls.console.fields import settings_options
+from roi_cls.console.help import App, usual_options
 from roi_cls.console.terminal import exit_with, show
 from roi_cls.roi import CropParams
 from roi_cls.roi.image_header import MAX_PIXELS
 
-cache_app = typer.Typer(no_args_is_help=True)
+cache_app = App()
 
 
+@usual_options(
+    crop="--margin --size --fallback --detector --face --min-score --min-face --align --crop",
+    output="--manifest --contact-sheet --json",
+    machine="--workers --cache",
+)
 @settings_options
 def crops(
     inputs: Inputs,
@@ -71,6 +77,10 @@ def crops(
     exit_with(summary["errors"])
 
 
+@usual_options(
+    crop="--margin --size --fallback --detector --face --min-score --min-face --align",
+    output="--output",
+)
 @settings_options
 def crops_show(
     picture: Annotated[str, typer.Argument(help="One picture.")],

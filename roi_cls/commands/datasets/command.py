@@ -22,11 +22,12 @@ from roi_cls.console.arguments import (
     Workers,
     choose_run,
 )
+from roi_cls.console.help import App
 from roi_cls.console.terminal import exit_with, progress, show
 from roi_cls.data.units import compile_group_regex
 from roi_cls.roi.image_header import MAX_PIXELS
 
-data_app = typer.Typer(no_args_is_help=True)
+data_app = App()
 
 
 def _check_regex(text: str | None) -> str | None:
@@ -87,7 +88,7 @@ def data_import(
 
     Exit code 3: corrections whose picture was not found, each told on stderr.
 
-    Example: roi-cls data import artifacts/review.csv --pictures photos -o corrected.csv
+    Example: roi-cls data import artifacts/review.csv --pictures photos
     """
     from roi_cls.commands.datasets.corrections import import_corrections
 

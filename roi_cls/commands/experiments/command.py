@@ -34,8 +34,15 @@ from roi_cls.console.arguments import (
     check_folds,
     choose_run,
     run_arguments,
+    suggest_runs,
 )
-from roi_cls.console.fields import RecipeName, given_settings, settings_options
+from roi_cls.console.fields import (
+    RecipeName,
+    given_settings,
+    settings_options,
+    suggest_recipes,
+)
+from roi_cls.console.help import usual_options
 from roi_cls.console.terminal import exit_with, note_next, show
 from roi_cls.data.split import SplitParams
 from roi_cls.roi import CropParams
@@ -80,7 +87,7 @@ def models(
     device: DeviceName = "auto",
     as_json: Json = False,
 ) -> None:
-    """List models for --model: where their weights are, how large and how fast they are here.
+    """List models for --model: where their weights are, how large and how fast.
 
     Example: roi-cls models 'efficientnet*' --speed
     """
@@ -89,15 +96,27 @@ def models(
     tell_models(pattern, pattern is None if speed is None else speed, device, as_json)
 
 
+@usual_options(
+    data="--target --labels --group-regex --test-share --validation-share",
+    systems="--recipes --seeds --epochs --folds --weights --missing-weights --size",
+    output="--output --runs",
+    machine="--device --workers --cache",
+)
 @settings_options
 def compare(
     source: Data,
     split: SplitParams,
     recipes: Annotated[
-        str | None, typer.Option(help="Names or .toml files, like best,classical; unset: all.")
+        str | None,
+        typer.Option(
+            autocompletion=suggest_recipes,
+            help="Names or .toml files, like best,classical; unset: all.",
+        ),
     ] = None,
     seeds: Seeds = 1,
-    epochs: Annotated[int | None, typer.Option(min=1, help="At most, of every recipe.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Epochs at most, of every recipe.")
+    ] = None,
     folds: Annotated[
         int | None,
         typer.Option(min=0, callback=check_folds, help="As in train; unset: each recipe's own."),
@@ -131,7 +150,7 @@ def compare(
 
     What is finished is not done again. Exit code 3: a recipe could not be run; its row says why.
 
-    Example: roi-cls compare photos --recipes resnet18-full,best --seeds 3 --weights weights/
+    Example: roi-cls compare photos --recipes resnet18-full,best --seeds 3
     """
     from roi_cls.cache.options import BuildOptions
     from roi_cls.classifier.experiments.trial import Budget, ExperimentJob
@@ -155,6 +174,14 @@ def compare(
     exit_with(compare_and_tell(job, chosen, title))
 
 
+@usual_options(
+    data="--target --labels --group-regex --test-share --validation-share",
+    comparison="--inputs --seeds --folds",
+    model="--recipe --model --weights --epochs --batch-size --lr",
+    crop="--margin --size --fallback --detector",
+    output="--output --runs",
+    machine="--device --workers --cache",
+)
 @settings_options
 def ablate(
     ctx: typer.Context,
@@ -212,16 +239,22 @@ def ablate(
 
 
 def ensemble(
-    run: Annotated[list[str], typer.Option("--run", help="A finished run; give two or more.")],
-    name: Annotated[str, typer.Option(help="Of the new run.")],
+    run: Annotated[
+        list[str],
+        typer.Option(
+            "--run", autocompletion=suggest_runs, help="A finished run; give two or more."
+        ),
+    ],
+    name: Annotated[str, typer.Option(help="Name of the new run.")],
     combine: Annotated[
-        Combine, typer.Option(help="Weigh the runs alike, or by a greedy selection on validation.")
+        Combine,
+        typer.Option(help="How they are weighed: alike, or by a greedy selection on validation."),
     ] = "mean",
     runs: Runs = RUNS,
 ) -> None:
     """Join finished runs of the same split into one: its score is the mean of theirs.
 
-    Example: roi-cls ensemble --run first --run second --name both --combine greedy
+    Example: roi-cls ensemble --run first --run second --name both
     """
     from roi_cls.classifier.runs.folder import RunFolder
     from roi_cls.commands.experiments.run import join_and_tell

@@ -19,6 +19,7 @@ from roi_cls.console.arguments import (
     choose_models,
     parse_path,
 )
+from roi_cls.console.help import usual_options
 from roi_cls.console.terminal import exit_with
 from roi_cls.inputs.arguments import (
     AllowPrivate,
@@ -35,6 +36,12 @@ EXPLAINED = Path("artifacts/explained")
 _Method = Literal["grad-cam", "occlusion"]
 
 
+@usual_options(
+    model="--run --runs --model",
+    explanation="--method --label --check --face",
+    output="--output --json",
+    machine="--device",
+)
 def explain(
     inputs: AnyInputs,
     output: Annotated[
@@ -51,7 +58,10 @@ def explain(
     model: ModelFile = None,
     method: Annotated[
         _Method,
-        typer.Option(help="By a network's gradients, or by covering place after place: slower."),
+        typer.Option(
+            help="How it is found: by a network's gradients, or by covering place after place, "
+            "which is slower."
+        ),
     ] = "grad-cam",
     label: Annotated[
         str | None,

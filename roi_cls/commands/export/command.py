@@ -8,10 +8,12 @@ from typing import Annotated, Literal
 import typer
 
 from roi_cls.console.arguments import RUNS, DetectorModelPath, RunName, Runs, choose_run, parse_path
+from roi_cls.console.help import usual_options
 
 ExportFormat = Literal["onnx", "timm"]
 
 
+@usual_options(run="--run --runs --data", output="--format --output --int8 --license")
 def export(
     run: RunName = None,
     form: Annotated[
@@ -40,7 +42,7 @@ def export(
         int | None, typer.Option(help="Of ONNX's operators, from 18; unset: 20.")
     ] = None,
     license_name: Annotated[
-        str | None, typer.Option("--license", help="For timm's card, like apache-2.0.")
+        str | None, typer.Option("--license", help="License on timm's card, like apache-2.0.")
     ] = None,
     runs: Runs = RUNS,
     detector_model: DetectorModelPath = None,

@@ -21,6 +21,7 @@ from roi_cls.console.arguments import (
     choose_models,
     parse_path,
 )
+from roi_cls.console.help import usual_options
 from roi_cls.console.terminal import exit_with
 from roi_cls.inputs.arguments import (
     FETCHED,
@@ -42,6 +43,12 @@ _KEPT = "What is kept"
 _ANSWER = "The answer"
 
 
+@usual_options(
+    model="--run --runs --model",
+    answer="--threshold --abstain --face --every",
+    output="--json --jsonl --csv --output --draw --save-crops",
+    machine="--device --batch --workers",
+)
 def predict(
     inputs: AnyInputs,
     run: RunNames = None,

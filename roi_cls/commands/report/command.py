@@ -20,10 +20,16 @@ from roi_cls.console.arguments import (
     choose_run,
     parse_path,
 )
+from roi_cls.console.help import usual_options
 from roi_cls.console.terminal import show
 from roi_cls.roi.image_header import MAX_PIXELS
 
 
+@usual_options(
+    run="--run --runs --data",
+    output="--output --pictures --audit",
+    machine="--device --workers --cache",
+)
 def report(
     run: RunName = None,
     source: Annotated[
@@ -43,7 +49,7 @@ def report(
         bool, typer.Option(help="Show pictures; without, the report holds nobody's face.")
     ] = True,
     audit: Annotated[
-        bool, typer.Option(help="Read every picture of the data to say whether they are sound.")
+        bool, typer.Option(help="Say whether the data are sound; reads every picture.")
     ] = True,
     cache: Cache = CACHE,
     runs: Runs = RUNS,

@@ -18,6 +18,7 @@ from roi_cls.console.arguments import (
     Runs,
     choose_models,
 )
+from roi_cls.console.help import usual_options
 from roi_cls.console.words import parse_bytes, parse_span
 from roi_cls.roi.image_header import MAX_PIXELS
 from roi_cls.roi.params import FaceChoice
@@ -26,11 +27,20 @@ _DEFAULTS = ServerOptions()
 Number = TypeVar("Number", int, float)
 
 
+@usual_options(
+    model="--run --runs --model",
+    server="--host --port --allow-host --max-bytes --timeout",
+    answer="--threshold --abstain --face",
+    kept="--review --keep",
+    machine="--device --batch --threads",
+)
 def serve(
     run: RunNames = None,
     model: ModelFile = None,
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: one that is free.")] = 8000,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen at; 0: one that is free.")
+    ] = 8000,
     batch_size: Annotated[
         int, typer.Option("--batch", min=1, help="Pictures scored at once.")
     ] = _DEFAULTS.batch_size,
@@ -39,10 +49,13 @@ def serve(
     ] = _DEFAULTS.wait_ms,
     threads: Annotated[
         int | None,
-        typer.Option(min=1, help="That decode, detect and score; unset: one per core, up to 4."),
+        typer.Option(
+            min=1, help="Threads that decode, detect and score; unset: one per core, up to 4."
+        ),
     ] = None,
     max_bytes: Annotated[
-        str, typer.Option(metavar="<size>", help="Of a request, like 32MB; larger ones: refused.")
+        str,
+        typer.Option(metavar="<size>", help="Size of a request, like 32MB; larger ones: refused."),
     ] = f"{_DEFAULTS.max_bytes // 10**6}MB",
     max_pixels: MaxPixels = MAX_PIXELS,
     max_pictures: Annotated[
@@ -52,23 +65,33 @@ def serve(
         int, typer.Option(min=1, help="Pictures that may wait; beyond: come again (503).")
     ] = _DEFAULTS.queue,
     timeout: Annotated[
-        str, typer.Option(metavar="<time>", help="For a request to come, and to be answered.")
+        str, typer.Option(metavar="<time>", help="Time for a request to come, and to be answered.")
     ] = f"{_DEFAULTS.timeout_s:g}s",
     allow_host: Annotated[
         list[str] | None,
         typer.Option(help="A name that the server is called by, beside localhost."),
     ] = None,
     review: Annotated[
-        Path, typer.Option(help="CSV to which corrected verdicts are added.")
+        Path, typer.Option(help="CSV that gets corrected verdicts.")
     ] = _DEFAULTS.review,
     keep: Annotated[
         Path | None, typer.Option(help="Folder to keep pictures in; unset: none is kept.")
     ] = None,
     threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Of the target's probability.")
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Probability of the target from which it is the answer; unset: the model's.",
+        ),
     ] = None,
     abstain: Annotated[
-        float | None, typer.Option(min=0, max=0.99, help="Answers this near to it are unsure.")
+        float | None,
+        typer.Option(
+            min=0,
+            max=0.99,
+            help="Answers this near to the threshold are unsure; unset: the model's.",
+        ),
     ] = None,
     face: Annotated[
         FaceChoice | None, typer.Option(help="Which face to look at; unset: as in training.")

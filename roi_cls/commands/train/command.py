@@ -28,14 +28,24 @@ from roi_cls.console.arguments import (
     Workers,
     choose_run,
     run_arguments,
+    suggest_begun_runs,
+    suggest_runs,
 )
 from roi_cls.console.fields import RecipeName, given_settings, settings_options
+from roi_cls.console.help import usual_options
 from roi_cls.console.terminal import exit_with, note_next, show
 from roi_cls.data.split import SplitParams
 from roi_cls.roi import CropParams
 from roi_cls.roi.image_header import MAX_PIXELS
 
 
+@usual_options(
+    data="--target --labels --group-regex --test-share --validation-share",
+    model="--recipe --model --weights --epochs --batch-size --lr --augmentation --imbalance",
+    crop="--crop --margin --size --fallback --detector",
+    run="--run --resume --folds --runs",
+    machine="--device --workers --cache",
+)
 @settings_options
 def train(
     ctx: typer.Context,
@@ -43,7 +53,12 @@ def train(
     config: TrainConfig,
     params: CropParams,
     split: SplitParams,
-    run: Annotated[str | None, typer.Option(help="Name of the new run; unset: the time.")] = None,
+    run: Annotated[
+        str | None,
+        typer.Option(
+            autocompletion=suggest_begun_runs, help="Name of the new run; unset: the time."
+        ),
+    ] = None,
     recipe: RecipeName = None,
     folds: Folds = 0,
     seeds: Annotated[
@@ -100,13 +115,23 @@ def train(
     exit_with(outcome.errors)
 
 
+@usual_options(
+    run="--run --runs",
+    data="--labels --abstain",
+    output="--json",
+    machine="--device --workers --cache",
+)
 def evaluate(
     source: Data,
     run: RunName = None,
     labels: LabelNames = None,
     abstain: Annotated[
         float | None,
-        typer.Option(min=0, max=0.99, help="As in train; unset: the run's own."),
+        typer.Option(
+            min=0,
+            max=0.99,
+            help="Answers this near to the threshold are unsure; unset: the run's own.",
+        ),
     ] = None,
     as_json: Json = False,
     cache: Cache = CACHE,
@@ -135,7 +160,10 @@ def evaluate(
 
 
 def verify(
-    run: Annotated[str | None, typer.Argument(help="Name or folder; unset: the newest.")] = None,
+    run: Annotated[
+        str | None,
+        typer.Argument(autocompletion=suggest_runs, help="Name or folder; unset: the newest."),
+    ] = None,
     source: Annotated[
         Path | None, typer.Option("--data", help="Where the data set lies now, if it moved.")
     ] = None,
@@ -143,7 +171,7 @@ def verify(
     device: DeviceName = "auto",
     detector_model: DetectorModelPath = None,
 ) -> None:
-    """Prove that a run predicts, from the raw files, the scores it was trained to.
+    """Prove that a run predicts as it was trained, from the raw files.
 
     Example: roi-cls verify first
     """

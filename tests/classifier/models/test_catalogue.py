@@ -9,7 +9,7 @@ from roi_cls.classifier.config import DEFAULT_MODEL
 from roi_cls.classifier.models import catalogue, origin
 from roi_cls.classifier.models.catalogue import (
     COMMON_MODELS,
-    ModelFacts,
+    KnownModel,
     list_models,
     measure_rate,
 )
@@ -24,14 +24,14 @@ def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_common_models_come_first_the_default_before_all() -> None:
     models = list_models()
     assert tuple(facts.name for facts in models) == COMMON_MODELS
-    assert models[0] == ModelFacts(DEFAULT_MODEL, "package", 3_371_008, 224)
+    assert models[0] == KnownModel(DEFAULT_MODEL, "package", 3_371_008, 224)
 
 
 def test_kept_models_are_added(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = {origin.published(name).hf_hub_id for name in ("resnet34", "resnet18")}
+    kept = {"timm/resnet34.a1_in1k", origin.published("resnet18").hf_hub_id}
     monkeypatch.setattr(catalogue, "is_cached", lambda repository: repository in kept)
     models = {facts.name: facts.weights for facts in list_models()}
-    assert models["resnet34"] == "this machine"
+    assert models["resnet34.a1_in1k"] == "this machine"
     assert models["resnet18"] == "this machine"  # it is common, and listed once
     assert models["resnet50"] == "hub"
     assert len(models) == len(COMMON_MODELS) + 1
@@ -61,5 +61,5 @@ def test_pattern_chooses_and_an_unknown_one_is_told() -> None:
 
 
 def test_rate_is_measured() -> None:
-    facts = ModelFacts("test_efficientnet", "hub", 0, 64)
+    facts = KnownModel("test_efficientnet", "hub", 0, 64)
     assert measure_rate(facts, choose_backend("cpu", "fp32")) > 0
