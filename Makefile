@@ -5,15 +5,8 @@ RUN ?=
 MODEL ?=
 WEIGHTS ?=
 ARGS ?=
-# What the demo set is drawn with, and what it is trained with in a few minutes on a laptop.
+# What the demo set is drawn with, like --images 2000.
 DEMO_ARGS ?=
-# A tiny EfficientNet learns the demo from random weights in 3 minutes on two cores; a larger one
-# wants more pictures or pretrained weights. In fp32, which is faster for one so small: 420 crops/s
-# against 320 in bf16. Pooled by the maximum, because a defect is small: ROC-AUC 0.978 against 0.968
-# by the mean, in one run each. Chosen with the demo's test part in view: a demo, not a result.
-DEMO_CROP_ARGS ?= --size 112
-DEMO_TRAIN_ARGS ?= --epochs 40 --patience 0 --lr 3e-3 --imbalance sampling \
-  --global-pool max --metric loss --precision fp32
 
 BIN := .venv/bin
 STAGES := roi cache data classifier
@@ -23,52 +16,51 @@ DEMO := artifacts/demo
 export PYTHON DATA RUN MODEL WEIGHTS
 # Another model is another run; after other changes of settings or data, give RUN=NAME.
 RUN_MODEL := $(addprefix -,$(MODEL))
-ifeq ($(DATA),)
-  MODEL := $(or $(MODEL),test_efficientnet)
-  WEIGHTS := $(or $(WEIGHTS),none)
-  CROP_ARGS := $(DEMO_CROP_ARGS)
-  TRAIN_ARGS := $(DEMO_CROP_ARGS) $(DEMO_TRAIN_ARGS)
-endif
+
+comma := ,
+# The links go first: else setuptools relies on them, and the stages were gone with the links.
+install = rm -f $(LINKS) && $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+  -c constraints.txt --editable '$(1)'
 
 .DELETE_ON_ERROR:
 .PHONY: help setup demo crops train test coverage check lint types links bench bench-train bench-predict bench-serve results docs-test reference house floor-plan clean
 
 help:  ## list the targets
-	@echo "make TARGET [DATA=FOLDER] [RUN=NAME] [MODEL=NAME] [WEIGHTS=hub|none|PATH] [ARGS='--option …']"
+	@echo "make TARGET [DATA=FOLDER] [RUN=NAME] [MODEL=NAME] [WEIGHTS=auto|hub|none|PATH] [ARGS='--option …']"
 	@echo "Places and devices for all commands: ROI_CLS_CACHE, ROI_CLS_RUNS, ROI_CLS_DEVICE, ROI_CLS_WORKERS"
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## /  \1	/p' $(firstword $(MAKEFILE_LIST))
 
-setup: .venv/.checked links  ## install everything into .venv, once
+setup: .venv/.checked links  ## install what running needs into .venv, once
 	@echo "Ready: $(BIN)/roi-cls --help"
 
 demo: .venv/.checked  ## draw the demo set (artifacts/demo)
 	@$(BIN)/roi-cls data demo $(DEMO) $(DEMO_ARGS)
 
 crops: .venv/.checked $(if $(DATA),,demo)  ## find and cut the faces of DATA
-	@$(BIN)/roi-cls crops "$${DATA:-$(DEMO)}" $(CROP_ARGS) $(ARGS) || [ $$? -eq 3 ]
+	@$(BIN)/roi-cls crops "$${DATA:-$(DEMO)}" $(ARGS) || [ $$? -eq 3 ]
 
 train: .venv/.checked $(if $(DATA),,demo)  ## train on DATA, then open its test set
 	@data="$${DATA:-$(DEMO)}"; run="$${RUN:-$$(basename "$$data" .csv)$(RUN_MODEL)}"; \
 	$(BIN)/roi-cls train "$$data" --run "$$run" --resume \
-	  $${MODEL:+--model "$$MODEL"} $${WEIGHTS:+--weights "$$WEIGHTS"} $(TRAIN_ARGS) $(ARGS) || \
+	  $${MODEL:+--model "$$MODEL"} $${WEIGHTS:+--weights "$$WEIGHTS"} $(ARGS) || \
 	  [ $$? -eq 3 ] || exit 1; \
 	$(BIN)/roi-cls evaluate "$$data" --run "$$run" || [ $$? -eq 3 ]
 
 # A file's tests stay together: many share what is slow to make. tests/conftest.py orders the files.
 ON_ALL_CORES := -n auto --dist loadfile --no-loadscope-reorder
-test: .venv/.installed  ## run the tests on all cores
+test: .venv/.complete  ## run the tests on all cores
 	@$(BIN)/pytest -q $(ON_ALL_CORES) $(ARGS)
 
-coverage: .venv/.installed  ## the same, and which lines and branches no test reaches
+coverage: .venv/.complete  ## the same, and which lines and branches no test reaches
 	@$(BIN)/pytest -q $(ON_ALL_CORES) --cov=roi_cls $(addprefix --cov=roi_cls.,$(STAGES)) --cov-branch \
 	  --cov-report=term:skip-covered $(ARGS)
 
 check: lint types  ## check style and types (`make test` runs the tests)
 
-lint: .venv/.installed  ## check style
+lint: .venv/.complete  ## check style
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
-types: .venv/.installed links  ## check types
+types: .venv/.complete links  ## check types
 	@$(BIN)/mypy && $(BIN)/mypy --explicit-package-bases tests
 
 # Editors and type checkers cannot follow the folder mapping in pyproject.toml; these links in
@@ -89,14 +81,14 @@ bench-train: .venv/.checked  ## measure training's speed (benchmarks/training/re
 bench-predict: .venv/.checked  ## measure prediction's start and speed (benchmarks/predicting/results.json)
 	@$(BIN)/python -m benchmarks.predicting.run --json benchmarks/predicting/results.json $(ARGS)
 
-bench-serve: .venv/.checked  ## measure the server under load
+bench-serve: .venv/.checked .venv/.complete  ## measure the server under load
 	@$(BIN)/python -m benchmarks.serving --run "$${RUN:-demo}" $(ARGS)
 
 # Knobs: ARGS='--images 700 --size 96 --epochs 6 --seeds 2', and WEIGHTS as for train.
-results: .venv/.checked  ## compare all recipes on a small demo set (docs/results.md)
+results: .venv/.checked .venv/.complete  ## compare all recipes on a small demo set (docs/results.md)
 	@$(BIN)/python -m benchmarks.training.results_page $${WEIGHTS:+--weights "$$WEIGHTS"} $(ARGS)
 
-docs-test: .venv/.checked  ## run every command in README.md and docs, compare what they print
+docs-test: .venv/.checked .venv/.complete  ## run every command in README.md and docs, compare what they print
 	@$(BIN)/python -m docs.tools.run_commands $(ARGS)
 
 reference: .venv/.installed  ## write docs/reference.md from the code
@@ -128,9 +120,13 @@ clean:  ## remove what the tools made; .venv and artifacts stay
 	    echo "Cannot make .venv. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }; \
 	fi
 	@echo "Installing (once, a few minutes)…"
-	@rm -f $(LINKS)  # else setuptools relies on them, and the stages were gone with the links
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	  -c constraints.txt --editable '.[dev]'
+	@$(call install,.[export$(comma)serve])
+	@touch $@
+
+# What tests, checks and benchmarks need beside: half as much again.
+.venv/.complete: .venv/.installed
+	@echo "Installing what the tests need (once)…"
+	@$(call install,.[dev])
 	@touch $@
 
 # Faults are shown and do not stop the work: a machine offline can still train on whole pictures.

@@ -38,7 +38,7 @@ _ROUNDS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class KnownModel:
+class ListedModel:
     """One of timm's models."""
 
     name: str
@@ -52,7 +52,7 @@ class KnownModel:
     """Side of the pictures that its weights were trained on."""
 
 
-def list_models(pattern: str | None = None) -> tuple[KnownModel, ...]:
+def list_models(pattern: str | None = None) -> tuple[ListedModel, ...]:
     """Return the models whose names match; without a pattern the common ones and those kept here.
 
     Args:
@@ -85,12 +85,12 @@ def _kept_models() -> list[str]:
     return [n for n, one in repositories.items() if one not in listed and is_cached(one)]
 
 
-def _describe(name: str) -> KnownModel:
+def _describe(name: str) -> ListedModel:
     config = published(name)
     with torch.device("meta"):  # no number of it is needed
         model = timm.create_model(name, num_classes=0)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    return KnownModel(name, _place(name), parameters, int(config.input_size[-1]))
+    return ListedModel(name, _place(name), parameters, int(config.input_size[-1]))
 
 
 def _place(name: str) -> WeightsPlace:
@@ -104,7 +104,7 @@ def _place(name: str) -> WeightsPlace:
     return "hub" if config.has_weights else "none"
 
 
-def measure_rate(facts: KnownModel, backend: Backend) -> float:
+def measure_rate(facts: ListedModel, backend: Backend) -> float:
     """Return pictures per second of the model alone, by the computation that prediction uses.
 
     Of crops that are ready, of the side that the model was made for. The weights are random: what

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from roi_cls.base.rows import to_json
 from roi_cls.classifier.config import DEFAULT_MODEL, Device
 from roi_cls.classifier.models.catalogue import (
-    KnownModel,
+    ListedModel,
     WeightsPlace,
     count_models,
     list_models,
@@ -48,7 +48,7 @@ def tell_models(pattern: str | None, speed: bool, device: Device, as_json: bool)
         note(f"timm has {count_models()} models: roi-cls models 'resnet*' lists others.")
 
 
-def _measure(models: Sequence[KnownModel], device: Device) -> list[float | None]:
+def _measure(models: Sequence[ListedModel], device: Device) -> list[float | None]:
     backend = choose_backend(device, "fp32")
     rates: list[float | None] = []
     with progress("Measuring", "models") as advance:
@@ -59,7 +59,7 @@ def _measure(models: Sequence[KnownModel], device: Device) -> list[float | None]
     return rates
 
 
-def _table(models: Sequence[KnownModel], rates: Sequence[float | None]) -> list[str]:
+def _table(models: Sequence[ListedModel], rates: Sequence[float | None]) -> list[str]:
     rows = [("model", "parameters", "px", "pictures/s", "weights")]
     for facts, rate in zip(models, rates, strict=True):
         speed = "" if rate is None else f"{rate:.0f}" if rate >= 10 else f"{rate:.1f}"

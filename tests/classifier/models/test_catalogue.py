@@ -9,7 +9,7 @@ from roi_cls.classifier.config import DEFAULT_MODEL
 from roi_cls.classifier.models import catalogue, origin
 from roi_cls.classifier.models.catalogue import (
     COMMON_MODELS,
-    KnownModel,
+    ListedModel,
     list_models,
     measure_rate,
 )
@@ -24,7 +24,7 @@ def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_common_models_come_first_the_default_before_all() -> None:
     models = list_models()
     assert tuple(facts.name for facts in models) == COMMON_MODELS
-    assert models[0] == KnownModel(DEFAULT_MODEL, "package", 3_371_008, 224)
+    assert models[0] == ListedModel(DEFAULT_MODEL, "package", 3_371_008, 224)
 
 
 def test_kept_models_are_added(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,5 +61,5 @@ def test_pattern_chooses_and_an_unknown_one_is_told() -> None:
 
 
 def test_rate_is_measured() -> None:
-    facts = KnownModel("test_efficientnet", "hub", 0, 64)
+    facts = ListedModel("test_efficientnet", "hub", 0, 64)
     assert measure_rate(facts, choose_backend("cpu", "fp32")) > 0

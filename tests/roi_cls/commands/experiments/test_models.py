@@ -5,13 +5,13 @@ import json
 import pytest
 import typer.testing
 
-from roi_cls.classifier.models.catalogue import KnownModel
+from roi_cls.classifier.models.catalogue import ListedModel
 from roi_cls.cli import app
 from roi_cls.commands.experiments import models
 
 FACTS = (
-    KnownModel("tf_efficientnet_lite0", "package", 3_371_008, 224),
-    KnownModel("a_model", "none", 12_345_678, 64),
+    ListedModel("tf_efficientnet_lite0", "package", 3_371_008, 224),
+    ListedModel("a_model", "none", 12_345_678, 64),
 )
 
 
