@@ -61,8 +61,13 @@ def show(text: str) -> None:
 
 
 def note_next(*arguments: str) -> None:
-    """Name the command that comes next, as it can be typed here."""
-    note("Next: " + shlex.join([*_program(), *arguments]))
+    """Name the command that comes next."""
+    note(f"Next: {command_text(*arguments)}")
+
+
+def command_text(*arguments: str) -> str:
+    """Return a command of this program as it can be typed here."""
+    return shlex.join([*_program(), *arguments])
 
 
 def _program() -> list[str]:

@@ -108,6 +108,9 @@ def evaluate(
         float | None,
         typer.Option(min=0, max=0.99, help="As in train; unset: the run's own."),
     ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Print every number, of every class and slice.")
+    ] = False,
     as_json: Json = False,
     cache: Cache = CACHE,
     runs: Runs = RUNS,
@@ -118,7 +121,7 @@ def evaluate(
 ) -> None:
     """Score the test part and print what the numbers say.
 
-    Example: roi-cls evaluate photos --run first --json
+    Example: roi-cls evaluate photos --run first --full
     """
     from roi_cls.cache.options import BuildOptions
     from roi_cls.classifier.evaluation.run import EvaluateJob
@@ -129,8 +132,7 @@ def evaluate(
     options = BuildOptions(cache, workers, max_pixels)
     names = parse_label_names(labels) if labels else None
     job = EvaluateJob(source, folder, options, device, detector_model, names, abstain)
-    outcome = evaluate_and_tell(job, as_json)
-    note_next("predict", str(outcome.example), *run_arguments(folder.path, runs))
+    outcome = evaluate_and_tell(job, runs, as_json=as_json, full=full)
     exit_with(len(outcome.errors))
 
 

@@ -198,12 +198,42 @@ def test_evaluation_for_people_names_the_next_command(
     places = ["--run", run, "--runs", "elsewhere", "--cache", tmp_path / "cache"]
     done = command("evaluate", tiny_set, *places)
     assert done.returncode == 0
-    assert "8 pictures scored" in done.stdout
+    assert "8 pictures scored; 2 of them 'odd', the target, answered from" in done.stdout
     assert done.stderr.endswith(f" --run {run}\n")  # --runs would not find it
-    last = shlex.split(done.stderr.splitlines()[-1])
+    notes = done.stderr.splitlines()
+    assert notes[-3] == f"All numbers: --full, or evaluation.json and scores_test.csv in {run}"
+    assert notes[-2].startswith("Report: ")
+    assert notes[-2].endswith(f" report --run {run} --cache {tmp_path / 'cache'}")
+    last = shlex.split(notes[-1])
     example = Path(last[last.index("predict") + 1])
     assert example.is_relative_to(tiny_set)
     assert example.is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "shown", "left_out"),
+    [
+        ([], "to be compared with", "log loss"),
+        (["--full"], "log loss (0 is best)", "to be compared with"),
+        (["--full", "--json"], '"log_loss": {', "to be compared with"),
+    ],
+)
+def test_evaluation_prints_what_matters_or_all(
+    command: Command,
+    tiny_set: Path,
+    copied_runs: Path,
+    tmp_path: Path,
+    words: list[str],
+    shown: str,
+    left_out: str,
+) -> None:
+    places = ["--runs", copied_runs, "--run", "tiny", "--cache", tmp_path / "cache"]
+    done = command("evaluate", tiny_set, *places, *words)
+    assert done.returncode == 0
+    assert shown in done.stdout
+    assert left_out not in done.stdout
+    assert ("All numbers: --full" in done.stderr) == (not words)
+    assert (" report --run tiny" in done.stderr) == ("--json" not in words)
 
 
 def test_mistakes_are_listed_drawn_and_told(
@@ -216,7 +246,10 @@ def test_mistakes_are_listed_drawn_and_told(
     for i, path in enumerate(sorted(swapped.rglob("*.png"))):  # other bytes than in training
         with Image.open(path) as picture:
             picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(path, compress_level=i % 9)
-    places = ["--run", run, "--cache", tmp_path / "cache"]
+    places = ["--run", run, "--runs", copied_runs, "--cache", tmp_path / "cache"]
+    told = command("evaluate", swapped, *places).stderr.splitlines()
+    report = next(line for line in told if line.startswith("Report: "))
+    assert report.endswith(f" --data {swapped} --cache {tmp_path / 'cache'}")
     done = command("evaluate", swapped, *places, "--json")
     counts = np.array(json.loads(done.stdout)["confusion_matrix"]["counts"])
     wrong = int(counts.sum() - np.trace(counts))
@@ -262,7 +295,7 @@ def test_unreadable_test_picture_is_named_counted_and_exits_3(
     done = command("evaluate", tmp_path / "other", *places)
     assert done.returncode == 3
     assert f"error: Cannot read {str(torn)!r}: " in done.stderr
-    assert "1 unreadable and not scored" in done.stdout
+    assert "1 unreadable picture was not scored" in " ".join(done.stdout.split())
 
 
 def test_verified_run_says_so(command: Command, tiny_runs: Path) -> None:
