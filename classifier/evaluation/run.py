@@ -27,13 +27,14 @@ from roi_cls.classifier.evaluation.pictures import (
 )
 from roi_cls.classifier.inference.loaded import load_any
 from roi_cls.classifier.models.device import choose_backend
-from roi_cls.classifier.runs.bundle import ModelBundle, package_versions
-from roi_cls.classifier.runs.folder import RunFolder
+from roi_cls.classifier.runs.bundle import ModelBundle, load_bundle, package_versions
+from roi_cls.classifier.runs.folder import RunFolder, honest_scores
 from roi_cls.classifier.runs.openings import open_test
 from roi_cls.classifier.runs.scores import (
     ScoreTable,
     class_indices,
     data_root,
+    read_scores,
     relative_path,
     score_table,
     write_scores,
@@ -125,6 +126,20 @@ def evaluate_run(
         mistakes=mistakes,
         elsewhere=_training_root(bundle) != data_root(job.source).absolute(),
     )
+
+
+def evaluate_tuning(run: RunFolder) -> Evaluation:
+    """Return what a finished run's own scores say of the pictures that it was chosen by.
+
+    Those are its out-of-fold scores, or else those of validation. They flatter it: no test part is
+    opened, and nothing is written.
+
+    Raises:
+        BundleError: The run or its scores cannot be used.
+        DataError: A score is not a finite number.
+    """
+    bundle = load_bundle(run.path)
+    return _judge(read_scores(honest_scores(run), bundle.labels.names), bundle, bundle.abstain)
 
 
 def _judge(

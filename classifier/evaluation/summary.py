@@ -48,6 +48,29 @@ def render_summary(evaluation: Evaluation) -> str:
     )
 
 
+def render_tuning(evaluation: Evaluation, *, out_of_fold: bool) -> str:
+    """Return what a run says of the pictures that it was chosen by, in a few lines.
+
+    Args:
+        evaluation: Of validation, or of out-of-fold scores.
+        out_of_fold: Which of the two.
+    """
+    evaluation = shorten_classes(evaluation, MOST_NAMED)
+    overall = evaluation.overall
+    counts = f"{pictures_text(overall.images)}, {_count_target(evaluation)}"
+    where = f"On validation ({counts})"
+    if out_of_fold:
+        where = f"Out of fold ({counts}; each scored by models that did not learn from it)"
+    tuned = "epoch, scale, threshold" if len(overall.classes) == 2 else "epoch, scale"
+    lines = (
+        f"{where}, which is no test:",
+        evaluation.verdict,
+        f"The run was tuned on them ({tuned}), so they flatter it.",
+        *(f"Note: {note}" for note in overall.notes),
+    )
+    return render_parts(Text("\n".join(lines)))
+
+
 def _describe(evaluation: Evaluation) -> str:
     overall, times = evaluation.overall, evaluation.test_openings
     often = f", {times} times by this run so far" if times > 1 else ""

@@ -27,7 +27,6 @@ from roi_cls.console.arguments import (
     Target,
     Workers,
     choose_run,
-    run_arguments,
 )
 from roi_cls.console.fields import RecipeName, given_settings, settings_options
 from roi_cls.console.terminal import exit_with, note_next, show
@@ -74,7 +73,7 @@ def train(
     from roi_cls.cache.options import BuildOptions
     from roi_cls.classifier.runs.folder import RunFolder
     from roi_cls.classifier.training.job import TrainJob
-    from roi_cls.commands.train.run import train_and_tell
+    from roi_cls.commands.train.run import next_after_training, train_and_tell
     from roi_cls.data.sample import parse_label_names
 
     asked = replace(recipe or TrainingRecipe(config.model), folds=folds, seeds=seeds)
@@ -96,7 +95,7 @@ def train(
     )
     outcome = train_and_tell(job, asked, given_settings(ctx))
     show(f"Run {folder.path.name!r} is ready in {folder.path}")
-    note_next("evaluate", str(source), *run_arguments(folder.path, runs))
+    note_next(*next_after_training(job, runs))
     exit_with(outcome.errors)
 
 

@@ -8,18 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from roi_cls.base.errors import RoiClsError
 from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.ensembles.train import EnsembleJob, multiply, train_ensemble
 from roi_cls.classifier.evaluation.run import (
     EvaluateJob,
     EvaluateOutcome,
     evaluate_run,
+    evaluate_tuning,
 )
-from roi_cls.classifier.evaluation.summary import render_summary
+from roi_cls.classifier.evaluation.summary import render_summary, render_tuning
 from roi_cls.classifier.evaluation.table import render_evaluation
 from roi_cls.classifier.models.device import Backend
 from roi_cls.classifier.recipe import TrainingRecipe
-from roi_cls.classifier.runs.folder import RunFolder
+from roi_cls.classifier.runs.folder import RunFolder, honest_scores
 from roi_cls.classifier.runs.openings import warn_of_openings
 from roi_cls.classifier.training.job import EpochReport, Observers, TrainJob
 from roi_cls.classifier.training.methods.fit import check_weights
@@ -27,9 +29,10 @@ from roi_cls.classifier.training.run import TrainOutcome, train_run
 from roi_cls.commands.train.mistakes import write_mistake_sheet
 from roi_cls.console.arguments import CACHE, run_arguments
 from roi_cls.console.cropping import cropping_progress, show_errors
-from roi_cls.console.terminal import command_text, note, note_next, progress, show
+from roi_cls.console.terminal import command_text, is_speaker, note, note_next, progress, show
 from roi_cls.console.training import epoch_line, tell_data, watch_runs
 from roi_cls.console.words import count_text
+from roi_cls.data.table import read_split
 
 
 def train_and_tell(job: TrainJob, recipe: TrainingRecipe, given: Mapping[str, Any]) -> TrainOutcome:
@@ -44,7 +47,19 @@ def train_and_tell(job: TrainJob, recipe: TrainingRecipe, given: Mapping[str, An
     outcome = _train_several(ensemble) if ensemble else _train_one(job)
     if not outcome.trained:
         note(f"Run {job.run.path.name!r} is finished already, with these data and settings.")
+    if is_speaker():  # of several processes one is enough
+        _tell_tuning(job.run)
     return outcome
+
+
+def _tell_tuning(run: RunFolder) -> None:
+    """Note what the run says of the pictures that it was chosen by."""
+    try:
+        evaluation = evaluate_tuning(run)
+    except RoiClsError as error:  # the run itself is ready
+        note(f"warning: {error}")
+        return
+    note(render_tuning(evaluation, out_of_fold=honest_scores(run) == run.oof_scores))
 
 
 def _train_one(job: TrainJob) -> TrainOutcome:
@@ -91,6 +106,18 @@ def _start_line(job: TrainJob, backend: Backend, parameters: int) -> str:
             f"{'' if config.method == 'network' else f', {config.method}'}) on {backend.name}."
         )
     return f"Training an {config.method} ({size}) on {backend.name}."
+
+
+def next_after_training(job: TrainJob, runs: Path) -> list[str]:
+    """Return the words of the command that comes next: where there is a test part, its opening.
+
+    runs: folder of the runs.
+    """
+    words = [*run_arguments(job.run.path, runs), *_cache_arguments(job.options)]
+    samples, _ = read_split(job.run.split)
+    if any(sample.split == "test" for sample in samples):
+        return ["evaluate", str(job.source), *words]
+    return ["report", *words]
 
 
 def _cache_arguments(options: BuildOptions) -> list[str]:

@@ -14,6 +14,7 @@ from roi_cls.classifier.evaluation.run import (
     EvaluateJob,
     EvaluateOutcome,
     evaluate_run,
+    evaluate_tuning,
 )
 from roi_cls.classifier.runs.bundle import load_bundle
 from roi_cls.classifier.runs.folder import RunFolder
@@ -226,6 +227,19 @@ def test_mistakes_of_the_last_evaluation_are_kept(
         assert run.mistake_sheet.exists() == bool(listed)
         assert all(one.crop.shape == (32, 32, 3) for one in outcome.mistakes)
         assert len(listed) >= (1 if source == other else 0)
+
+
+def test_what_a_run_was_tuned_on_is_judged_without_opening_the_test_part(run: RunFolder) -> None:
+    found = evaluate_tuning(run)
+    bundle = load_bundle(run.path)
+    assert found.overall.images == len(_part(run, "validation"))
+    assert (found.threshold, found.target) == (bundle.threshold, bundle.labels.target)
+    assert found.majority_label == bundle.training["majority_label"]
+    assert not run.test_openings.exists()
+    shutil.copy(run.validation_scores, run.oof_scores)
+    lines = run.oof_scores.read_bytes().splitlines(keepends=True)
+    run.oof_scores.write_bytes(b"".join(lines[:4]))
+    assert evaluate_tuning(run).overall.images == 3  # out of fold before validation
 
 
 def test_example_is_a_picture_that_was_scored(

@@ -9,7 +9,7 @@ import pytest
 from rich.cells import cell_len
 
 from roi_cls.classifier.evaluation.evaluation import Evaluation, evaluate_scores
-from roi_cls.classifier.evaluation.summary import render_summary
+from roi_cls.classifier.evaluation.summary import render_summary, render_tuning
 from roi_cls.classifier.evaluation.table import EVALUATION_WIDTH, shorten_names
 from roi_cls.classifier.metrics.measure import Metrics
 from roi_cls.roi import CropSource
@@ -184,3 +184,40 @@ def test_what_cannot_be_counted_is_said(
 def test_earlier_openings_are_counted() -> None:
     text = render_summary(replace(_evaluate(MASKS), test_openings=3))
     assert "400 pictures scored, 3 times by this run so far; 200 of them" in " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("names", "out_of_fold", "where", "tuned"),
+    [
+        (
+            MASKS,
+            False,
+            "On validation (60 pictures, 30 of them 'with_mask'), which is no test:",
+            "epoch, scale, threshold",
+        ),
+        (
+            ["a", "b", "c"],
+            True,
+            "Out of fold (60 pictures, 20 of them 'a'; each scored by models that did not learn "
+            "from it), which is no test:",
+            "epoch, scale",
+        ),
+    ],
+)
+def test_what_a_run_was_tuned_on_is_never_called_a_test(
+    names: list[str], out_of_fold: bool, where: str, tuned: str
+) -> None:
+    evaluation = _evaluate(names, 60)
+    text = render_tuning(evaluation, out_of_fold=out_of_fold)
+    assert " ".join(text.split()) == (
+        f"{where} {evaluation.verdict} The run was tuned on them ({tuned}), so they flatter it."
+    )
+    assert len(text.splitlines()) <= 6
+
+
+def test_tuning_on_few_pictures_is_noted() -> None:
+    lines = render_tuning(_evaluate(MASKS, 8), out_of_fold=False).splitlines()
+    assert " ".join(lines).endswith(
+        "Note: Few pictures of 'with_mask' (4), 'without_mask' (4): bootstrap intervals come out "
+        "too narrow."
+    )
