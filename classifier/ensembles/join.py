@@ -10,7 +10,6 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from roi_cls.classifier.metrics.interval import Floats, Labels
 from roi_cls.classifier.recipe import Combine
 from roi_cls.classifier.runs.bundle import ModelBundle, load_bundle
 from roi_cls.classifier.runs.ensemble import join_members, save_ensemble
-from roi_cls.classifier.runs.folder import RunFolder
+from roi_cls.classifier.runs.folder import RunFolder, honest_scores
 from roi_cls.classifier.runs.scores import (
     ScoreTable,
     choose_operating_point,
@@ -92,11 +91,6 @@ def join_runs(
     write_scores(new.validation_scores, calibrate_table(said, bundle), labels.names)
     save_ensemble(new.path, members, bundle)
     return fusion
-
-
-def honest_scores(run: RunFolder) -> Path:
-    """Return where a run keeps its scores of pictures that it did not learn from."""
-    return run.oof_scores if run.oof_scores.is_file() else run.validation_scores
 
 
 def _check_same_split(runs: Sequence[RunFolder], bundles: Sequence[ModelBundle]) -> None:

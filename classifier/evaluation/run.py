@@ -27,12 +27,14 @@ from roi_cls.classifier.evaluation.pictures import (
 )
 from roi_cls.classifier.inference.loaded import load_any
 from roi_cls.classifier.models.device import choose_backend
-from roi_cls.classifier.runs.bundle import ModelBundle, package_versions
-from roi_cls.classifier.runs.folder import RunFolder
+from roi_cls.classifier.runs.bundle import ModelBundle, load_bundle, package_versions
+from roi_cls.classifier.runs.folder import RunFolder, honest_scores
 from roi_cls.classifier.runs.openings import open_test
 from roi_cls.classifier.runs.scores import (
     ScoreTable,
+    class_indices,
     data_root,
+    read_scores,
     relative_path,
     score_table,
     write_scores,
@@ -68,11 +70,13 @@ class EvaluateOutcome:
     errors: tuple[CropRecord, ...]
     """Test pictures that could not be cropped."""
     example: Path
-    """A picture of the test part."""
+    """A picture of the test part that was scored."""
     unseen: int
     """Pictures of the data set that are in no part, because they came after the split."""
     mistakes: tuple[Mistake, ...]
     """Pictures that were answered wrongly, the most confident mistake first."""
+    elsewhere: bool
+    """Whether the pictures lie in another place than those that the run was trained on."""
 
 
 def evaluate_run(
@@ -102,23 +106,11 @@ def evaluate_run(
     crops = load_views(samples, rows[:1], bundle.labels, views[:1], job.options)
     more = _load_more(rows, views, job.options)
     probabilities = model.probabilities([crops.pixels, *more])
-    errors = tuple(record for record in records if record.status == "error")
-    evaluation = evaluate_scores(
-        crops.labels,
-        probabilities,
-        bundle.labels.names,
-        bundle.labels.target,
-        0.5 if bundle.threshold is None else bundle.threshold,
-        ["face" if record.source == "face" else "full_frame" for record in crops.records],
-        threshold_rule=bundle.threshold_rule,
-        temperature=bundle.temperature,
-        offsets=bundle.offsets,
-        abstain=bundle.abstain if job.abstain is None else job.abstain,
-        errors=len(errors),
-        skipped=sum(record.status == "skipped" for record in records),
-        majority_label=bundle.training.get("majority_label"),
-    )
     table = score_table(crops, bundle.labels, probabilities, data_root(job.source))
+    errors = tuple(record for record in records if record.status == "error")
+    skipped = sum(record.status == "skipped" for record in records)
+    abstain = bundle.abstain if job.abstain is None else job.abstain
+    evaluation = _judge(table, bundle, abstain, errors=len(errors), skipped=skipped)
     evaluation = replace(evaluation, test_openings=_record(job.run, table, evaluation, clock()))
     write_scores(job.run.test_scores, table, bundle.labels.names)
     mistakes = find_mistakes(crops, table, evaluation)
@@ -126,7 +118,49 @@ def evaluate_run(
     draw_evaluation(job.run.path, ScoredPictures(crops.labels, probabilities, evaluation))
     text = json.dumps(evaluation.to_dict(), indent=2, allow_nan=False) + "\n"
     write_atomically(job.run.evaluation, text.encode())
-    return EvaluateOutcome(evaluation, errors, samples[0].path, unseen, mistakes)
+    return EvaluateOutcome(
+        evaluation,
+        errors,
+        example=crops.records[0].path,
+        unseen=unseen,
+        mistakes=mistakes,
+        elsewhere=_training_root(bundle) != data_root(job.source).absolute(),
+    )
+
+
+def evaluate_tuning(run: RunFolder) -> Evaluation:
+    """Return what a finished run's own scores say of the pictures that it was chosen by.
+
+    Those are its out-of-fold scores, or else those of validation. They flatter it: no test part is
+    opened, and nothing is written.
+
+    Raises:
+        BundleError: The run or its scores cannot be used.
+        DataError: A score is not a finite number.
+    """
+    bundle = load_bundle(run.path)
+    return _judge(read_scores(honest_scores(run), bundle.labels.names), bundle, bundle.abstain)
+
+
+def _judge(
+    table: ScoreTable, bundle: ModelBundle, abstain: float, *, errors: int = 0, skipped: int = 0
+) -> Evaluation:
+    """Return the evaluation of a run's scores, decided as the run decides."""
+    return evaluate_scores(
+        class_indices(table, bundle.labels),
+        table.probabilities,
+        bundle.labels.names,
+        bundle.labels.target,
+        0.5 if bundle.threshold is None else bundle.threshold,
+        ["face" if source == "face" else "full_frame" for source in table.sources],
+        threshold_rule=bundle.threshold_rule,
+        temperature=bundle.temperature,
+        offsets=bundle.offsets,
+        abstain=abstain,
+        errors=errors,
+        skipped=skipped,
+        majority_label=bundle.training.get("majority_label"),
+    )
 
 
 def _record(run: RunFolder, table: ScoreTable, evaluation: Evaluation, now: datetime) -> int:
@@ -155,10 +189,10 @@ def _test_samples(job: EvaluateJob, bundle: ModelBundle) -> tuple[tuple[Sample, 
     """Return the test part, and how many pictures of the data set are in no part."""
     names = job.label_names or bundle.training.get("label_names")
     samples = collect_samples(job.source, names)
-    root, source = data_root(job.source), data_root(Path(bundle.training["source"]))
+    root = data_root(job.source)
     # By content it could not be told which of two equal files is meant; by path it can.
     kept, digests = read_split(job.run.split, root)
-    is_own = source == root.absolute() or _holds_any(kept, digests)
+    is_own = _training_root(bundle) == root.absolute() or _holds_any(kept, digests)
     parts = {relative_path(s.path, root): s.split for s in kept} if is_own else {}
     own = [parts.get(relative_path(sample.path, root)) for sample in samples]
     given = [sample for sample in samples if sample.split == "test"]
@@ -174,6 +208,11 @@ def _test_samples(job: EvaluateJob, bundle: ModelBundle) -> tuple[tuple[Sample, 
         f"Cannot evaluate on {str(job.source)!r}: it has no test part, and the run's split set "
         "none aside. Put pictures into a test/ folder, or give another labelled folder."
     )
+
+
+def _training_root(bundle: ModelBundle) -> Path:
+    """Return where the data set lay that the run was trained on."""
+    return data_root(Path(bundle.training["source"]))
 
 
 def _holds_any(kept: Sequence[Sample], digests: Sequence[str]) -> bool:

@@ -15,7 +15,6 @@ import numpy as np
 
 from roi_cls.base.errors import TrainingError
 from roi_cls.base.rows import markdown_table
-from roi_cls.classifier.ensembles.join import honest_scores
 from roi_cls.classifier.experiments.compare import make_comparison, measure_trials, run_seeds
 from roi_cls.classifier.experiments.comparison import Comparison, SystemResult, to_markdown
 from roi_cls.classifier.experiments.trial import ExperimentJob, Trial, check_same_data
@@ -24,6 +23,7 @@ from roi_cls.classifier.metrics.interval import Floats, Labels, format_number
 from roi_cls.classifier.metrics.paired import Difference, PairedComparison, compare_scores
 from roi_cls.classifier.metrics.threshold import choose_threshold
 from roi_cls.classifier.recipe import TrainingRecipe
+from roi_cls.classifier.runs.folder import honest_scores
 from roi_cls.classifier.runs.scores import class_indices, read_scores
 from roi_cls.classifier.training.job import Observers
 

@@ -172,10 +172,17 @@ def point_metrics(
     return {name: float(value) for name, value in found.items()}
 
 
-def find_caveats(support: Sequence[int], label_names: Sequence[str], target: int) -> list[str]:
+def find_caveats(
+    support: Sequence[int],
+    label_names: Sequence[str],
+    target: int,
+    *,
+    most_named: int | None = None,
+) -> list[str]:
     """Return one sentence for each reason to read a metric or an interval with care.
 
     support: pictures of each of the K classes.
+    most_named: classes that one sentence names, the others are counted; None: all are named.
     """
     caveats = []
     if support[target] in (0, sum(support)):
@@ -190,8 +197,11 @@ def find_caveats(support: Sequence[int], label_names: Sequence[str], target: int
         f"{n!r} ({c})" for n, c in zip(label_names, support, strict=True) if 0 < c < FEW_PICTURES
     ]
     if few:
+        words = few[:most_named]
+        if left := len(few) - len(words):
+            words[-1] += f" and {left} more {'class' if left == 1 else 'classes'}"
         caveats.append(
-            f"Few pictures of {', '.join(few)}: bootstrap intervals come out too narrow."
+            f"Few pictures of {', '.join(words)}: bootstrap intervals come out too narrow."
         )
     return caveats
 
@@ -251,6 +261,18 @@ class Metrics:
     """Counts; rows are true classes, columns predicted ones, both in index order."""
     notes: tuple[str, ...]
     """Why a metric is undefined or an interval is not to be relied on."""
+
+    @property
+    def constant_balanced_accuracy(self) -> float:
+        """What always answering the majority class reaches: one class found, the others not."""
+        present = sum(one.support > 0 for one in self.classes)
+        return 1 / present if self.majority_accuracy.value else 0.0
+
+    @property
+    def constant_macro_f1(self) -> float:
+        """What always answering the majority class reaches: one class has an F1, the others 0."""
+        share = self.majority_accuracy.value
+        return 2 * share / (1 + share) * self.constant_balanced_accuracy
 
     def to_dict(self) -> dict[str, Any]:
         """Return strict JSON values, the notes last; ``from_dict`` reads them back."""

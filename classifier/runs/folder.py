@@ -121,6 +121,11 @@ class RunFolder:
         return (self.path / CONFIG_NAME).is_file()
 
 
+def honest_scores(run: RunFolder) -> Path:
+    """Return where a run keeps its scores of pictures that it did not learn from."""
+    return run.oof_scores if run.oof_scores.is_file() else run.validation_scores
+
+
 def find_run(name: str | None, root: Path) -> RunFolder:
     """Return the run of this name below ``root``, or at this path; without a name, the newest.
 

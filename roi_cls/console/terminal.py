@@ -28,7 +28,7 @@ Advance = Callable[[int, int | None, str], None]
 """Called with (done, total, note); the total is None while it is not known."""
 
 
-def _is_speaker() -> bool:
+def is_speaker() -> bool:
     """Whether this process speaks: of several that torchrun started, the first alone."""
     return "WORLD_SIZE" not in os.environ or os.environ.get("RANK", "0") == "0"
 
@@ -38,7 +38,7 @@ def note(text: str, *, always: bool = False) -> None:
 
     always: also another's, which may be the only one that failed.
     """
-    if always or _is_speaker():
+    if always or is_speaker():
         print(text, file=sys.stderr, flush=True)  # noqa: T201  (the one place that may)
 
 
@@ -48,7 +48,7 @@ def show(text: str) -> None:
     Raises:
         StorageError: It leads to a file, and the disk is full.
     """
-    if not _is_speaker():
+    if not is_speaker():
         return
     try:
         print(text, flush=True)  # noqa: T201  (and this one, for results)
@@ -61,8 +61,13 @@ def show(text: str) -> None:
 
 
 def note_next(*arguments: str) -> None:
-    """Name the command that comes next, as it can be typed here."""
-    note("Next: " + shlex.join([*_program(), *arguments]))
+    """Name the command that comes next."""
+    note(f"Next: {command_text(*arguments)}")
+
+
+def command_text(*arguments: str) -> str:
+    """Return a command of this program as it can be typed here."""
+    return shlex.join([*_program(), *arguments])
 
 
 def _program() -> list[str]:
@@ -91,7 +96,7 @@ def progress(what: str, unit: str = "pictures") -> Iterator[Advance]:
         what: The work, e.g. ``Cropping``.
         unit: What is counted.
     """
-    if sys.stderr.isatty() and _is_speaker():
+    if sys.stderr.isatty() and is_speaker():
         with _bar(what, unit) as advance:
             yield advance
     else:

@@ -27,7 +27,6 @@ from roi_cls.console.arguments import (
     Target,
     Workers,
     choose_run,
-    run_arguments,
     suggest_begun_runs,
     suggest_runs,
 )
@@ -89,7 +88,7 @@ def train(
     from roi_cls.cache.options import BuildOptions
     from roi_cls.classifier.runs.folder import RunFolder
     from roi_cls.classifier.training.job import TrainJob
-    from roi_cls.commands.train.run import train_and_tell
+    from roi_cls.commands.train.run import next_after_training, train_and_tell
     from roi_cls.data.sample import parse_label_names
 
     asked = replace(recipe or TrainingRecipe(config.model), folds=folds, seeds=seeds)
@@ -111,7 +110,7 @@ def train(
     )
     outcome = train_and_tell(job, asked, given_settings(ctx))
     show(f"Run {folder.path.name!r} is ready in {folder.path}")
-    note_next("evaluate", str(source), *run_arguments(folder.path, runs))
+    note_next(*next_after_training(job, runs))
     exit_with(outcome.errors)
 
 
@@ -133,6 +132,9 @@ def evaluate(
             help="Answers this near to the threshold are unsure; unset: the run's own.",
         ),
     ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Print every number, of every class and slice.")
+    ] = False,
     as_json: Json = False,
     cache: Cache = CACHE,
     runs: Runs = RUNS,
@@ -143,7 +145,7 @@ def evaluate(
 ) -> None:
     """Score the test part and print what the numbers say.
 
-    Example: roi-cls evaluate photos --run first --json
+    Example: roi-cls evaluate photos --run first --full
     """
     from roi_cls.cache.options import BuildOptions
     from roi_cls.classifier.evaluation.run import EvaluateJob
@@ -154,8 +156,7 @@ def evaluate(
     options = BuildOptions(cache, workers, max_pixels)
     names = parse_label_names(labels) if labels else None
     job = EvaluateJob(source, folder, options, device, detector_model, names, abstain)
-    outcome = evaluate_and_tell(job, as_json)
-    note_next("predict", str(outcome.example), *run_arguments(folder.path, runs))
+    outcome = evaluate_and_tell(job, runs, as_json=as_json, full=full)
     exit_with(len(outcome.errors))
 
 

@@ -5,25 +5,36 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from roi_cls.base.errors import RoiClsError
+from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.ensembles.train import EnsembleJob, multiply, train_ensemble
-from roi_cls.classifier.evaluation.run import EvaluateJob, EvaluateOutcome, evaluate_run
+from roi_cls.classifier.evaluation.run import (
+    EvaluateJob,
+    EvaluateOutcome,
+    evaluate_run,
+    evaluate_tuning,
+)
+from roi_cls.classifier.evaluation.summary import render_summary, render_tuning
 from roi_cls.classifier.evaluation.table import render_evaluation
 from roi_cls.classifier.models.device import Backend
 from roi_cls.classifier.models.origin import describe_origin
 from roi_cls.classifier.models.saved import NAMELESS
 from roi_cls.classifier.recipe import TrainingRecipe
-from roi_cls.classifier.runs.folder import RunFolder
+from roi_cls.classifier.runs.folder import RunFolder, honest_scores
 from roi_cls.classifier.runs.openings import warn_of_openings
 from roi_cls.classifier.training.job import EpochReport, Observers, TrainJob
 from roi_cls.classifier.training.methods.fit import check_weights
 from roi_cls.classifier.training.run import TrainOutcome, train_run
 from roi_cls.commands.train.mistakes import write_mistake_sheet
+from roi_cls.console.arguments import CACHE, run_arguments
 from roi_cls.console.cropping import cropping_progress, show_errors
-from roi_cls.console.terminal import note, progress, show
+from roi_cls.console.terminal import command_text, is_speaker, note, note_next, progress, show
 from roi_cls.console.training import epoch_line, settle_backbone, tell_data, watch_runs
 from roi_cls.console.words import count_text
+from roi_cls.data.table import read_split
 
 
 def train_and_tell(job: TrainJob, recipe: TrainingRecipe, given: Mapping[str, Any]) -> TrainOutcome:
@@ -39,6 +50,8 @@ def train_and_tell(job: TrainJob, recipe: TrainingRecipe, given: Mapping[str, An
     outcome = _train_several(ensemble) if ensemble else _train_one(job)
     if not outcome.trained:
         note(f"Run {job.run.path.name!r} is finished already, with these data and settings.")
+    if is_speaker():  # of several processes one is enough
+        _tell_tuning(job.run)
     return outcome
 
 
@@ -53,6 +66,16 @@ def _with_stand_in(
         config = replace(job.config, model=recipe.config.model)
         job = replace(job, config=config, facts={**job.facts, "recipe": recipe.to_dict()})
     return job, recipe
+
+
+def _tell_tuning(run: RunFolder) -> None:
+    """Note what the run says of the pictures that it was chosen by."""
+    try:
+        evaluation = evaluate_tuning(run)
+    except RoiClsError as error:  # the run itself is ready
+        note(f"warning: {error}")
+        return
+    note(render_tuning(evaluation, out_of_fold=honest_scores(run) == run.oof_scores))
 
 
 def _train_one(job: TrainJob) -> TrainOutcome:
@@ -104,30 +127,66 @@ def _start_line(job: TrainJob, backend: Backend, parameters: int) -> str:
     return f"Training an {config.method} ({size}) on {backend.name}."
 
 
-def evaluate_and_tell(job: EvaluateJob, as_json: bool) -> EvaluateOutcome:
-    """Evaluate and print the evaluation, with progress and warnings on stderr."""
+def next_after_training(job: TrainJob, runs: Path) -> list[str]:
+    """Return the words of the command that comes next: where there is a test part, its opening.
+
+    runs: folder of the runs.
+    """
+    words = [*run_arguments(job.run.path, runs), *_cache_arguments(job.options)]
+    samples, _ = read_split(job.run.split)
+    if any(sample.split == "test" for sample in samples):
+        return ["evaluate", str(job.source), *words]
+    return ["report", *words]
+
+
+def _cache_arguments(options: BuildOptions) -> list[str]:
+    """Return the words that name the cache, so that no picture is cropped again."""
+    return [] if options.cache == CACHE else ["--cache", str(options.cache)]
+
+
+def evaluate_and_tell(
+    job: EvaluateJob, runs: Path, *, as_json: bool = False, full: bool = False
+) -> EvaluateOutcome:
+    """Evaluate and print the evaluation, with progress, warnings and what comes next on stderr.
+
+    Args:
+        job: What is evaluated.
+        runs: Folder of the runs.
+        as_json: Print all that ``evaluation.json`` holds.
+        full: Print all of it in words; else what matters.
+    """
     with cropping_progress() as on_crop:
         outcome = evaluate_run(job, on_crop)
+    evaluation, run = outcome.evaluation, job.run
     show_errors(outcome.errors, "`roi-cls crops PATH --manifest rows.csv` lists every picture")
     if outcome.unseen:
         note(
             f"warning: {outcome.unseen} pictures came after the run's split was made and are in "
             "no part; train a new run to use them."
         )
-    if warning := warn_of_openings(outcome.evaluation.test_openings):
+    if warning := warn_of_openings(evaluation.test_openings):
         note(f"warning: {warning}")
-    _show_mistakes(job.run, outcome)
+    write_mistake_sheet(run.mistake_sheet, outcome.mistakes, evaluation, run.path.name)
     if as_json:
-        show(json.dumps(outcome.evaluation.to_dict(), indent=2, allow_nan=False))
+        show(json.dumps(evaluation.to_dict(), indent=2, allow_nan=False))
     else:
-        show(render_evaluation(outcome.evaluation))
+        show(render_evaluation(evaluation) if full else render_summary(evaluation))
+    _tell_files(outcome, run, as_json or full)
+    words = run_arguments(run.path, runs)
+    if not as_json:
+        data = ["--data", str(job.source)] if outcome.elsewhere else []
+        report = command_text("report", *words, *data, *_cache_arguments(job.options))
+        note(f"Report: {report}")
+    note_next("predict", str(outcome.example), *words)
     return outcome
 
 
-def _show_mistakes(run: RunFolder, outcome: EvaluateOutcome) -> None:
-    """Draw the pictures that were answered wrongly, and say where they are."""
-    mistakes, evaluation = outcome.mistakes, outcome.evaluation
-    write_mistake_sheet(run.mistake_sheet, mistakes, evaluation, run.path.name)
-    if mistakes:
-        count = f"{len(mistakes)} of {count_text(evaluation.overall.images, 'picture')}"
+def _tell_files(outcome: EvaluateOutcome, run: RunFolder, has_all: bool) -> None:
+    """Note where the mistakes are, and the numbers that were not printed."""
+    if outcome.mistakes:
+        total = count_text(outcome.evaluation.overall.images, "picture")
+        count = f"{len(outcome.mistakes)} of {total}"
         note(f"Answered wrongly: {count}, see {run.mistake_sheet} and {run.mistakes.name}.")
+    if not has_all:
+        files = f"{run.evaluation.name} and {run.test_scores.name} in {run.path}"
+        note(f"All numbers: --full, or {files}")

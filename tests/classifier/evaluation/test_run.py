@@ -10,7 +10,12 @@ import numpy as np
 import pytest
 
 from roi_cls.base.errors import DataError
-from roi_cls.classifier.evaluation.run import EvaluateJob, EvaluateOutcome, evaluate_run
+from roi_cls.classifier.evaluation.run import (
+    EvaluateJob,
+    EvaluateOutcome,
+    evaluate_run,
+    evaluate_tuning,
+)
 from roi_cls.classifier.runs.bundle import load_bundle
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.openings import read_openings
@@ -196,7 +201,8 @@ def test_each_opening_of_the_test_part_is_recorded_and_told(
     assert openings[2].metrics["roc_auc"] == second.overall.roc_auc.value
     capsys.readouterr()
     options = make_job(toy_set, tmp_path / "x").options
-    evaluate_and_tell(EvaluateJob(toy_set, run, options, device="cpu"), as_json=True)
+    job = EvaluateJob(toy_set, run, options, device="cpu")
+    evaluate_and_tell(job, run.path.parent, as_json=True)
     told = capsys.readouterr()
     assert "warning: These test pictures were scored 2 times before by this run. " in told.err
     assert json.loads(told.out)["test_openings"] == 3
@@ -212,7 +218,7 @@ def test_mistakes_of_the_last_evaluation_are_kept(
     (other / "was_red").rename(other / "blue")
     for source in (other, toy_set):
         job = EvaluateJob(source, run, options, device="cpu")
-        outcome = evaluate_and_tell(job, as_json=True)
+        outcome = evaluate_and_tell(job, run.path.parent, as_json=True)
         with run.mistakes.open(newline="") as file:
             listed = [row["path"] for row in csv.DictReader(file)]
         assert listed == [one.path for one in outcome.mistakes]
@@ -221,6 +227,28 @@ def test_mistakes_of_the_last_evaluation_are_kept(
         assert run.mistake_sheet.exists() == bool(listed)
         assert all(one.crop.shape == (32, 32, 3) for one in outcome.mistakes)
         assert len(listed) >= (1 if source == other else 0)
+
+
+def test_what_a_run_was_tuned_on_is_judged_without_opening_the_test_part(run: RunFolder) -> None:
+    found = evaluate_tuning(run)
+    bundle = load_bundle(run.path)
+    assert found.overall.images == len(_part(run, "validation"))
+    assert (found.threshold, found.target) == (bundle.threshold, bundle.labels.target)
+    assert found.majority_label == bundle.training["majority_label"]
+    assert not run.test_openings.exists()
+    shutil.copy(run.validation_scores, run.oof_scores)
+    lines = run.oof_scores.read_bytes().splitlines(keepends=True)
+    run.oof_scores.write_bytes(b"".join(lines[:4]))
+    assert evaluate_tuning(run).overall.images == 3  # out of fold before validation
+
+
+def test_example_is_a_picture_that_was_scored(
+    tmp_path: Path, evaluate: Evaluate, draw_set: DrawSet
+) -> None:
+    other = draw_set(tmp_path / "other", seed=9, red=2, blue=2)
+    first = min(other.rglob("*.png"))
+    (first.parent / "!.png").write_bytes(b"no picture")
+    assert evaluate(other).example.stat().st_size > 20
 
 
 def test_refused_pictures_are_no_opening(run: RunFolder, evaluate: Evaluate, toy_set: Path) -> None:

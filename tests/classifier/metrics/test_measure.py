@@ -187,6 +187,32 @@ def test_small_classes_are_named() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("most_named", "words"),
+    [
+        (4, "'a' (9), 'b' (8), 'c' (7), 'd' (6)"),
+        (3, "'a' (9), 'b' (8), 'c' (7) and 1 more class"),
+        (1, "'a' (9) and 3 more classes"),
+    ],
+)
+def test_many_small_classes_are_counted(most_named: int, words: str) -> None:
+    assert find_caveats([9, 8, 7, 6], NAMES, 0, most_named=most_named) == [
+        f"Few pictures of {words}: bootstrap intervals come out too narrow."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("labels", "majority"), [([0] * 6 + [1] * 3 + [2], 0), ([0, 1, 1], 1), ([0, 0, 1], 3)]
+)
+def test_constant_answer_is_worth_what_its_scores_would_be(
+    labels: list[int], majority: int
+) -> None:
+    constant = np.tile(np.eye(4)[majority], (len(labels), 1))
+    found = _measure(np.array(labels), constant, majority)
+    assert found.constant_balanced_accuracy == pytest.approx(found.balanced_accuracy.value)
+    assert found.constant_macro_f1 == pytest.approx(found.macro_f1.value)
+
+
 def test_one_picture_of_a_class_gives_a_wide_interval() -> None:
     labels = np.array([0] + [1] * 99)
     target = np.array([0.9] + [0.95] * 5 + [0.1] * 94)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from roi_cls.base.errors import BundleError
-from roi_cls.classifier.runs.folder import RunFolder, find_run
+from roi_cls.classifier.runs.folder import RunFolder, find_run, honest_scores
 
 
 def _make(root: Path, name: str, *, finished: bool = True, time_s: int = 0) -> Path:
@@ -78,3 +78,10 @@ def test_files_of_a_run_lie_in_its_folder(tmp_path: Path) -> None:
     assert {path.parent for path in paths} == {tmp_path}
     assert len(set(paths)) == len(paths)
     assert not run.is_finished
+
+
+def test_honest_scores_are_out_of_fold_where_there_are_folds(tmp_path: Path) -> None:
+    run = RunFolder(_make(tmp_path, "a"))
+    assert honest_scores(run) == run.validation_scores
+    run.oof_scores.touch()
+    assert honest_scores(run) == run.oof_scores

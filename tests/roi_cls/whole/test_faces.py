@@ -178,7 +178,7 @@ def test_evaluation_counts_skipped_pictures(
         name = "plain" if i % 2 else "odd"
         draw(tmp_path / "new" / name / f"{i}.png", [(name, 0 if i >= 4 else 24)], seed=50 + i)
     words = ["evaluate", tmp_path / "new", *trained[0], "--cache", tmp_path / "c", "--workers", "0"]
-    done = command(*words, "--device", "cpu")
+    done = command(*words, "--device", "cpu", "--full")
     assert done.returncode == 0, done.stderr
     assert "4 pictures scored, 0 unreadable and not scored.\n" in done.stdout
     assert "2 pictures without a face skipped, as the recipe says.\n" in done.stdout

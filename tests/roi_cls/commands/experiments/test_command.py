@@ -79,6 +79,11 @@ def test_training_over_folds_names_its_members(folded: str, places: list[object]
     assert "Member 2 of 2: fold-2" in lines
     assert sum(line.startswith("epoch   1/1") for line in lines) == 2
     assert (runs_of(places) / "folded" / "scores_oof.csv").is_file()
+    verdict = " ".join(folded.partition("Out of fold ")[2].split())
+    assert verdict.startswith(
+        "(32 pictures, 8 of them 'odd'; each scored by models that did not learn from it), which "
+        "is no test: Accuracy "
+    )
 
 
 def test_finished_folds_are_left_alone(

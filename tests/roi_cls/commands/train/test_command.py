@@ -66,8 +66,34 @@ def test_training_tells_data_target_epochs_and_what_comes_next(
     assert lines[5].startswith("Training test_efficientnet (0.1 M parameters, weights none) on cpu")
     assert [line[:11] for line in lines[6:8]] == ["epoch   1/2", "epoch   2/2"]
     assert lines[6].endswith("  best")
-    assert lines[8].endswith(f" evaluate {tiny_set} --run one --runs {runs}")
-    assert len(lines) == 9
+    assert lines[8] == "On validation (5 pictures, 1 of them 'odd'), which is no test:"
+    assert lines[9].startswith("Accuracy ")
+    assert " ".join(lines[10:-1]).endswith(
+        " The run was tuned on them (epoch, scale, threshold), so they flatter it. Note: Few "
+        "pictures of 'odd' (1), 'plain' (4): bootstrap intervals come out too narrow."
+    )
+    cache = tmp_path / "cache"
+    assert lines[-1].endswith(f" evaluate {tiny_set} --run one --runs {runs} --cache {cache}")
+    assert len(lines) <= 16
+    assert max(map(len, lines[8:-1])) <= 80
+
+
+def test_run_without_a_test_part_is_followed_by_its_report(
+    command: Command, train: Command, tmp_path: Path
+) -> None:
+    done = train("--run", "one", "--test-share", "0")
+    words = shlex.split(done.stderr.splitlines()[-1])
+    words = words[words.index("report") :]
+    assert words[1:5] == ["--run", "one", "--runs", str(tmp_path / "runs")]
+    assert command(*words, "--no-pictures").returncode == 0
+
+
+def test_run_is_ready_also_where_its_own_scores_are_gone(train: Command, tmp_path: Path) -> None:
+    train("--run", "one")
+    (tmp_path / "runs" / "one" / "scores_validation.csv").unlink()
+    done = train("--run", "one", "--resume")
+    assert done.returncode == 0
+    assert "warning: Cannot read the stored scores " in done.stderr
 
 
 def test_run_without_a_name_gets_the_time_and_the_model(train: Command, tmp_path: Path) -> None:
@@ -95,7 +121,8 @@ def test_finished_run_is_left_when_resumed(train: Command, tmp_path: Path) -> No
     before = metrics.stat().st_mtime_ns
     done = train("--run", "one", "--resume")
     assert done.returncode == 0
-    assert "Run 'one' is finished already, with these data and settings." in done.stderr
+    told = done.stderr.partition("Run 'one' is finished already, with these data and settings.\n")
+    assert told[2].startswith("On validation (5 pictures, 1 of them 'odd'), which is no test:\n")
     assert metrics.stat().st_mtime_ns == before
 
 
@@ -165,6 +192,7 @@ def test_progress_of_a_resumed_run_goes_on_where_it_was(
     def resume(job: TrainJob, observers: Observers) -> TrainOutcome:
         run.mkdir(parents=True)
         job.run.metrics.write_text("{}\n{}\n")  # two epochs are done
+        job.run.split.write_text("path,label,split,group,sha256\nx.png,odd,test,,\n")
         observers.on_step(5, 10)
         observers.on_epoch(EpochReport(3, "all", 0.1, 0.5, 0.5, 0.5, 0.5, False, 1.0, 9.0))
         observers.on_step(5, 10)
@@ -198,12 +226,42 @@ def test_evaluation_for_people_names_the_next_command(
     places = ["--run", run, "--runs", "elsewhere", "--cache", tmp_path / "cache"]
     done = command("evaluate", tiny_set, *places)
     assert done.returncode == 0
-    assert "8 pictures scored" in done.stdout
+    assert "8 pictures scored; 2 of them 'odd', the target, answered from" in done.stdout
     assert done.stderr.endswith(f" --run {run}\n")  # --runs would not find it
-    last = shlex.split(done.stderr.splitlines()[-1])
+    notes = done.stderr.splitlines()
+    assert notes[-3] == f"All numbers: --full, or evaluation.json and scores_test.csv in {run}"
+    assert notes[-2].startswith("Report: ")
+    assert notes[-2].endswith(f" report --run {run} --cache {tmp_path / 'cache'}")
+    last = shlex.split(notes[-1])
     example = Path(last[last.index("predict") + 1])
     assert example.is_relative_to(tiny_set)
     assert example.is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "shown", "left_out"),
+    [
+        ([], "to be compared with", "log loss"),
+        (["--full"], "log loss (0 is best)", "to be compared with"),
+        (["--full", "--json"], '"log_loss": {', "to be compared with"),
+    ],
+)
+def test_evaluation_prints_what_matters_or_all(
+    command: Command,
+    tiny_set: Path,
+    copied_runs: Path,
+    tmp_path: Path,
+    words: list[str],
+    shown: str,
+    left_out: str,
+) -> None:
+    places = ["--runs", copied_runs, "--run", "tiny", "--cache", tmp_path / "cache"]
+    done = command("evaluate", tiny_set, *places, *words)
+    assert done.returncode == 0
+    assert shown in done.stdout
+    assert left_out not in done.stdout
+    assert ("All numbers: --full" in done.stderr) == (not words)
+    assert (" report --run tiny" in done.stderr) == ("--json" not in words)
 
 
 def test_mistakes_are_listed_drawn_and_told(
@@ -216,7 +274,10 @@ def test_mistakes_are_listed_drawn_and_told(
     for i, path in enumerate(sorted(swapped.rglob("*.png"))):  # other bytes than in training
         with Image.open(path) as picture:
             picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(path, compress_level=i % 9)
-    places = ["--run", run, "--cache", tmp_path / "cache"]
+    places = ["--run", run, "--runs", copied_runs, "--cache", tmp_path / "cache"]
+    told = command("evaluate", swapped, *places).stderr.splitlines()
+    report = next(line for line in told if line.startswith("Report: "))
+    assert report.endswith(f" --data {swapped} --cache {tmp_path / 'cache'}")
     done = command("evaluate", swapped, *places, "--json")
     counts = np.array(json.loads(done.stdout)["confusion_matrix"]["counts"])
     wrong = int(counts.sum() - np.trace(counts))
@@ -262,7 +323,7 @@ def test_unreadable_test_picture_is_named_counted_and_exits_3(
     done = command("evaluate", tmp_path / "other", *places)
     assert done.returncode == 3
     assert f"error: Cannot read {str(torn)!r}: " in done.stderr
-    assert "1 unreadable and not scored" in done.stdout
+    assert "1 unreadable picture was not scored" in " ".join(done.stdout.split())
 
 
 def test_verified_run_says_so(command: Command, tiny_runs: Path) -> None:
