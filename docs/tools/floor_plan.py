@@ -26,7 +26,7 @@ from docs.tools.house import (
     read_modules,
 )
 
-TARGET = Path(__file__).resolve().parents[1] / "floor-plan.svg"
+TARGET = Path(__file__).resolve().parents[1] / "pictures" / "floor-plan.svg"
 WIDTH = 1060
 """Of the drawing, px."""
 MARGIN = 20
