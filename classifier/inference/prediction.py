@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -60,10 +61,33 @@ class Prediction:
     """Of a frame of a video: seconds from its start."""
     frames: int | None = None
     """Of a video as a whole: how many of its frames were scored."""
+    threshold: float | None = None
+    """Probability of the target from which it is the answer; null for more than two classes."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields of ``roi-cls predict --json``."""
         return asdict(self)
+
+    def overruled(self) -> str | None:
+        """Return the class that ``threshold`` kept from being the answer, though more probable."""
+        if not self.probabilities or self.threshold is None:
+            return None
+        likeliest = max(self.probabilities, key=self.probabilities.__getitem__)
+        is_so = self.probabilities[likeliest] > self.probabilities[str(self.label)]
+        return likeliest if is_so else None
+
+    def of_each_face(self) -> Iterator[Prediction]:
+        """Yield the answers of ``per_face`` as predictions of their own."""
+        for face in self.per_face or ():
+            yield Prediction(
+                self.path,
+                self.status,
+                **face,
+                source=self.source,
+                faces=1,
+                time_s=self.time_s,
+                threshold=self.threshold,
+            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -154,12 +154,12 @@ class Predictor(Closing):
         for cut, of_face in zip(crops.plan.cuts, scores, strict=True):
             if cut.face:
                 verdict = self.verdict(of_face)
-                del verdict["unsure"]  # of the picture as a whole
+                del verdict["unsure"], verdict["threshold"]  # of the picture as a whole
                 answers.append({"box": cut.face.box.xyxy, "face_score": cut.face.score, **verdict})
         return tuple(answers)
 
     def verdict(self, scores: NDArray[np.float64]) -> dict[str, Any]:
-        """Return label, score, probabilities and unsure of (K,) probabilities, by field name."""
+        """Return what (K,) probabilities decide, by field name: label, score and what else."""
         bundle = self.bundle
         labels, target = bundle.labels, bundle.labels.target_index
         answer = int(decide(scores[None], target, bundle.threshold)[0])
@@ -168,6 +168,7 @@ class Predictor(Closing):
             "score": float(scores[answer]),
             "probabilities": {n: float(p) for n, p in zip(labels.names, scores, strict=True)},
             "unsure": bool(is_unsure(scores[None], target, bundle.threshold, bundle.abstain)[0]),
+            "threshold": bundle.threshold if len(labels.names) == 2 else None,
         }
 
     def close(self) -> None:

@@ -147,8 +147,24 @@ def prediction_line(prediction: Prediction) -> str:
 
 
 def verdict_text(prediction: Prediction) -> str:
-    """Return label and probability of an answer."""
-    return f"{prediction.label} {prediction.score:.3f}{' (unsure)' if prediction.unsure else ''}"
+    """Return label and probability of an answer, and the threshold where that alone decided it."""
+    threshold = threshold_text(prediction)
+    decided = f", {threshold}" if threshold else ""
+    unsure = " (unsure)" if prediction.unsure else ""
+    return f"{prediction.label} {prediction.score:.3f}{decided}{unsure}"
+
+
+def threshold_text(prediction: Prediction) -> str:
+    """Return the threshold where another class is more probable than the answer, else nothing.
+
+    ``artefact 0.148`` puzzles whoever does not know that 0.12 was enough.
+    """
+    other = prediction.overruled()
+    if other is None or prediction.threshold is None:
+        return ""
+    # Below one half the threshold lets the target be the answer, above it keeps it from that.
+    target = "" if prediction.threshold < 0.5 else f" for {other}"
+    return f"threshold{target} {prediction.threshold:.3f}"
 
 
 def looked_at_text(prediction: Prediction) -> str:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import itertools
 import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -53,6 +54,7 @@ FONTS = (
 _PROBE_SIZE_PX = 16
 _NO_CHARACTER = "\uffff"  # Unicode promises that no font has it: what is drawn is the empty box
 _BASELINE = 0.82  # of the size, from the top of a line
+_KEEP_END = 0.6  # of a text that is cut
 
 
 def blank(width: int, height: int) -> PillowImage.Image:
@@ -139,37 +141,53 @@ def escape(character: str) -> str:
     return character.encode("unicode_escape").decode()
 
 
-def shorten(text: str, size: int, width: float, keep_end: float = 0.6) -> str:
+def shorten(text: str, size: int, width: float, keep_end: float = _KEEP_END) -> str:
     """Return the text, or what of its start and end fits into ``width`` with … between them.
 
     ``keep_end`` is the share of what remains that comes from the end: there file names differ.
     """
-    if measure(text, size) <= width:
+    return keep_ends(text, lambda cut: measure(cut, size) <= width, keep_end)
+
+
+def keep_ends(text: str, fits: Callable[[str], bool], keep_end: float, dots: str = "…") -> str:
+    """Return the text, or as much of its start and end as fits with ``dots`` between them."""
+    if fits(text):
         return text
-    fits, too_long = 0, len(text)  # counts of kept characters
-    while too_long - fits > 1:
-        kept = (fits + too_long) // 2
-        if measure(_cut_middle(text, kept, keep_end), size) <= width:
-            fits = kept
+    few, many = 0, len(text)  # kept characters that fit, and that do not
+    while many - few > 1:
+        kept = (few + many) // 2
+        if fits(_cut_middle(text, kept, keep_end, dots)):
+            few = kept
         else:
-            too_long = kept
-    return _cut_middle(text, fits, keep_end)
+            many = kept
+    return _cut_middle(text, few, keep_end, dots)
 
 
-def _cut_middle(text: str, kept: int, keep_end: float) -> str:
+def _cut_middle(text: str, kept: int, keep_end: float, dots: str) -> str:
     end = round(keep_end * kept)
-    return f"{text[: kept - end]}…{text[len(text) - end :]}"
+    # An accent alone would stand on the dots.
+    last = itertools.dropwhile(_is_mark, text[len(text) - end :])
+    return f"{text[: kept - end]}{dots}{''.join(last)}"
+
+
+def _is_mark(character: str) -> bool:
+    return unicodedata.category(character)[0] == "M"
 
 
 def wrap(text: str, size: int, width: float) -> list[str]:
     """Return the text in lines that fit into ``width``, broken at spaces; long words are cut."""
+    return break_lines(text, lambda line: measure(line, size) <= width)
+
+
+def break_lines(text: str, fits: Callable[[str], bool]) -> list[str]:
+    """Return the text in lines that fit, broken at spaces; of a long word both ends are kept."""
     lines: list[str] = []
     for word in text.split():
         longer = f"{lines[-1]} {word}" if lines else word
-        if lines and measure(longer, size) <= width:
+        if lines and fits(longer):
             lines[-1] = longer
         else:
-            lines.append(shorten(word, size, width))
+            lines.append(keep_ends(word, fits, _KEEP_END))
     return lines
 
 

@@ -139,7 +139,8 @@ def predict(
 ) -> None:
     """Print label, probability and what was looked at, for each picture in order.
 
-    A line per frame of a video, then one for the video. Exit code 3: some inputs are in error.
+    A line per frame of a video, then one for the video; in a terminal, several are a table with
+    totals. Exit code 3: some inputs are in error.
 
     Example: cat img.png | roi-cls predict - --json
     """

@@ -195,7 +195,7 @@ def _schema(pyarrow: Any, labels: Sequence[str]) -> Any:
     verdict = [("label", text), ("score", number), ("probabilities", probabilities)]
     box = pyarrow.list_(number)
     types = {
-        **dict.fromkeys(("score", "face_score", "time_s"), number),
+        **dict.fromkeys(("score", "face_score", "time_s", "threshold"), number),
         **dict.fromkeys(("faces", "frames"), whole),
         "probabilities": probabilities,
         "unsure": pyarrow.bool_(),

@@ -16,7 +16,7 @@ from roi_cls.base.atomic import write_atomically
 from roi_cls.base.errors import ImageReadError
 from roi_cls.base.location import as_path
 from roi_cls.classifier.inference.prediction import Looked, Prediction, Source
-from roi_cls.console.words import looked_at_text
+from roi_cls.console.words import looked_at_text, threshold_text, verdict_text
 from roi_cls.drawing.file import row_name, write_drawing
 from roi_cls.drawing.frame import MarkedFace, draw_frame
 from roi_cls.drawing.ink import (
@@ -134,19 +134,20 @@ def _draw_verdict(frame: Image, crops: Crops, prediction: Prediction, target: st
 
 def _tags(prediction: Prediction, cuts: int) -> list[str]:
     """Return what stands at each face: its own answer where each has one."""
-    each = prediction.per_face
-    if each is None:
-        return [_short(prediction.label, prediction.score)] * cuts
-    return [_short(face["label"], face["score"]) for face in each]
+    if prediction.per_face is None:
+        return [_short(prediction)] * cuts
+    return [_short(face) for face in prediction.of_each_face()]
 
 
-def _short(label: str | None, score: float | None) -> str:
-    return f"{label} {score:.2f}" if score is not None else "not judged"
+def _short(prediction: Prediction) -> str:
+    if threshold_text(prediction):
+        return verdict_text(replace(prediction, unsure=False))
+    score = prediction.score
+    return f"{prediction.label} {score:.2f}" if score is not None else "not judged"
 
 
 def _draw_words(prediction: Prediction, width: int, target: str) -> _Picture:
-    details = _sentence(prediction)
-    lines = wrap(details, _TEXT_PX, width)
+    lines = wrap(_sentences(prediction), _TEXT_PX, width)
     height = _VERDICT_PX + _BAR + 26 + (len(lines) + 1) * (_TEXT_PX + 7)
     strip = blank(width, height)
     pen = ImageDraw.Draw(strip)
@@ -156,6 +157,11 @@ def _draw_words(prediction: Prediction, width: int, target: str) -> _Picture:
     pen.rectangle((0, y, width - 1, y + _BAR), fill=SHADE)
     if prediction.score is not None:
         pen.rectangle((0, y, round(prediction.score * (width - 1)), y + _BAR), fill=colour)
+    if prediction.threshold is not None and prediction.overruled():
+        # The bar is the answer's: it reaches the mark where it needs less than one half for that.
+        enough = min(prediction.threshold, 1 - prediction.threshold)
+        x = round(enough * (width - 1))
+        pen.rectangle((x - 1, y - 3, x + 1, y + _BAR + 3), fill=INK)
     y += _BAR + 10
     for line in lines:
         write(pen, (0, y), line, _TEXT_PX, INK)
@@ -170,9 +176,9 @@ def _title(prediction: Prediction) -> str:
     return f"{prediction.label} {prediction.score:.3f}{', unsure' if prediction.unsure else ''}"
 
 
-def _sentence(prediction: Prediction) -> str:
-    text = looked_at_text(prediction)
-    return f"{text[:1].upper()}{text[1:]}."
+def _sentences(prediction: Prediction) -> str:
+    texts = filter(None, (threshold_text(prediction), looked_at_text(prediction)))
+    return " ".join(f"{text[:1].upper()}{text[1:]}." for text in texts)
 
 
 def _name(prediction: Prediction) -> str:

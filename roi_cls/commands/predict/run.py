@@ -96,14 +96,22 @@ def predict_and_print(job: PredictJob) -> int:
     _check_threshold(job.options.threshold, opened)
     tally = _Tally()
     with Predictor(opened, job.options) as predictor, _progress(job.output) as advance:
-        write_predictions(
-            _rows(job, predictor, named, tally, advance),
-            job.form,
-            job.output,
-            single=is_one_picture(named),
-            labels=predictor.bundle.labels.names,
-        )
+        rows, labels = _rows(job, predictor, named, tally, advance), predictor.bundle.labels
+        single = is_one_picture(named)
+        if job.form == "text" and rows_are_seen(job.output):
+            from roi_cls.commands.predict.screen import show_table  # rich: nothing else needs it
+
+            show_table(rows, labels, _names_to_come(named), single=single)
+        else:
+            write_predictions(rows, job.form, job.output, single=single, labels=labels.names)
     return tally.errors
+
+
+def _names_to_come(named: Sequence[Named]) -> Iterator[str] | None:
+    """Return what will be predicted; None where it comes only once, and is not taken for this."""
+    if any(each.count is None for each in named):
+        return None
+    return (name for each in named for name in each.names)
 
 
 def _known_paths(inputs: Sequence[str], named: Sequence[Named]) -> Iterator[Path]:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,14 @@ import torch
 
 from roi_cls.base.errors import BundleError
 from roi_cls.classifier.inference.loaded import LoadedModel
-from roi_cls.classifier.inference.prediction import PredictOptions, Source
-from roi_cls.classifier.inference.predictor import open_predictor
+from roi_cls.classifier.inference.prediction import Prediction, PredictOptions, Source
+from roi_cls.classifier.inference.predictor import Predictor, open_predictor
 from roi_cls.classifier.models.device import choose_backend
 from roi_cls.classifier.models.score import compute_logits
 from roi_cls.classifier.models.timm_model import timm_model
 from roi_cls.classifier.runs.bundle import load_bundle, write_config
 from roi_cls.classifier.runs.folder import RunFolder
+from roi_cls.data.sample import LabelSet
 from roi_cls.roi import CropParams, mediapipe_detector, models
 from roi_cls.roi.recipe import open_recipe
 from tests.helpers.pictures import noise
@@ -130,9 +132,10 @@ def test_whole_picture_is_predicted_without_a_detector(
     assert values["source"] == "full_frame"
     assert (values["reason"], values["box"], values["face_score"]) == (None, None, None)
     assert (values["faces"], values["unsure"], values["error"]) == (0, False, None)
+    assert values["threshold"] == load_bundle(toy_run.path).threshold
     assert list(values) == [
         *("path", "status", "error", "label", "score", "probabilities", "unsure", "source"),
-        *("reason", "box", "face_score", "faces", "per_face", "time_s", "frames"),
+        *("reason", "box", "face_score", "faces", "per_face", "time_s", "frames", "threshold"),
     ]
 
 
@@ -217,3 +220,39 @@ def test_unknown_protocol_is_a_row_among_others(toy_run: RunFolder, toy_set: Pat
         bad, good = predictor.predict(sources)
     assert (bad.status, good.status) == ("error", "ok")
     assert (bad.error or "").startswith("Cannot open 'nowhere://a/b.png': ")
+
+
+@pytest.mark.parametrize(
+    ("scores", "threshold", "label", "told", "overruled"),
+    [
+        ({"odd": 0.15, "plain": 0.85}, 0.12, "odd", 0.12, "plain"),
+        ({"odd": 0.6, "plain": 0.4}, 0.7, "plain", 0.7, "odd"),
+        ({"odd": 0.8, "plain": 0.2}, 0.12, "odd", 0.12, None),
+        ({"odd": 0.5, "plain": 0.5}, 0.5, "odd", 0.5, None),
+        ({"odd": 0.2, "plain": 0.3, "other": 0.5}, None, "other", None, None),
+        ({"odd": 0.2, "plain": 0.3, "other": 0.5}, 0.1, "other", None, None),  # it plays no part
+    ],
+)
+def test_answer_tells_the_threshold_that_decided_it(
+    scores: dict[str, float],
+    threshold: float | None,
+    label: str,
+    told: float | None,
+    overruled: str | None,
+) -> None:
+    labels = LabelSet(tuple(scores), "odd")
+    bundle = SimpleNamespace(labels=labels, threshold=threshold, abstain=0.0)
+    predictor: Any = SimpleNamespace(bundle=bundle)
+    verdict = Predictor.verdict(predictor, np.array(list(scores.values())))
+    row = Prediction("a.png", "ok", **verdict)
+    assert (row.label, row.threshold, row.overruled()) == (label, told, overruled)
+
+
+def test_face_of_many_is_an_answer_of_its_own() -> None:
+    face = {"box": (1, 2, 3, 4), "face_score": 0.9, "label": "odd", "score": 0.2}
+    face["probabilities"] = {"odd": 0.2, "plain": 0.8}
+    row = Prediction("a.png", "ok", source="face", per_face=(face, face), threshold=0.1)
+    first, _ = row.of_each_face()
+    assert {**face, "threshold": 0.1, "faces": 1}.items() <= first.to_dict().items()
+    assert first.overruled() == "plain"
+    assert list(Prediction("a.png", "error", "Cannot read.").of_each_face()) == []

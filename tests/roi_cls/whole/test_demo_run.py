@@ -19,7 +19,17 @@ pytestmark = pytest.mark.slow
 
 FIELDS = [
     *("path", "status", "error", "label", "score", "probabilities", "unsure"),
-    *("source", "reason", "box", "face_score", "faces", "per_face", "time_s", "frames"),
+    *(
+        "source",
+        "reason",
+        "box",
+        "face_score",
+        "faces",
+        "per_face",
+        "time_s",
+        "frames",
+        "threshold",
+    ),
 ]
 METRICS = [
     *("roc_auc", "average_precision", "micro_f1", "macro_f1", "balanced_accuracy", "mcc"),

@@ -1,7 +1,7 @@
 // One picture at large: verdict, box, crop, heat map, and the form that corrects it.
 
 import { explain, review } from "/page/server.js";
-import { answer, lookedAt, make, percent, pngAddress, tone } from "/page/words.js";
+import { answer, decidedFrom, lookedAt, make, percent, pngAddress, tone } from "/page/words.js";
 
 const find = (id) => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
@@ -53,6 +53,8 @@ export class Detail {
     const line = make("p", "answer");
     line.append(make("strong", colour, answer(prediction)));
     if (prediction.status === "ok") line.append(make("span", "share", percent(prediction.score)));
+    const decided = decidedFrom(prediction, this.model);
+    if (decided) line.append(make("span", "quiet", decided));
     if (prediction.unsure) line.append(make("span", "chip is-unsure", "too close to call"));
     if (this.picture.corrected) line.append(make("span", "chip", `corrected: ${this.picture.corrected}`));
     box.append(line);

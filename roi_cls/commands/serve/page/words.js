@@ -18,6 +18,12 @@ export function answer(prediction) {
   return prediction.label;
 }
 
+/** From which probability the target is the answer, where another class is more probable; else empty. */
+export function decidedFrom(prediction, model) {
+  if (prediction.threshold === null || prediction.score >= 0.5) return "";
+  return `${model.target} is the answer from ${percent(prediction.threshold)} on`;
+}
+
 /** What was looked at, and why; without a full stop. */
 export function lookedAt(prediction, model) {
   if (prediction.status === "error") return prediction.error;
@@ -32,12 +38,12 @@ export function lookedAt(prediction, model) {
   return `Looked at the whole picture, because ${why}${best}.`;
 }
 
-/** Why a row of the list is unlike the others; empty where a face was looked at. */
+/** Why a row of the list is unlike the others; empty for a probable answer from a face. */
 export function remark(prediction, model) {
   if (prediction.status !== "ok") return lookedAt(prediction, model);
-  if (prediction.source === "face") return "";
-  const why = model.reasons[prediction.reason];
-  return why ? `whole picture: ${why}` : "";
+  const why = prediction.source === "face" ? "" : model.reasons[prediction.reason];
+  const threshold = decidedFrom(prediction, model) && `threshold ${percent(prediction.threshold)}`;
+  return [threshold, why && `whole picture: ${why}`].filter(Boolean).join("; ");
 }
 
 /** A verdict as one sentence, for those who listen. */
@@ -45,7 +51,8 @@ export function spoken(picture, model) {
   const { prediction } = picture;
   if (prediction.status !== "ok") return `${picture.name}: ${lookedAt(prediction, model)}`;
   const unsure = prediction.unsure ? ", too close to call" : "";
-  return `${picture.name}: ${prediction.label}, ${percent(prediction.score)}${unsure}. ${lookedAt(prediction, model)}`;
+  const verdict = [`${prediction.label}, ${percent(prediction.score)}${unsure}`, decidedFrom(prediction, model)];
+  return `${picture.name}: ${verdict.filter(Boolean).join("; ")}. ${lookedAt(prediction, model)}`;
 }
 
 /** Make an element with a class and a text; text is never read as HTML. */

@@ -26,7 +26,17 @@ from tests.helpers.pictures import noise, save_clip
 Command = Callable[..., CompletedProcess[str]]
 FIELDS = [
     *("path", "status", "error", "label", "score", "probabilities", "unsure"),
-    *("source", "reason", "box", "face_score", "faces", "per_face", "time_s", "frames"),
+    *(
+        "source",
+        "reason",
+        "box",
+        "face_score",
+        "faces",
+        "per_face",
+        "time_s",
+        "frames",
+        "threshold",
+    ),
 ]
 
 
@@ -66,6 +76,7 @@ def test_rows_keep_the_order_of_the_inputs_errors_among_them(
     assert [row["status"] for row in rows] == ["ok", "error", "ok", "error"]
     assert [list(row) for row in rows] == [FIELDS] * 4
     assert rows[1]["label"] is rows[1]["score"] is rows[1]["probabilities"] is None
+    assert rows[1]["threshold"] is None
     assert rows[3]["error"] == f"Cannot read {str(mixed[3])!r}: no such file. Check the path."
 
 
@@ -321,6 +332,7 @@ def test_threshold_and_abstention_are_the_callers_to_choose(
         answer = json.loads(predict(picture, "--json", *options).stdout)
         assert (answer["label"], answer["probabilities"]) == (label, row["probabilities"])
         assert answer["score"] == row["probabilities"][label]
+        assert answer["threshold"] == threshold
         assert not answer["unsure"]
     wide = ("--threshold", target + 0.001, "--abstain", 0.01)
     assert json.loads(predict(picture, "--json", *wide).stdout)["unsure"]
@@ -377,6 +389,7 @@ def test_two_runs_are_averaged(
     both = json.loads(done.stdout)
     assert (done.returncode, done.stderr) == (0, "")
     assert both["probabilities"] == pytest.approx(one["probabilities"])
+    assert both["threshold"] == pytest.approx(one["threshold"])
 
 
 def test_half_precision_is_told_and_is_near(predict: Command, picture: Path) -> None:

@@ -43,6 +43,10 @@ FACE = Prediction(
     face_score=0.912,
     faces=2,
 )
+LITTLE = replace(OK, score=0.148, probabilities={"odd": 0.148, "plain": 0.852}, threshold=0.1241)
+MUCH = replace(
+    OK, label="plain", score=0.4, probabilities={"odd": 0.6, "plain": 0.4}, threshold=0.7
+)
 BAD = Prediction("c.png", "error", "Cannot read 'c.png': no such file. Check the path.")
 
 
@@ -59,8 +63,17 @@ BAD = Prediction("c.png", "error", "Cannot read 'c.png': no such file. Check the
         (replace(OK, time_s=1.5), "a.png at 1.5 s: odd 0.750 (full frame)"),
         (replace(OK, source=None, frames=1), "a.png: odd 0.750 (1 frame)"),
         (replace(OK, time_s=0.5, frames=7), "a.png: odd 0.750 (highest at 0.5 s of 7 frames)"),
+        (replace(OK, threshold=0.3), "a.png: odd 0.750 (full frame)"),
+        (LITTLE, "a.png: odd 0.148, threshold 0.124 (full frame)"),
+        (replace(LITTLE, unsure=True), "a.png: odd 0.148, threshold 0.124 (unsure) (full frame)"),
+        (MUCH, "a.png: plain 0.400, threshold for odd 0.700 (full frame)"),
+        (replace(FACE, threshold=0.51), prediction_line(FACE)),  # as probable as the other
+        (replace(LITTLE, threshold=None), "a.png: odd 0.148 (full frame)"),
     ],
-    ids=["full frame", "face", "error", "skipped", "frame", "mean", "highest"],
+    ids=[
+        *("full frame", "face", "error", "skipped", "frame", "mean", "highest"),
+        *("probable", "below one half", "unsure there", "the other", "a tie", "no threshold"),
+    ],
 )
 def test_line_for_people(prediction: Prediction, line: str) -> None:
     assert prediction_line(prediction) == line
@@ -136,6 +149,7 @@ PART = {"box": (1.0, 2.0, 3.0, 4.0), "face_score": 0.9, "label": "odd", "score":
 ROW = Prediction(
     "a.png", "ok", None, "odd", 0.6, {"odd": 0.6, "plain": 0.4}, True, "face", None,
     (1.0, 2.0, 3.0, 4.0), 0.9, 2, ({**PART, "probabilities": {"odd": 0.6, "plain": 0.4}},), 1.5, 3,
+    0.4,
 )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Crops and drawings of rows: what they are called, what they hold, where they never go."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,9 @@ from PIL import Image as PillowImage
 
 from roi_cls.base.errors import DataError
 from roi_cls.classifier.inference.prediction import Looked, Prediction, Source
+from roi_cls.commands.predict import pictures as drawn_row
 from roi_cls.commands.predict.pictures import RowPictures
+from roi_cls.drawing import frame as drawn_frame
 from roi_cls.drawing.file import check_output_folder, row_name
 from roi_cls.roi import Box, Cut, Detection, Face
 from roi_cls.roi.crop import Crops
@@ -105,6 +108,41 @@ def test_verdict_is_drawn_on_the_upright_frame(tmp_path: Path, faces: int) -> No
     middle = first[first.shape[0] - 60, first.shape[1] // 2].astype(int)
     assert abs(middle - np.array([40, 90, 160]) * (0.6 if faces else 1)).max() < 12
     assert abs(first.astype(int) - second).mean() < 2  # a frame goes through JPEG
+
+
+@pytest.mark.parametrize(
+    ("odd", "threshold", "words", "tag", "mark"),
+    [
+        (0.75, 0.3, "", "odd 0.75", None),
+        (0.15, 0.12, "Threshold 0.120. ", "odd 0.150, threshold 0.120", 0.12),
+        (0.6, 0.7, "Threshold for odd 0.700. ", "plain 0.400, threshold for odd 0.700", 0.3),
+    ],
+)
+def test_threshold_is_drawn_where_it_alone_decided(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    odd: float,
+    threshold: float,
+    words: str,
+    tag: str,
+    mark: float | None,
+) -> None:
+    written: list[str] = []
+    for module in (drawn_frame, drawn_row):
+        monkeypatch.setattr(module, "write", lambda pen, at, text, *_: written.append(text))
+    label = "odd" if odd >= threshold else "plain"
+    scores = {"odd": odd, "plain": 1 - odd}
+    row = Prediction("a.png", "ok", None, label, scores[label], scores, threshold=threshold)
+    looked = Looked(replace(row, source="full_frame"), (crops_of(0, 1),))
+    pictures = RowPictures(None, tmp_path, MAX_PIXELS)
+    source = pictures.remember(Source("a.png", image=np.full((60, 100, 3), 90, np.uint8)))
+    pictures.keep(1, source, looked, 0, "odd")
+    assert written == [tag, f"{label} {scores[label]:.3f}", f"{words}Full frame.", "a.png"]
+    (drawn,) = (pixels(path) for path in tmp_path.iterdir())
+    above = drawn[16 + 26 + 10 - 2, 16:-16].mean(axis=1)  # the mark stands out of the bar
+    dark = np.flatnonzero(above < 120)
+    assert len(dark) == (0 if mark is None else 3)
+    assert mark is None or abs(dark.mean() / len(above) - mark) < 0.01
 
 
 def test_nothing_is_remembered_that_is_not_drawn(tmp_path: Path) -> None:

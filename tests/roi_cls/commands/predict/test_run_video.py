@@ -26,6 +26,7 @@ class Decider:
             "score": float(scores[answer]),
             "probabilities": dict(zip(("odd", "plain"), map(float, scores), strict=True)),
             "unsure": bool(abs(scores[0] - 0.4) < 0.05),
+            "threshold": 0.4,
         }
 
 

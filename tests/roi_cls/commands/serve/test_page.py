@@ -152,6 +152,46 @@ def test_picture_comes_in_and_its_verdict_box_and_crop_are_seen(
     assert page.chrome.find_element(ID, "status").get_attribute("aria-live") == "polite"
 
 
+@pytest.mark.parametrize(
+    ("answer", "threshold"),
+    [
+        (
+            "{label: 'bright', score: 0.148, threshold: 0.124}",
+            "12.4 %",
+        ),
+        ("{label: 'dull', score: 0.4, threshold: 0.7}", "70.0 %"),
+        ("{label: 'bright', score: 0.5, threshold: 0.124}", ""),
+        ("{label: 'bright', score: 0.4, threshold: null}", ""),
+    ],
+)
+def test_threshold_stands_beside_an_answer_below_one_half(
+    page: Page, pictures: Path, answer: str, threshold: str
+) -> None:
+    page.choose(pictures / "0.png", pictures / "1.png")
+    # What the server might have said of the first picture, as the page shows it.
+    page.chrome.execute_script(f"""
+        const answer = {answer};
+        const look = window.fetch;
+        window.fetch = async (...asked) => {{
+            const response = await look(...asked);
+            const found = await response.json();
+            Object.assign(found.prediction, answer);
+            return new Response(JSON.stringify(found));
+        }};
+    """)
+    page.click("clear")
+    page.choose(pictures / "0.png", pictures / "1.png")
+    shown = page.chrome.execute_script(
+        "return [...document.querySelectorAll('.answer .quiet, .name-cell .why')]"
+        ".map((e) => e.textContent)"
+    )
+    words = f"bright is the answer from {threshold} on"
+    assert shown == ([words, *[f"threshold {threshold}"] * 2] if threshold else [])
+    page.click("clear")
+    page.choose(pictures / "0.png")
+    assert (f"%; {words}. Looked" in page.text("status")) == bool(threshold)
+
+
 def test_why_the_whole_picture_was_looked_at_is_told(page: Page, pictures: Path) -> None:
     page.choose(pictures / "8.png")
     words = "Looked at the whole picture, because no face was found."
