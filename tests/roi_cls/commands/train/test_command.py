@@ -63,7 +63,8 @@ def test_training_tells_data_target_epochs_and_what_comes_next(
         "Looking for 'odd' (rarest of 2 classes: 10 of 40).",
         "Crops: 0 of 32 show a face, the others the full frame.",
     ]
-    assert lines[5].startswith("Training test_efficientnet (0.1 M parameters, random weights) on cpu")
+    began = "Training test_efficientnet (0.1 M parameters, random weights) on cpu"
+    assert lines[5].startswith(began)
     assert [line[:11] for line in lines[6:8]] == ["epoch   1/2", "epoch   2/2"]
     assert lines[6].endswith("  best")
     assert lines[8] == "On validation (5 pictures, 1 of them 'odd'), which is no test:"
