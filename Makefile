@@ -105,7 +105,7 @@ reference: .venv/.installed  ## write docs/reference.md from the code
 house: .venv/.installed  ## measure how the code is laid out (ARGS=PATH: another checkout)
 	@$(BIN)/python -m docs.tools.house $(ARGS)
 
-floor-plan: .venv/.installed  ## draw docs/floor-plan.svg from the imports
+floor-plan: .venv/.installed  ## draw docs/pictures/floor-plan.svg from the imports
 	@$(BIN)/python -m docs.tools.floor_plan
 
 clean:  ## remove what the tools made; .venv and artifacts stay

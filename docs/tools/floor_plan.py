@@ -1,4 +1,4 @@
-"""Draw docs/floor-plan.svg from the real imports: the house from the ground up, and who uses whom.
+"""Draw the floor plan from the real imports: the house from the ground up, and who uses whom.
 
 make floor-plan      or      .venv/bin/python -m docs.tools.floor_plan
 
@@ -26,7 +26,7 @@ from docs.tools.house import (
     read_modules,
 )
 
-TARGET = Path(__file__).resolve().parents[1] / "floor-plan.svg"
+TARGET = Path(__file__).resolve().parents[1] / "pictures" / "floor-plan.svg"
 WIDTH = 1060
 """Of the drawing, px."""
 MARGIN = 20

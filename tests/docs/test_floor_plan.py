@@ -19,7 +19,7 @@ def test_drawing_depends_on_nothing_but_the_code() -> None:
     drawn = subprocess.run(
         [sys.executable, "-c", script],
         env={"PYTHONHASHSEED": "1"},
-        cwd=TARGET.parents[1],
+        cwd=TARGET.parents[2],
         check=True,
         capture_output=True,
     )
