@@ -105,7 +105,7 @@ class FaceCrop:
 
     def _repr_html_(self) -> str:
         words = block_html(path_html(self.path), muted_html(self.summary))
-        return beside_html(_thumbnails(self, 96), words)
+        return str(beside_html(_thumbnails(self, 96), words))
 
 
 def _thumbnails(crop: FaceCrop, side_px: int) -> Markup:

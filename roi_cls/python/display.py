@@ -74,7 +74,7 @@ def path_html(path: str) -> Markup:
     """Return the end of a path, the whole of it under the pointer."""
     parts = path.replace("\\", "/").rstrip("/").split("/")
     short = path if len(parts) <= _NAME_PARTS else "…/" + "/".join(parts[-_NAME_PARTS:])
-    return Markup('<span title="{}" style="overflow-wrap:anywhere">{}</span>').format(path, short)
+    return Markup('<span title="{}" style="overflow-wrap:break-word">{}</span>').format(path, short)
 
 
 def muted_html(words: str) -> Markup:
@@ -92,7 +92,8 @@ def table_html(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Markup:
         for row in rows
     )
     return Markup(
-        '<table style="border-collapse:collapse;margin:.4em 0"><tr style="background:none">{}</tr>'
+        '<table style="border-collapse:collapse;margin:.4em 0;font-size:inherit">'
+        '<tr style="background:none">{}</tr>'
         "{}</table>"
     ).format(top, body)
 
@@ -158,11 +159,12 @@ class RowList(Sequence[AnyRow], ABC):
     def _repr_html_(self) -> str:
         shown = [self.cells(row) for row in self._rows[:MOST_ROWS]]
         rest = len(self) - len(shown)
-        return block_html(
+        whole = block_html(
             Markup("<b>{}</b>").format(self.summary),
             table_html(self.HEAD, shown) if shown else "",
             muted_html(f"… and {rest} more") if rest else "",
         )
+        return str(whole)
 
 
 class Rows(Iterator[AnyRow]):

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from roi_cls.base.closing import Closing
 from roi_cls.base.errors import DataError
+from roi_cls.base.quiet import import_tqdm_quietly
 from roi_cls.classifier.config import Augmentation, Device, Imbalance
 from roi_cls.classifier.explanation.explain import ExplainMethod
 from roi_cls.classifier.inference.prediction import PredictOptions
@@ -209,6 +210,7 @@ class RoiClassifier(ClassifierMixin, BaseEstimator, Closing):  # type: ignore[mi
             ValueError: X, y or a parameter is not of its form.
             RoiClsError: It cannot be trained, in words for its user.
         """
+        import_tqdm_quietly()
         from roi_cls.python.fit import fit_run, label_files  # torch comes with it
 
         pictures, job = list_pictures(X), read_parameters(self.get_params(deep=False))
@@ -273,7 +275,8 @@ class RoiClassifier(ClassifierMixin, BaseEstimator, Closing):  # type: ignore[mi
                 f"Cannot evaluate {str(self.run_)!r}: it is an exported file, which keeps no "
                 "record of its tests. Load the run that it was exported from."
             )
-        from roi_cls.python.fit import evaluate_files  # torch comes with it
+        import_tqdm_quietly()
+        from roi_cls.python.fit import evaluate_files
 
         with tempfile.TemporaryDirectory(prefix="roi-cls-") as folder:
             files = store_pictures(pictures, Path(folder))

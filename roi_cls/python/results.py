@@ -57,7 +57,8 @@ if TYPE_CHECKING:
 MOST_CLASSES = 6
 """Classes of an answer that are shown, the most probable; those of a confusion matrix: twice."""
 _FRAME_PX = 480
-_CROP_PX = 240
+_PANEL_INCHES = 3.0
+_CROP_PX = 200
 
 
 class Answer(Prediction):
@@ -100,7 +101,7 @@ class Answer(Prediction):
             verdict = Markup("<b>{}</b>").format(verdict_text(self))
             told = f"Looked at: {looked_at_text(self)}."
         words = block_html(verdict, self._bars(), muted_html(told), path_html(self.path))
-        return beside_html(picture_html(self.thumbnail, "what was looked at"), words)
+        return str(beside_html(picture_html(self.thumbnail, "what was looked at"), words))
 
     def _bars(self) -> Markup:
         if self.probabilities is None:
@@ -142,7 +143,9 @@ class AnswerList(RowList[Answer]):
             told = row.error or told
         else:
             bar = bar_html(row.score, _colour(row, row.label), 60)
-            verdict = beside_html(bar, verdict_text(row))
+            verdict = Markup('<span style="white-space:nowrap">{} {}</span>').format(
+                bar, verdict_text(row)
+            )
         return picture_html(row.thumbnail, "", 48), path_html(row.path), verdict, told
 
 
@@ -155,7 +158,7 @@ class WrongAnswers(RowList["Mistake"]):
     def cells(self, row: Mistake) -> Sequence[object]:
         """Return what stands in a row of the table."""
         answer = f"{row.answer} {score_text(row.probability, 3)}{' (unsure)' if row.unsure else ''}"
-        picture = picture_html(encode_jpeg(row.crop), "", 64)
+        picture = picture_html(encode_jpeg(row.crop), "", 48)
         return picture, path_html(row.path), row.label, answer, row.source.replace("_", " ")
 
 
@@ -197,7 +200,7 @@ class Evaluated:
     def _repr_html_(self) -> str:
         overall = self.evaluation.overall
         wrong = f"{len(self.mistakes)} of {overall.images} answered wrongly: see .mistakes"
-        return block_html(
+        whole = block_html(
             Markup("<b>{}</b>").format(self.evaluation.verdict),
             beside_html(
                 table_html(("metric", "value [95 % interval]", "beside it"), self._numbers()),
@@ -206,6 +209,7 @@ class Evaluated:
             muted_html(wrong),
             *(muted_html(f"Note: {note}") for note in overall.notes),
         )
+        return str(whole)
 
     def _numbers(self) -> Iterator[tuple[str, str, str]]:
         """Yield the six numbers that say most, each with what it is to be compared with."""
@@ -258,7 +262,7 @@ class ExplainedPicture:
         pictures = self._pictures()
         if not pictures:
             raise DataError(f"Cannot draw an explanation: {self.answer.error or 'no face.'}")
-        figure, panels = new_figure(len(pictures), self._title(), (_CROP_PX / 80, _CROP_PX / 80))
+        figure, panels = new_figure(len(pictures), self._title(), (_PANEL_INCHES, _PANEL_INCHES))
         for axes, (name, pixels) in zip(panels, pictures, strict=True):
             _show_picture(axes, name, pixels)
         return figure
@@ -272,7 +276,8 @@ class ExplainedPicture:
             for name, pixels in self._pictures()
         ]
         title = Markup("<b>{}</b>").format(self._title()) if pictures else ""
-        return block_html(Markup(self.answer._repr_html_()), title, beside_html(*pictures))
+        whole = block_html(Markup(self.answer._repr_html_()), title, beside_html(*pictures))
+        return str(whole)
 
     def _title(self) -> str:
         shares: Mapping[str, float] = self.answer.probabilities or {}
@@ -357,7 +362,7 @@ def run_html(path: Path) -> str:
         facts += _run_facts(RunFolder(path)) if path.is_dir() else []
     except (RoiClsError, OSError, ValueError) as error:
         facts.append(("it cannot be read", str(error)))  # who looks at an object wants no failure
-    return table_html(("fitted", ""), facts)
+    return str(table_html(("fitted", ""), facts))
 
 
 def _run_facts(run: RunFolder) -> Iterator[tuple[str, object]]:
