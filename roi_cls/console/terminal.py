@@ -190,7 +190,8 @@ class _NotebookBar:
         """Say what was done, in place of the bar; nothing where nothing was."""
         if self._place is not None:
             seconds = time.monotonic() - self._start
-            self._show(escape(f"{self._what}: {self._done} {self._unit} in {seconds:.1f} s"))
+            unit = self._unit.removesuffix("s") if self._done == 1 else self._unit
+            self._show(escape(f"{self._what}: {self._done} {unit} in {seconds:.1f} s"))
         self._begin()
 
     def _show(self, words: str) -> None:

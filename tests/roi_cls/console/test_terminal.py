@@ -320,7 +320,7 @@ def test_notebook_has_a_bar_and_then_a_line_in_its_place(
         ],
         [
             '<div style="opacity:.8">Trying &lt;b&gt; <progress></progress> 1</div>',
-            '<div style="opacity:.8">Trying &lt;b&gt;: 1 pictures in 0.2 s</div>',
+            '<div style="opacity:.8">Trying &lt;b&gt;: 1 picture in 0.2 s</div>',
         ],
     ]
     assert capsys.readouterr() == ("", "")

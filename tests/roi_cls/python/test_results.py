@@ -1,5 +1,6 @@
 """Results show themselves: short in a shell, as HTML that needs nothing else, as figures."""
 
+import pickle
 import re
 import subprocess
 import sys
@@ -141,6 +142,7 @@ def test_answer_is_the_prediction_to_whatever_reads_it() -> None:
     answer = answer_of(ANSWERED)
     assert isinstance(answer, Prediction)
     assert answer.to_dict() == ANSWERED.to_dict()
+    assert pickle.loads(pickle.dumps(answer)) == answer
     assert replace(answer, label="plain").thumbnail is None
 
 
