@@ -6,7 +6,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -100,7 +100,7 @@ class Mistake:
     """Whether it was too close to call."""
     kind: MistakeKind
     """The target was missed, another class was taken for it, or two others were mixed up."""
-    crop: Image
+    crop: Image = field(repr=False)
     """Of the first view, (size_px, size_px, 3) RGB."""
 
 

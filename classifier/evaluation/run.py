@@ -60,6 +60,8 @@ class EvaluateJob:
     """Label token of these data to class name; None: as in training."""
     abstain: float | None = None
     """Margin below which a picture is too close to call; None: the run's own."""
+    samples: tuple[Sample, ...] | None = None
+    """The test part, where ``source`` only names its folder; None: that of ``source``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,8 @@ class EvaluateOutcome:
     """Pictures that were answered wrongly, the most confident mistake first."""
     elsewhere: bool
     """Whether the pictures lie in another place than those that the run was trained on."""
+    pictures: ScoredPictures
+    """Labels and scores of those that were scored."""
 
 
 def evaluate_run(
@@ -86,8 +90,8 @@ def evaluate_run(
 ) -> EvaluateOutcome:
     """Score the test part and keep evaluation, scores, mistakes and figures in the run.
 
-    The test part is what the data call test; else what the run's own split set aside; else, for
-    another data set without parts, all of it.
+    The test part is what the job gives, or what the data call test; else what the run's own split
+    set aside; else, for another data set without parts, all of it.
 
     Raises:
         DataError: There is no test part, or a test picture was trained on.
@@ -115,7 +119,8 @@ def evaluate_run(
     write_scores(job.run.test_scores, table, bundle.labels.names)
     mistakes = find_mistakes(crops, table, evaluation)
     write_mistakes(job.run.mistakes, mistakes)
-    draw_evaluation(job.run.path, ScoredPictures(crops.labels, probabilities, evaluation))
+    pictures = ScoredPictures(crops.labels, probabilities, evaluation)
+    draw_evaluation(job.run.path, pictures)
     text = json.dumps(evaluation.to_dict(), indent=2, allow_nan=False) + "\n"
     write_atomically(job.run.evaluation, text.encode())
     return EvaluateOutcome(
@@ -124,6 +129,7 @@ def evaluate_run(
         example=crops.records[0].path,
         unseen=unseen,
         mistakes=mistakes,
+        pictures=pictures,
         elsewhere=_training_root(bundle) != data_root(job.source).absolute(),
     )
 
@@ -187,6 +193,8 @@ def _load_more(
 
 def _test_samples(job: EvaluateJob, bundle: ModelBundle) -> tuple[tuple[Sample, ...], int]:
     """Return the test part, and how many pictures of the data set are in no part."""
+    if job.samples is not None:
+        return job.samples, 0
     names = job.label_names or bundle.training.get("label_names")
     samples = collect_samples(job.source, names)
     root = data_root(job.source)

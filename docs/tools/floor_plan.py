@@ -1,4 +1,4 @@
-"""Draw docs/pictures/floor-plan.svg from the imports: the house floor by floor, and who uses whom.
+"""Draw the floor plan from the real imports: the house from the ground up, and who uses whom.
 
 make floor-plan      or      .venv/bin/python -m docs.tools.floor_plan
 

@@ -77,7 +77,8 @@ def new_figure(
     """Return a light figure with panels of this size side by side, all in this project's style."""
     width, height = inches
     with rc_context(_STYLE):
-        figure = Figure(figsize=(panels * width, height), dpi=DOTS_PER_INCH, layout="constrained")
+        size = (panels * width, height)
+        figure = _ShownFigure(figsize=size, dpi=DOTS_PER_INCH, layout="constrained")
         FigureCanvasAgg(figure)
         axes = tuple(figure.add_subplot(1, panels, i + 1) for i in range(panels))
         if title:
@@ -95,17 +96,28 @@ def finish_panel(axes: Axes, title: str, x: str, y: str, legend: Place | None = 
             axes.legend(loc=legend)
 
 
+class _ShownFigure(Figure):
+    """Shows itself in a notebook, without ``pyplot``, which would show it there a second time."""
+
+    def _repr_png_(self) -> bytes:
+        return _encode_png(self)
+
+
 def save_figure(figure: Figure, path: Path) -> None:
     """Write the figure as a PNG, whole or not at all.
 
     Raises:
         StorageError: The disk is full or the folder cannot be written.
     """
+    write_atomically(path, _encode_png(figure))
+
+
+def _encode_png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     with _styled():
         # Without matplotlib's version in it the same numbers give the same bytes.
         figure.savefig(buffer, format="png", metadata={"Software": None})
-    write_atomically(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def figure_svg(figure: Figure, name: str) -> str:

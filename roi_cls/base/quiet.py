@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import logging
 import os
@@ -23,6 +24,15 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
+
+
+def import_tqdm_quietly() -> None:
+    """Import tqdm before torch and timm do.
+
+    In a notebook without ipywidgets it warns at its import, and is not what shows progress here.
+    """
+    with quiet(), contextlib.suppress(ImportError):
+        importlib.import_module("tqdm.auto")
 
 
 @contextlib.contextmanager

@@ -1,16 +1,21 @@
-"""What people see of a command: results on stdout, progress and notes on stderr, an exit code."""
+"""What people see of a command: results on stdout, progress and notes on stderr, an exit code.
+
+Progress in a notebook is seen below the cell that is at work.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import shlex
 import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
+from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -24,6 +29,8 @@ PLAIN_INTERVAL_S = 10.0
 """Between two progress lines where stderr is no terminal."""
 BAR_INTERVAL_S = 0.1
 """Between two updates of the bar: each costs as much as looking up five known pictures."""
+NOTEBOOK_INTERVAL_S = 0.3
+"""The same in a notebook, where each goes to the browser."""
 Advance = Callable[[int, int | None, str], None]
 """Called with (done, total, note); the total is None while it is not known."""
 
@@ -90,7 +97,8 @@ def progress(what: str, unit: str = "pictures") -> Iterator[Advance]:
     """Give a function that shows how far the work is, with its rate and the time left.
 
     Shown from the first call to the one with ``done == total``: of two that are open at once, the
-    one at work is seen. Notes meanwhile appear above the bar.
+    one at work is seen. Notes meanwhile appear above the bar. In a notebook a line about the work
+    stays where the bar was.
 
     Args:
         what: The work, e.g. ``Cropping``.
@@ -99,6 +107,9 @@ def progress(what: str, unit: str = "pictures") -> Iterator[Advance]:
     if sys.stderr.isatty() and is_speaker():
         with _bar(what, unit) as advance:
             yield advance
+    elif _in_notebook():
+        with contextlib.closing(_NotebookBar(what, unit)) as bar:
+            yield bar.advance
     else:
         yield _plain(what, unit)
 
@@ -144,6 +155,57 @@ def _make_bar() -> Progress:
     # Notes to stderr are led through the bar's console; stdout, perhaps a pipe, must not be.
     console = Console(stderr=True)
     return parts.Progress(*columns, console=console, transient=True, redirect_stdout=False)
+
+
+def _in_notebook() -> bool:
+    """Whether this is the kernel of a notebook, which shows HTML."""
+    ipython: Any = sys.modules.get("IPython")  # a kernel has imported it
+    return hasattr(ipython and ipython.get_ipython(), "kernel")
+
+
+class _NotebookBar:
+    """A bar of HTML, shown anew under one name: it needs no widget, and every notebook knows it."""
+
+    def __init__(self, what: str, unit: str) -> None:
+        self._what, self._unit = what, unit
+        self._begin()
+
+    def _begin(self) -> None:
+        self._rate, self._start = _Rate(self._unit), time.monotonic()
+        self._drawn = float("-inf")
+        self._done = 0
+        self._place: Any = None
+
+    def advance(self, done: int, total: int | None, note: str) -> None:
+        """Show how far the work is."""
+        self._done = done
+        speed = self._rate.text(done)
+        if done == total:
+            self.close()
+        elif time.monotonic() - self._drawn >= NOTEBOOK_INTERVAL_S:
+            self._drawn = time.monotonic()
+            left = self._rate.seconds_left(done, total)
+            count = str(done) if total is None else f"{done}/{total}"
+            facts = [count, speed, "" if left is None else f"{left:.0f} s left", note]
+            size = "" if total is None else f' max="{total}" value="{done}"'
+            words = escape(", ".join(fact for fact in facts if fact))
+            self._show(f"{escape(self._what)} <progress{size}></progress> {words}")
+
+    def close(self) -> None:
+        """Say what was done, in place of the bar; nothing where nothing was."""
+        if self._place is not None:
+            seconds = time.monotonic() - self._start
+            unit = self._unit.removesuffix("s") if self._done == 1 else self._unit
+            self._show(escape(f"{self._what}: {self._done} {unit} in {seconds:.1f} s"))
+        self._begin()
+
+    def _show(self, words: str) -> None:
+        shown: Any = importlib.import_module("IPython.display")  # which not everyone has
+        html = shown.HTML(f'<div style="opacity:.8">{words}</div>')
+        if self._place is None:
+            self._place = shown.display(html, display_id=True)
+        else:
+            self._place.update(html)
 
 
 def _plain(what: str, unit: str) -> Advance:

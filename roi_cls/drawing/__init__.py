@@ -1,4 +1,4 @@
 """Pictures made for people: frames with faces, heat, pages of crops.
 
-For other packages: `file`, `frame`, `heat`, `ink`, `page`.
+For other packages: `file`, `frame`, `heat`, `ink`, `page`, `sheet`.
 """

@@ -3,9 +3,11 @@
 # ruff: noqa: N803  (X is scikit-learn's name, and its tools may pass it by that)
 from __future__ import annotations
 
+import operator
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,13 +16,17 @@ from sklearn.utils import Tags, check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
 from roi_cls.base.closing import Closing
+from roi_cls.base.errors import DataError
+from roi_cls.base.quiet import import_tqdm_quietly
 from roi_cls.classifier.config import Augmentation, Device, Imbalance
-from roi_cls.classifier.inference.prediction import Prediction, PredictOptions
+from roi_cls.classifier.explanation.explain import ExplainMethod
+from roi_cls.classifier.inference.prediction import PredictOptions
 from roi_cls.classifier.inference.predictor import Predictor
 from roi_cls.classifier.inference.scorer import EXPORTED_SUFFIX
 from roi_cls.classifier.runs.bundle import ModelBundle
 from roi_cls.classifier.runs.folder import RunFolder, find_run
 from roi_cls.console.arguments import RUNS
+from roi_cls.python.display import AnyRow, Rows, show_progress
 from roi_cls.python.labels import (
     Errors,
     class_values,
@@ -28,6 +34,7 @@ from roi_cls.python.labels import (
     label_column,
     measure_accuracy,
     probability_columns,
+    read_known,
     read_labels,
     value_of,
 )
@@ -40,9 +47,22 @@ from roi_cls.python.pictures import (
     optional_path,
     store_pictures,
 )
+from roi_cls.python.results import (
+    Answer,
+    AnswerList,
+    Evaluated,
+    ExplainedPicture,
+    WrongAnswers,
+    explain_source,
+    plot_training,
+    run_html,
+)
 from roi_cls.python.runs import PICTURES, FittedRun, KeptRun, TemporaryRun, check_place, copy_run
 from roi_cls.roi.image_header import MAX_PIXELS
 from roi_cls.roi.params import CropKind
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class RoiClassifier(ClassifierMixin, BaseEstimator, Closing):  # type: ignore[misc]  # scikit-learn ships no types
@@ -84,6 +104,7 @@ class RoiClassifier(ClassifierMixin, BaseEstimator, Closing):  # type: ignore[mi
         errors: What becomes of a picture that cannot be judged, because it cannot be read, or has
             no face and ``fallback="skip"``: ``raise``; or ``nan``, a row of NaN and the label
             None, with a warning. It is never left out and never replaced.
+        verbose: Show progress: in a terminal, or in a notebook below the cell.
         random_state: Seed of weights, order, augmentation and inner split.
 
     Attributes:
@@ -114,6 +135,7 @@ class RoiClassifier(ClassifierMixin, BaseEstimator, Closing):  # type: ignore[mi
         max_pixels: int = MAX_PIXELS,
         detector_model: str | Path | None = None,
         errors: Errors = "raise",
+        verbose: bool = False,
         random_state: int | np.random.RandomState | None = 0,
     ) -> None:
         self.model = model
@@ -137,6 +159,7 @@ class RoiClassifier(ClassifierMixin, BaseEstimator, Closing):  # type: ignore[mi
         self.max_pixels = max_pixels
         self.detector_model = detector_model
         self.errors = errors
+        self.verbose = verbose
         self.random_state = random_state
 
     @classmethod
@@ -187,6 +210,7 @@ class RoiClassifier(ClassifierMixin, BaseEstimator, Closing):  # type: ignore[mi
             ValueError: X, y or a parameter is not of its form.
             RoiClsError: It cannot be trained, in words for its user.
         """
+        import_tqdm_quietly()
         from roi_cls.python.fit import fit_run, label_files  # torch comes with it
 
         pictures, job = list_pictures(X), read_parameters(self.get_params(deep=False))
@@ -201,18 +225,73 @@ class RoiClassifier(ClassifierMixin, BaseEstimator, Closing):  # type: ignore[mi
         self.classes_ = classes
         return self
 
-    def predict_rows(self, X: Iterable[PictureLike]) -> Iterator[Prediction]:
-        """Yield the whole answer for each picture as it comes, in order, in constant memory.
+    def predict_rows(self, X: Iterable[PictureLike]) -> Rows[Answer]:
+        """Return the whole answer for each picture as it comes, in order, in constant memory.
 
         X may be a generator. What cannot be judged is a row that says so in ``status`` and
-        ``error``, whatever ``errors`` is.
+        ``error``, whatever ``errors`` is. ``.collect()`` is a list, which a notebook shows.
         """
-        return self._predictor().predict(as_sources(X))
+        predictor = self._predictor()
+        target, shown = predictor.bundle.labels.target, predictor.shown
+        looked = self._told(predictor.look(as_sources(X)), X)
+        return Rows((Answer.of(one, target, shown) for one in looked), AnswerList)
 
-    def predict_one(self, picture: PictureLike) -> Prediction:
+    def predict_one(self, picture: PictureLike) -> Answer:
         """Return the whole answer for one picture; one in error says so in ``status``."""
-        (looked,) = self._predictor().judge([as_source(picture, "picture")])
-        return looked.prediction
+        predictor = self._predictor()
+        (looked,) = predictor.judge([as_source(picture, "picture")])
+        return Answer.of(looked, predictor.bundle.labels.target, predictor.shown)
+
+    def explain(
+        self, picture: PictureLike, label: object = None, method: ExplainMethod = "grad-cam"
+    ) -> ExplainedPicture:
+        """Return where on a picture something speaks for a class, as ``roi-cls explain`` does.
+
+        Args:
+            picture: It.
+            label: The class; None: the one looked for where there are two, else the answer.
+            method: ``grad-cam`` or ``occlusion``; models without gradients take the latter.
+
+        Raises:
+            DataError: The model knows no such class.
+        """
+        name = None if label is None else str(label)
+        return explain_source(self._predictor(), as_source(picture, "picture"), name, method)
+
+    def evaluate(self, X: Iterable[PictureLike], y: ArrayLike) -> Evaluated:
+        """Score labelled pictures that were not learned from, as ``roi-cls evaluate`` does.
+
+        The run keeps the numbers, the mistakes and the figures, and counts how often these
+        pictures were scored. A picture that cannot be read is counted, and in no metric.
+
+        Raises:
+            ValueError: X or y is not of its form, or y has labels that the model does not know.
+            DataError: A picture was learned from, or the model is an exported file.
+        """
+        pictures, names = list_pictures(X), read_known(y, self.classes_)
+        check_consistent_length(pictures, names)
+        if not self.run_.is_dir():
+            raise DataError(
+                f"Cannot evaluate {str(self.run_)!r}: it is an exported file, which keeps no "
+                "record of its tests. Load the run that it was exported from."
+            )
+        import_tqdm_quietly()
+        from roi_cls.python.fit import evaluate_files
+
+        with tempfile.TemporaryDirectory(prefix="roi-cls-") as folder:
+            files = store_pictures(pictures, Path(folder))
+            run, given = RunFolder(self.run_), self.get_params(deep=False)
+            outcome = evaluate_files(files, names, run, given)
+        return Evaluated(outcome.evaluation, outcome.pictures, WrongAnswers(outcome.mistakes))
+
+    def plot(self) -> Figure:
+        """Return the curves of the training: losses, scores on validation, learning rate.
+
+        Raises:
+            DataError: There are none: of an exported file, of several models in one, and of a
+                model that learns in one go.
+        """
+        return plot_training(RunFolder(self.run_))
 
     def predict(self, X: Iterable[PictureLike]) -> NDArray[Any]:
         """Return the (N,) labels of N pictures, by the threshold that validation chose.
@@ -273,6 +352,24 @@ class RoiClassifier(ClassifierMixin, BaseEstimator, Closing):  # type: ignore[mi
 
     def __sklearn_is_fitted__(self) -> bool:
         return "_fitted" in vars(self)
+
+    def _repr_html_inner(self) -> str:
+        return str(super()._repr_html_inner()) + self._facts_html()
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
+        bundle: dict[str, str] = super()._repr_mimebundle_(**kwargs)
+        if "text/html" in bundle:  # scikit-learn can be told to show text alone
+            bundle["text/html"] += self._facts_html()
+        return bundle
+
+    def _facts_html(self) -> str:
+        return run_html(self._fitted.path) if "_fitted" in vars(self) else ""
+
+    def _told(self, rows: Iterator[AnyRow], X: Iterable[PictureLike]) -> Iterator[AnyRow]:
+        """Return the rows; where it is asked for, they show how far they are."""
+        if not self.verbose:
+            return rows
+        return show_progress(rows, "Predicting", operator.length_hint(X) or None)
 
     def _take(self, home: KeptRun | TemporaryRun) -> None:
         """Be the classifier of this run, and of no other any more."""

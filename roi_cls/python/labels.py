@@ -46,6 +46,23 @@ def read_labels(y: ArrayLike) -> tuple[list[str], NDArray[Any]]:
     return [str(value) for value in labels.tolist()], classes
 
 
+def read_known(y: ArrayLike, classes: NDArray[Any]) -> list[str]:
+    """Return the class name of each label, which are a fitted classifier's.
+
+    Raises:
+        ValueError: They are no (N,) labels, or one is not among its (K,) classes.
+    """
+    names = [str(value) for value in column_or_1d(y, warn=True).tolist()]
+    known = [str(value) for value in classes.tolist()]
+    strange = sorted(set(names) - set(known))
+    if strange:
+        raise ValueError(
+            f"y has the label {strange[0]!r}, which the classifier was not fitted on: "
+            f"it knows {', '.join(known)}."
+        )
+    return names
+
+
 def class_values(bundle: ModelBundle) -> NDArray[Any]:
     """Return the (K,) labels of a run, sorted, in the types that it was fitted with.
 

@@ -49,6 +49,8 @@ class FitJob:
     detector_model: Path | None
     errors: Errors
     """``nan``: learn from the other pictures where some cannot be read."""
+    verbose: bool
+    """Whether progress is shown."""
 
 
 def read_parameters(params: Mapping[str, Any]) -> FitJob:
@@ -80,6 +82,7 @@ def read_parameters(params: Mapping[str, Any]) -> FitJob:
         max_pixels=params["max_pixels"],
         detector_model=optional_path(params["detector_model"]),
         errors=params["errors"],
+        verbose=bool(params["verbose"]),
     )
 
 

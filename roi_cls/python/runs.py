@@ -12,6 +12,7 @@ from typing import Any
 
 from roi_cls.base.closing import Closing
 from roi_cls.base.errors import StorageError, TrainingError
+from roi_cls.base.quiet import import_tqdm_quietly
 from roi_cls.classifier.config import Device
 from roi_cls.classifier.inference.prediction import PredictOptions
 from roi_cls.classifier.inference.predictor import Predictor, open_predictor
@@ -117,6 +118,7 @@ class FittedRun(Closing):
         """
         if self._predictor is None or self._asked != (device, options):
             self.close()
+            import_tqdm_quietly()
             self._predictor = open_predictor([self.path], device, options=options)
             self._asked = device, options
             # An unclosed face detector prints an error when Python ends.

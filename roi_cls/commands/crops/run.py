@@ -106,7 +106,7 @@ def _draw_sheet(
     recipe: OpenedRecipe,
     options: BuildOptions,
 ) -> None:
-    from roi_cls.commands.crops.sheet import write_contact_sheet
+    from roi_cls.drawing.sheet import write_contact_sheet
 
     with open_builder(recipe.params, recipe.open_detector, options) as builder:
         sheet = write_contact_sheet(path, records, builder.load, describe_recipe(recipe.params))

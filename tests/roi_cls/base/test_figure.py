@@ -1,6 +1,8 @@
 """A figure as SVG stands in a page: its own ids, the page's colours, text as text, no address."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -63,3 +65,15 @@ def test_the_title_is_left_to_the_page() -> None:
 
 def test_same_numbers_give_the_same_text() -> None:
     assert draw() == draw()
+
+
+def test_figure_shows_itself_without_pyplot() -> None:
+    figure, (axes,) = new_figure()
+    axes.plot([0, 1], [0, 1])
+    data = figure._repr_png_()  # type: ignore[attr-defined]  # what a notebook asks for
+    assert data.startswith(b"\x89PNG")
+    code = (
+        "import sys; from roi_cls.base.figure import new_figure; new_figure()[0]._repr_png_();"
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

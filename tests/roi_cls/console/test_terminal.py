@@ -6,6 +6,7 @@ import os
 import pty
 import subprocess
 import sys
+import types
 from collections.abc import Iterator
 
 import pytest
@@ -261,3 +262,75 @@ def test_of_several_processes_the_first_speaks_alone(
     note("error: mine alone", always=True)
     expected = ("result\n", "seen\n") if speaks else ("", "")
     assert capsys.readouterr() == (expected[0], f"{expected[1]}error: mine alone\n")
+
+
+class Notebook:
+    """The part of a notebook's kernel that shows things: what stands at each place, in order."""
+
+    def __init__(self) -> None:
+        self.places: list[list[str]] = []
+
+    def display(self, html: str, display_id: bool) -> "Place":
+        """Show something at a new place."""
+        assert display_id
+        self.places.append([html])
+        return Place(self.places[-1])
+
+
+class Place:
+    """One place of a notebook."""
+
+    def __init__(self, shown: list[str]) -> None:
+        self.shown = shown
+
+    def update(self, html: str) -> None:
+        """Show something else here."""
+        self.shown.append(html)
+
+
+@pytest.fixture
+def notebook(monkeypatch: pytest.MonkeyPatch) -> Notebook:
+    notebook = Notebook()
+    shell = types.SimpleNamespace(kernel=object())
+    display = types.SimpleNamespace(HTML=lambda text: text, display=notebook.display)
+    ipython = types.SimpleNamespace(get_ipython=lambda: shell, display=display)
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    return notebook
+
+
+def test_notebook_has_a_bar_and_then_a_line_in_its_place(
+    clock: Clock, notebook: Notebook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with progress("Trying <b>") as advance:
+        assert notebook.places == []
+        for done in range(1, 5):
+            advance(done, 4, "epoch & 1")
+            clock.now += 0.2
+        advance(1, None, "")
+    bar = 'Trying &lt;b&gt; <progress max="4" value="{}"></progress> {}'
+    assert notebook.places == [
+        [
+            f'<div style="opacity:.8">{words}</div>'
+            for words in (
+                bar.format(1, "1/4, epoch &amp; 1"),
+                bar.format(3, "3/4, 5.0 pictures/s, 0 s left, epoch &amp; 1"),
+                "Trying &lt;b&gt;: 4 pictures in 0.6 s",
+            )
+        ],
+        [
+            '<div style="opacity:.8">Trying &lt;b&gt; <progress></progress> 1</div>',
+            '<div style="opacity:.8">Trying &lt;b&gt;: 1 picture in 0.2 s</div>',
+        ],
+    ]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_python_in_a_terminal_is_no_notebook(
+    notebook: Notebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for shell in (None, object()):
+        monkeypatch.setattr(sys.modules["IPython"], "get_ipython", lambda shell=shell: shell)
+        with progress("Cropping") as advance:
+            advance(1, 2, "")
+    assert notebook.places == []

@@ -139,7 +139,7 @@ def test_rows_tell_all_and_come_as_they_are_asked_for(fitted: RoiClassifier) -> 
 
     rows = fitted.predict_rows(endless())
     first = [next(rows) for _ in range(3)]
-    rows.close()  # type: ignore[attr-defined]  # a generator, which the signature need not say
+    rows.close()
     assert [row.label for row in first] == ["7", "3", "3"]
     assert [row.path for row in first] == ["X[0]", "X[1]", "X[2]"]
     assert taken < 200

@@ -1,6 +1,6 @@
 """scikit-learn's own checks of an estimator, every row of numbers being drawn as a picture."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, Self
 
 import numpy as np
@@ -11,7 +11,9 @@ from sklearn.utils import Tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from roi_cls import Prediction, RoiClassifier
+from roi_cls import RoiClassifier
+from roi_cls.python.display import Rows
+from roi_cls.python.results import Answer
 
 BAR_PX = 8
 
@@ -25,7 +27,7 @@ class RowClassifier(RoiClassifier):
         self.scaler_ = StandardScaler().fit(rows)
         return super().fit(self._draw(rows), y, groups)
 
-    def predict_rows(self, X: Iterable[Any]) -> Iterator[Prediction]:  # noqa: N803  (as its base)
+    def predict_rows(self, X: Iterable[Any]) -> Rows[Answer]:  # noqa: N803  (as its base)
         """Draw, then predict."""
         check_is_fitted(self)
         return super().predict_rows(self._draw(validate_data(self, X, dtype=float, reset=False)))

@@ -12,8 +12,11 @@ from PIL import Image as PillowImage
 from roi_cls.base.errors import CacheError, ImageReadError, StorageError
 from roi_cls.cache import CropRecord
 from roi_cls.cache.record import FaceCut
-from roi_cls.commands.crops.selection import select_crops
-from roi_cls.commands.crops.sheet import (
+from roi_cls.drawing.file import check_drawing_path
+from roi_cls.drawing.ink import BLUE, BROWN, PAPER, PURPLE, RED, RUST, SLATE
+from roi_cls.drawing.page import PAGE_WIDTH
+from roi_cls.drawing.selection import select_crops
+from roi_cls.drawing.sheet import (
     LARGEST_LIMIT,
     LoadCrops,
     crop_detail,
@@ -24,9 +27,6 @@ from roi_cls.commands.crops.sheet import (
     picture_names,
     write_contact_sheet,
 )
-from roi_cls.drawing.file import check_drawing_path
-from roi_cls.drawing.ink import BLUE, BROWN, PAPER, PURPLE, RED, RUST, SLATE
-from roi_cls.drawing.page import PAGE_WIDTH
 from roi_cls.roi.image import Image
 from tests.helpers.pictures import count_pixels
 

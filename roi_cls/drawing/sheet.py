@@ -15,14 +15,6 @@ from PIL import ImageDraw
 
 from roi_cls.base.errors import CacheError, ImageReadError
 from roi_cls.cache import CropRecord
-from roi_cls.commands.crops.selection import (
-    FALLBACKS,
-    WHOLE,
-    Selection,
-    ShownCrop,
-    ShownKind,
-    select_crops,
-)
 from roi_cls.console.words import STEP_TEXT, count_text, score_text, share_text, size_text
 from roi_cls.drawing.file import write_drawing
 from roi_cls.drawing.ink import (
@@ -53,6 +45,14 @@ from roi_cls.drawing.page import (
     Tile,
     draw_page,
     wrap_lines,
+)
+from roi_cls.drawing.selection import (
+    FALLBACKS,
+    WHOLE,
+    Selection,
+    ShownCrop,
+    ShownKind,
+    select_crops,
 )
 from roi_cls.roi import REASON_TEXT
 from roi_cls.roi.image import Image
