@@ -25,7 +25,7 @@ DEMO_VERSION = 1
 """Raised whenever the code draws other pictures from the same parameters."""
 FEWEST_IMAGES = 20
 """Below this a part would hold hardly a picture of the rare class."""
-_TEST_SHARE = 0.32  # of 2400: 768 pictures, 77 of them artefacts
+_TEST_SHARE = 0.32  # of 600: 192 pictures, 19 of them artefacts
 _ARTEFACT_SHARE = 0.1  # as in the origin: 9 clean to 1 artefact
 _FEWEST_ARTEFACTS = 2  # in each part
 _RECORD = "demo.json"
@@ -41,7 +41,7 @@ _FEW = 48  # fewer pictures than this are drawn sooner than worker processes sta
 class DemoParams:
     """What decides every pixel of a demo set."""
 
-    images: int = 2400
+    images: int = 600
     """Pictures in ``train`` and ``test`` together."""
     seed: int = 0
     """Another seed draws other people; 0 or more."""

@@ -42,7 +42,7 @@ def _check_regex(text: str | None) -> str | None:
 @data_app.command("demo")
 def data_demo(
     folder: Annotated[Path, typer.Argument(help="Folder to draw into.")],
-    images: Annotated[int | None, typer.Option(min=1, help="Pictures; unset: 2400.")] = None,
+    images: Annotated[int | None, typer.Option(min=1, help="Pictures; unset: 600.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another seed draws other people.")] = 0,
 ) -> None:
     """Draw the demo set: labelled pictures of drawn people, one in ten with an artefact.

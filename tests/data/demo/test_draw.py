@@ -71,12 +71,12 @@ def test_frame_without_face_is_clean() -> None:
 
 def test_index_betrays_neither_part_nor_label() -> None:
     plan = plan_demo(DemoParams())
-    assert [picture.index for picture in plan] == list(range(2400))
+    assert [picture.index for picture in plan] == list(range(600))
     for kind in (
         [p.index for p in plan if p.part == "test"],
         [p.index for p in plan if p.kind is not None],
     ):
-        assert 960 < sum(kind) / len(kind) < 1440  # of 0..2399: spread over all
+        assert 200 < sum(kind) / len(kind) < 400  # of 0..599: spread over all
 
 
 def test_files_are_named_as_in_the_origin(drawn: tuple[Path, DemoSummary, list[int]]) -> None:
