@@ -283,7 +283,7 @@ def test_weights_that_are_not_there_are_told_before_anything_is_written(
     broken: Set, tiny_set: Path, tmp_path: Path
 ) -> None:
     done = broken.train("--weights", tmp_path / "w.pth", source=tiny_set)
-    assert_told(done, "there is no such file", "Give --weights hub, none, or the path")
+    assert_told(done, "there is no such file", "Give --weights auto, hub, none, or the path")
     assert list(tmp_path.iterdir()) == []
 
 
