@@ -6,8 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from roi_cls.classifier.export.parity import BATCHES, EXPORT_TOLERANCE, Int8Accuracy
-from roi_cls.classifier.export.run import ExportJob, OnnxExport, export_onnx
-from roi_cls.classifier.export.timm import export_timm, load_exportable
+from roi_cls.classifier.export.run import (
+    ExportJob,
+    OnnxExport,
+    export_onnx,
+    export_timm,
+    load_exportable,
+)
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.commands.export.card import render_card
 from roi_cls.console.terminal import note, progress, show
