@@ -23,7 +23,7 @@ from roi_cls.cache.options import BuildOptions
 from roi_cls.cache.record import CropRecord, CropResult, read_stamp
 from roi_cls.cache.store import CropStore
 from roi_cls.roi import CropParams
-from roi_cls.roi.detector import DetectorOpener
+from roi_cls.roi.crop import DetectorOpener
 from roi_cls.roi.face import Step
 from roi_cls.roi.image_header import MAX_PIXELS
 

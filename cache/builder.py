@@ -16,8 +16,7 @@ from roi_cls.cache.options import BuildOptions
 from roi_cls.cache.record import CropRecord, CropResult, FileStamp, ok_record, read_stamp, stamp_of
 from roi_cls.cache.store import CropStore
 from roi_cls.roi import CropParams, Cut, Detection, plan_crop
-from roi_cls.roi.crop import cut_crops, detect_faces
-from roi_cls.roi.detector import DetectorOpener, FaceDetector
+from roi_cls.roi.crop import DetectorOpener, FaceDetector, cut_crops, detect_faces
 from roi_cls.roi.image import Image, read_bytes
 from roi_cls.roi.image_header import MAX_PIXELS
 from roi_cls.roi.picture import Picture

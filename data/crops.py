@@ -15,7 +15,7 @@ from roi_cls.cache.builder import open_builder
 from roi_cls.cache.options import BuildOptions
 from roi_cls.data.sample import LabelSet, Sample
 from roi_cls.roi import CropParams
-from roi_cls.roi.detector import DetectorOpener
+from roi_cls.roi.crop import DetectorOpener
 from roi_cls.roi.recipe import OpenedRecipe
 
 

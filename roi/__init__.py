@@ -3,8 +3,8 @@
 The names here are light; what needs numpy, cv2 or mediapipe is imported from its module, so that
 the command line starts at once.
 
-For other packages: `crop`, `detector`, `face`, `image`, `image_header`, `models`, `params`,
-`picture`, `recipe`.
+For other packages: `crop`, `face`, `image`, `image_header`, `models`, `params`, `picture`,
+`recipe`.
 """
 
 from roi_cls.roi.face import KEYPOINT_NAMES, Box, Detection, Face

@@ -1,16 +1,20 @@
-"""Cut planned regions out of a picture. Pixels only: no file, no label."""
+"""From a picture to its crops: seen by a detector, planned, cut out. No file, no label.
+
+What any face detector must do stands here, too; no implementation is known.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Protocol, Self
 
 import cv2
 import numpy as np
 from PIL import Image as PillowImage
 
-from roi_cls.roi.detector import FaceDetector
 from roi_cls.roi.face import Box, Detection
 from roi_cls.roi.image import Image
 from roi_cls.roi.params import CropParams
@@ -21,6 +25,33 @@ GREY = (124, 116, 104)
 """ImageNet's mean colour, RGB 0-255: after the usual normalisation the padding is about zero."""
 LARGEST_CANVAS_PX = 4096
 """A region with a longer side is shrunk by a whole factor first, to bound memory at 50 MB."""
+
+
+class FaceDetector(Protocol):
+    """Finds faces; owns native resources, so it is used as a context manager.
+
+    An implementation raises ``DetectorModelError`` on construction where its model cannot be
+    loaded; in ``detect`` only the ``ImageReadError`` of a picture that cannot be decoded.
+    """
+
+    def detect(self, picture: Picture) -> Detection:
+        """Return the faces of a picture, best first."""
+
+    def close(self) -> None:
+        """Free the native resources; calling it again does nothing."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+DetectorOpener = Callable[[], FaceDetector]
+"""Makes a detector in whichever process needs one; picklable."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from roi_cls.roi import mediapipe_detector, models
-from roi_cls.roi.detector import DetectorOpener
+from roi_cls.roi.crop import DetectorOpener
 from roi_cls.roi.models import DetectorModel
 from roi_cls.roi.params import CropParams
 

@@ -1,12 +1,18 @@
-"""Export a run to ONNX: made, compared with the run on real crops, and only then written."""
+"""A run handed on: as an ONNX file, or as a folder that timm loads by itself, and roi-cls as a run.
+
+An ONNX file is made, compared with the run on real crops, and only then written. timm's folder
+holds the run's own weights, and its card.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from roi_cls.base.atomic import write_atomically
+from roi_cls.base.errors import ExportError
 from roi_cls.classifier.export.onnx import OPSET, check_exportable, make_graph, write_bytes
 from roi_cls.classifier.export.parity import (
     Int8Accuracy,
@@ -19,7 +25,18 @@ from roi_cls.classifier.export.parity import (
 from roi_cls.classifier.inference.loaded import load_any
 from roi_cls.classifier.inference.onnx_model import read_onnx
 from roi_cls.classifier.models.device import choose_backend
+from roi_cls.classifier.runs.bundle import (
+    CONFIG_NAME,
+    PLAIN,
+    WEIGHTS_NAME,
+    ModelBundle,
+    load_bundle,
+    shareable_facts,
+    write_config,
+)
 from roi_cls.classifier.runs.folder import RunFolder
+
+_CARD_NAME = "README.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +97,56 @@ def export_onnx(
     int8 = measure_int8(exported, read_onnx(int8_data, job.int8_output, "cpu"), crops)
     write_atomically(job.int8_output, int8_data, durable=True)
     return OnnxExport(len(data), parity, len(int8_data), int8)
+
+
+def load_exportable(run: RunFolder) -> ModelBundle:
+    """Return the facts of a run whose network timm builds by itself.
+
+    Raises:
+        ExportError: It is of another kind.
+        BundleError: The run cannot be used.
+    """
+    bundle = load_bundle(run.path)
+    kind = bundle.network["kind"]
+    if kind != PLAIN:
+        remedy = "Copy the run's folder" if kind == "svm" else "Use --format onnx"
+        raise ExportError(
+            f"Cannot export run {run.path.name!r} for timm: it is of the kind {kind!r}, and timm "
+            f"builds one network for one crop. {remedy} instead."
+        )
+    return bundle
+
+
+def export_timm(run: RunFolder, bundle: ModelBundle, folder: Path, card: str) -> None:
+    """Write weights, the detector's files and the card, the configuration last.
+
+    Args:
+        run: A finished run.
+        bundle: From ``load_exportable``.
+        folder: Made where it is missing; an earlier export in it is replaced.
+        card: Markdown with a YAML head.
+
+    Raises:
+        ExportError: The folder holds something else.
+        StorageError: The disk is full or the folder cannot be written.
+    """
+    _check_free(folder)
+    # Without its configuration a folder is no model: none with old facts and new weights.
+    (folder / CONFIG_NAME).unlink(missing_ok=True)
+    write_atomically(folder / WEIGHTS_NAME, (run.path / WEIGHTS_NAME).read_bytes())
+    detector = RunFolder(folder).detector
+    for path in sorted(run.detector.glob("*.tflite")):
+        write_atomically(detector / path.name, path.read_bytes())
+    write_atomically(folder / _CARD_NAME, card.encode())
+    config = json.loads((run.path / CONFIG_NAME).read_text(encoding="utf-8"))
+    write_config(folder, {**config, "roi_cls": shareable_facts(bundle)})
+
+
+def _check_free(folder: Path) -> None:
+    is_export = (folder / _CARD_NAME).is_file() and (folder / WEIGHTS_NAME).is_file()
+    is_used = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    if is_used and not is_export:
+        raise ExportError(
+            f"Cannot export to {str(folder)!r}: something else is there. "
+            "Give a new or empty folder with --output."
+        )

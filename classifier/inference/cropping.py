@@ -27,8 +27,7 @@ from roi_cls.cache.build import tell_death
 from roi_cls.cache.options import WORTH_WORKERS
 from roi_cls.classifier.inference.prediction import Source
 from roi_cls.roi import CropParams, Detection, plan_crop
-from roi_cls.roi.crop import Crops, cut_crops, detect_faces
-from roi_cls.roi.detector import FaceDetector
+from roi_cls.roi.crop import Crops, FaceDetector, cut_crops, detect_faces
 from roi_cls.roi.image import read_bytes
 from roi_cls.roi.image_header import MAX_PIXELS
 from roi_cls.roi.picture import Picture

@@ -14,8 +14,7 @@ import torch
 from roi_cls.base.errors import ModelNameError
 from roi_cls.base.torchvision import ensure_torchvision
 from roi_cls.classifier.models.device import Backend
-from roi_cls.classifier.models.hub import is_cached
-from roi_cls.classifier.models.origin import PACKAGES, find_package, published
+from roi_cls.classifier.models.origin import PACKAGES, find_package, is_cached, published
 from roi_cls.classifier.models.score import compute_logits, compute_logits_apart
 from roi_cls.classifier.models.timm_model import create_model
 from roi_cls.classifier.runs.bundle import Normalisation

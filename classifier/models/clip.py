@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from roi_cls.base.errors import ModelNameError, TrainingError, WeightsError
 from roi_cls.base.torchvision import ensure_torchvision
-from roi_cls.classifier.models.hub import hub_error, hub_failure, is_cached
+from roi_cls.classifier.models.origin import hub_error, hub_failure, is_cached
 from roi_cls.classifier.models.weights import UNREADABLE, find_weights
 
 CLIP_PREFIX = "open_clip:"

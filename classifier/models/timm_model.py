@@ -12,11 +12,13 @@ from torch import nn
 
 from roi_cls.base.errors import ModelNameError, TrainingError, WeightsError
 from roi_cls.base.torchvision import ensure_torchvision
-from roi_cls.classifier.models.hub import hub_error, hub_failure, is_cached
 from roi_cls.classifier.models.origin import (
     WeightsPackage,
     check_package,
     find_package,
+    hub_error,
+    hub_failure,
+    is_cached,
     published,
 )
 from roi_cls.classifier.models.weights import find_weights, read_state

@@ -1,6 +1,7 @@
 """A page of crops for a screen, so that a person sees in one look whether the recipe is right.
 
-What it says about the run, what its badges mean, and the crops themselves, doubtful ones first.
+Which crops stand for all, the doubtful ones first; what it says about the run, what its badges
+mean, and the crops themselves.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from PIL import Image as PillowImage
 from PIL import ImageDraw
@@ -46,17 +48,13 @@ from roi_cls.drawing.page import (
     draw_page,
     wrap_lines,
 )
-from roi_cls.drawing.selection import (
-    FALLBACKS,
-    WHOLE,
-    Selection,
-    ShownCrop,
-    ShownKind,
-    select_crops,
-)
 from roi_cls.roi import REASON_TEXT
 from roi_cls.roi.image import Image
 
+ShownKind = Literal["low_score", "too_small", "no_face", "full_frame", "face"]
+_FALLBACKS: tuple[ShownKind, ...] = ("low_score", "too_small", "no_face")
+"""Those that were nearly cut as faces first."""
+WHOLE: tuple[ShownKind, ...] = (*_FALLBACKS, "full_frame")
 LARGEST_LIMIT = 1200
 """Crops on a page: 120 rows are 26,000 px or 125 MB, and JPEG ends at 65,535 px."""
 _COLUMNS = 10
@@ -73,6 +71,109 @@ _BADGE_HEIGHT, _BADGE_LETTERS = 22, 13
 
 LoadCrops = Callable[[CropRecord], Image]
 """From an ok row to its crops, (cuts, size_px, size_px, 3) RGB uint8."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownCrop:
+    """One crop of one row."""
+
+    record: CropRecord
+    kind: ShownKind
+    index: int = 0
+    """Which of the row's cuts."""
+
+    @property
+    def score(self) -> float | None:
+        """Of the face that was cut, else of the best one that was refused; None: none was seen."""
+        face = self.record.cuts[self.index].face
+        return face.score if face else self.record.face_score
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What of a crop run is shown."""
+
+    whole: tuple[ShownCrop, ...]
+    """Full frames, those in place of a face first, the most doubtful of each reason first."""
+    faces: tuple[ShownCrop, ...]
+    """The least certain first."""
+    counts: Counter[ShownKind]
+    """How many crops of each kind there are, shown or not."""
+    failed: tuple[CropRecord, ...]
+    """Rows without a crop: errors first, then what was skipped."""
+
+    @property
+    def total(self) -> int:
+        """How many crops there are."""
+        return sum(self.counts.values())
+
+    @property
+    def shown(self) -> int:
+        """How many of them are shown."""
+        return len(self.whole) + len(self.faces)
+
+
+def select_crops(records: Sequence[CropRecord], limit: int) -> Selection:
+    """Return at most ``limit`` crops that stand for all of them, the most doubtful first.
+
+    Where there are more, full frames may take half of the page, each reason an equal share of it,
+    and faces the rest. Of each kind one half are the most doubtful, the others evenly spread.
+    """
+    if limit < 1:
+        raise ValueError(f"limit must be at least 1, got {limit}")
+    groups: dict[ShownKind, list[ShownCrop]] = {kind: [] for kind in (*WHOLE, "face")}
+    for record in records:
+        if record.status == "ok":
+            for crop in _crops_of(record):
+                groups[crop.kind].append(crop)
+    counts = Counter({kind: len(group) for kind, group in groups.items() if group})
+    shares = _share_page(counts, limit)
+    chosen = {kind: _pick(kind, group, shares[kind]) for kind, group in groups.items()}
+    failed = [record for record in records if record.status != "ok"]
+    return Selection(
+        tuple(crop for kind in WHOLE for crop in chosen[kind]),
+        tuple(chosen["face"]),
+        counts,
+        tuple(sorted(failed, key=lambda record: record.status != "error")),
+    )
+
+
+def _crops_of(record: CropRecord) -> list[ShownCrop]:
+    if record.source == "face":
+        return [ShownCrop(record, "face", i) for i in range(len(record.cuts))]
+    kind: ShownKind = next(
+        (reason for reason in _FALLBACKS if reason == record.reason), "full_frame"
+    )
+    return [ShownCrop(record, kind)]
+
+
+def _share_page(counts: Counter[ShownKind], limit: int) -> dict[ShownKind, int]:
+    """Return how many of each kind are shown."""
+    whole = sum(counts[kind] for kind in WHOLE)
+    faces = min(counts["face"], max(limit - whole, limit // 2))
+    shares: dict[ShownKind, int] = {"face": faces}
+    room = min(whole, limit - faces)
+    # The rare kinds first: what they leave of their share is for the others.
+    rare_first = sorted(WHOLE, key=lambda kind: counts[kind])
+    for position, kind in enumerate(rare_first):
+        fair = -(-room // (len(rare_first) - position))  # rounded up
+        shares[kind] = min(counts[kind], fair)
+        room -= shares[kind]
+    return shares
+
+
+def _pick(kind: ShownKind, group: list[ShownCrop], count: int) -> list[ShownCrop]:
+    """Return ``count`` of the group in order of doubt."""
+    if kind == "face":
+        group = sorted(group, key=lambda crop: crop.score or 0.0)
+    elif kind in ("low_score", "too_small"):  # the surer the detector, the nearer to a face
+        group = sorted(group, key=lambda crop: -(crop.score or 0.0))
+    if count >= len(group):
+        return group
+    doubtful = (count + 1) // 2 if kind not in ("no_face", "full_frame") else 0
+    others = group[doubtful:]
+    spread = count - doubtful
+    return group[:doubtful] + [others[i * len(others) // spread] for i in range(spread)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +356,7 @@ def heading_texts(selection: Selection) -> tuple[str, str]:
     """Return the headings of the full frames and of the faces."""
     faces = selection.counts["face"]
     whole, shown = selection.total - faces, len(selection.whole)
-    near = any(selection.counts[kind] for kind in FALLBACKS if kind != "no_face")
+    near = any(selection.counts[kind] for kind in _FALLBACKS if kind != "no_face")
     nearest = ", those nearest to a face first" if near else ""
     return (
         f"Full frames ({share_text(shown, whole)}){nearest}",

@@ -19,8 +19,8 @@ from roi_cls.classifier.models.clip import (
     tower_of,
 )
 from roi_cls.classifier.models.device import Backend
-from roi_cls.classifier.models.hub import hub_error
 from roi_cls.classifier.models.network import CosineHead, FeatureNetwork
+from roi_cls.classifier.models.origin import hub_error
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training.data import TrainingData
 from roi_cls.classifier.training.job import Observers

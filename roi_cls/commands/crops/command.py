@@ -106,7 +106,7 @@ def cache_info(cache: LocalCache = CACHE, as_json: Json = False) -> None:
 
     Example: roi-cls cache info --cache artifacts/crops
     """
-    from roi_cls.commands.crops.upkeep import tell_cache
+    from roi_cls.commands.crops.run import tell_cache
 
     tell_cache(cache, as_json)
 
@@ -117,7 +117,7 @@ def cache_verify(cache: LocalCache = CACHE, as_json: Json = False) -> None:
 
     Example: roi-cls cache verify --cache artifacts/crops
     """
-    from roi_cls.commands.crops.upkeep import verify_cache
+    from roi_cls.commands.crops.run import verify_cache
 
     exit_with(verify_cache(cache, as_json))
 
@@ -141,7 +141,7 @@ def cache_prune(
 
     Example: roi-cls cache prune --unused-for 30d --dry-run
     """
-    from roi_cls.commands.crops.upkeep import choose_pruning, prune_cache
+    from roi_cls.commands.crops.run import choose_pruning, prune_cache
 
     prune_cache(cache, choose_pruning(recipe, unused_for, max_size), dry_run, as_json)
 

@@ -1,19 +1,27 @@
-"""The work behind ``roi-cls data audit``: files read with progress, the report, the exit code."""
+"""The work behind ``roi-cls data audit`` and ``data labels``: what is wrong with a data set.
+
+Its files, read with progress, with a report and an exit code; and labels that are likely wrong.
+"""
 
 from __future__ import annotations
 
+import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from roi_cls.base.rows import to_json
+from roi_cls.base.rows import markdown_table, to_json
 from roi_cls.cache.options import BuildOptions
+from roi_cls.classifier.evaluation.label_review import DoubtfulLabel, review_labels
+from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.console.terminal import progress, show
+from roi_cls.console.words import printable
 from roi_cls.data.audit import MOST_EXAMPLES, Audit, audit_samples, audit_verdict, name_examples
 from roi_cls.data.collect import collect_samples
 from roi_cls.data.picture_facts import read_all_facts
@@ -21,6 +29,9 @@ from roi_cls.data.sample import choose_labels
 from roi_cls.data.units import group_samples
 
 AUDIT_WIDTH = 100
+ListForm = Literal["text", "json", "csv"]
+LOOKS_WRONG = 0.5
+"""Doubt from which the scores speak for other classes more than for the label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +89,7 @@ def _render_audit(audit: Audit, source: Path) -> str:
 
 def _parts_table(audit: Audit) -> Table:
     labels = list(next(iter(audit.parts.values()), {}))
-    table = _table("pictures", [*labels, "all"])
+    table = _new_table("pictures", [*labels, "all"])
     for part, counts in audit.parts.items():
         total = sum(counts.values())
         cells = [f"{count} ({count / total:.0%})" for count in counts.values()]
@@ -88,7 +99,7 @@ def _parts_table(audit: Audit) -> Table:
 
 def _statistics_table(audit: Audit) -> Table:
     betraying = sum(one.betrays for one in audit.statistics)
-    table = _table("statistic alone", ["tells", "ROC-AUC", "p", "corrected p", "difference"])
+    table = _new_table("statistic alone", ["tells", "ROC-AUC", "p", "corrected p", "difference"])
     for one in audit.statistics[: betraying + MOST_EXAMPLES]:
         numbers = (f"{one.roc_auc:.2f}", f"{one.p:.1g}", f"{one.p_corrected:.1g}")
         table.add_row(one.name, one.label, *numbers, one.detail)
@@ -99,9 +110,54 @@ def _root(source: Path) -> Path:
     return source if source.is_dir() else source.parent
 
 
-def _table(first: str, columns: Sequence[str]) -> Table:
+def _new_table(first: str, columns: Sequence[str]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column(first)
     for name in columns:
         table.add_column(name, justify="left" if name in ("tells", "difference") else "right")
     return table
+
+
+def list_doubtful_labels(run: RunFolder, most: int | None, form: ListForm) -> str:
+    """Return the most doubtful labels of a run's training pictures, in a form.
+
+    most: how many; None: those that look wrong.
+
+    Raises:
+        RoiClsError: The run cannot be used, or has no out-of-fold scores.
+    """
+    found = review_labels(run)
+    wrong = [one for one in found if one.doubt >= LOOKS_WRONG]
+    shown = wrong if most is None else found[:most]
+    if form == "json":
+        return to_json([one.to_dict() for one in shown], indent=2)
+    if form == "csv":
+        return _labels_csv(shown)
+    summary = (
+        f"{len(wrong)} of {len(found)} labels look wrong to models that did not learn from them. "
+        "Look at each picture: a hard one looks like this, too."
+    )
+    return f"{_labels_table(shown)}\n\n{summary}" if shown else summary
+
+
+def _labels_table(shown: Sequence[DoubtfulLabel]) -> str:
+    rows = [
+        [
+            printable(one.path),
+            one.label,
+            one.suggested,
+            f"{one.doubt:.2f}",
+            f"{one.probability:.2f}",
+        ]
+        for one in shown
+    ]
+    return markdown_table(["picture", "label", "more likely", "doubt", "p(label)"], rows, left=3)
+
+
+def _labels_csv(shown: Sequence[DoubtfulLabel]) -> str:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["path", "label", "suggested", "doubt", "probability"])
+    for one in shown:
+        writer.writerow([one.path, one.label, one.suggested, one.doubt, one.probability])
+    return stream.getvalue().removesuffix("\n")

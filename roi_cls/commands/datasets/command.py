@@ -142,7 +142,7 @@ def data_labels(
 
     Example: roi-cls data labels --run folded --top 20
     """
-    from roi_cls.commands.datasets.labels import ListForm, list_doubtful_labels
+    from roi_cls.commands.datasets.audit import ListForm, list_doubtful_labels
 
     if as_json and as_csv:
         raise typer.BadParameter("--json and --csv exclude each other")

@@ -22,8 +22,13 @@ from typing import Any, Literal
 
 from roi_cls.base.errors import DetectorModelError, RoiClsError
 from roi_cls.classifier.config import DEFAULT_MODEL
-from roi_cls.classifier.models.hub import hub_endpoint, hub_failure
-from roi_cls.classifier.models.origin import PACKAGES, check_package, find_package
+from roi_cls.classifier.models.origin import (
+    PACKAGES,
+    check_package,
+    find_package,
+    hub_endpoint,
+    hub_failure,
+)
 from roi_cls.console.words import count_text
 from roi_cls.roi.models import KNOWN_MODELS, resolve_models, user_model_dir
 

@@ -20,7 +20,6 @@ from roi_cls.classifier.runs.bundle import ENSEMBLE, ModelBundle, load_bundle, m
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.openings import read_openings
 from roi_cls.classifier.training.record import read_metrics
-from roi_cls.commands.report.choice import Choice, choose_pictures
 from roi_cls.commands.report.data import (
     PART_TEXT,
     FoundData,
@@ -44,7 +43,14 @@ from roi_cls.commands.report.figures import draw_training
 from roi_cls.commands.report.outcome import judge_scores
 from roi_cls.commands.report.page import Report, render_report
 from roi_cls.commands.report.parts import Drawing, Gallery, Missing, Table
-from roi_cls.commands.report.shots import Photographer, Shots, bare_cards, fill_galleries
+from roi_cls.commands.report.shots import (
+    Choice,
+    Photographer,
+    Shots,
+    bare_cards,
+    choose_pictures,
+    fill_galleries,
+)
 from roi_cls.commands.report.slices import Seen, find_seen
 from roi_cls.console.terminal import progress
 from roi_cls.console.words import count_text

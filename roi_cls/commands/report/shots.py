@@ -1,4 +1,7 @@
-"""The pictures of a report: looked at as the run looks at them, packed, and put under headings."""
+"""The pictures of a report: chosen, looked at as the run looks at them, packed, put under headings.
+
+Shown are mistakes, the surest and the least sure answers, and a sample of all.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,11 @@ from PIL import Image as PillowImage
 from roi_cls.base.errors import DataError, RoiClsError
 from roi_cls.base.location import as_path
 from roi_cls.classifier.evaluation.evaluation import Evaluation
+from roi_cls.classifier.evaluation.pictures import ScoredPictures, mistake_kind, share_places
 from roi_cls.classifier.explanation.explain import Explainer, Explanation
 from roi_cls.classifier.explanation.heat import Heat
 from roi_cls.classifier.inference.prediction import Looked, Prediction, Source
 from roi_cls.classifier.inference.predictor import Predictor
-from roi_cls.commands.report.choice import Choice, kind_of
 from roi_cls.commands.report.data import ReportedScores
 from roi_cls.commands.report.parts import Card, Gallery, GalleryForm, Shot
 from roi_cls.console.words import METHOD_TEXT, count_text
@@ -28,6 +31,10 @@ from roi_cls.roi import REASON_TEXT
 from roi_cls.roi.image import Image, read_bytes
 from roi_cls.roi.picture import Picture
 
+MOST_MISTAKES = 36
+MOST_CERTAIN = 12
+MOST_UNCERTAIN = 12
+MOST_SAMPLED = 60
 LARGEST_CROP_PX = 224
 """Side of a crop in the page, px."""
 FRAME_PX = 560
@@ -42,6 +49,71 @@ _SAMPLE = (
     "As many crops of each class, spread evenly over all of them: what the run looks at. Below "
     "each, its true class and the probability of the answer."
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Indices of the pictures that are shown."""
+
+    mistakes: tuple[int, ...]
+    """The surest of each kind first."""
+    wrong: int
+    """How many mistakes there are."""
+    certain: tuple[int, ...]
+    """Answered rightly, the surest of each class first."""
+    uncertain: tuple[int, ...]
+    """The least sure first."""
+    sample: tuple[int, ...]
+    """As many of each class, spread evenly over the pictures in their order."""
+
+    def explained(self, most: int | None) -> tuple[int, ...]:
+        """Those of which it is shown what spoke for a class: the first of two galleries.
+
+        most: Pictures of each; None: all.
+        """
+        return tuple(dict.fromkeys((*self.mistakes[:most], *self.uncertain[:most])))
+
+    @property
+    def all(self) -> tuple[int, ...]:
+        """Each that is shown, once."""
+        return tuple(dict.fromkeys((*self.mistakes, *self.uncertain, *self.certain, *self.sample)))
+
+
+def choose_pictures(pictures: ScoredPictures) -> Choice:
+    """Return which of the pictures to show."""
+    answers, margins = pictures.answers, pictures.margins
+    surest = np.argsort(-margins, kind="stable")
+    is_wrong = answers != pictures.labels
+    wrong, right = surest[is_wrong[surest]], surest[~is_wrong[surest]]
+    kinds = [_kind_of(pictures, i) for i in wrong]
+    return Choice(
+        mistakes=_pick(wrong, kinds, MOST_MISTAKES),
+        wrong=len(wrong),
+        certain=_pick(right, [str(answers[i]) for i in right], MOST_CERTAIN),
+        uncertain=tuple(int(i) for i in surest[::-1][:MOST_UNCERTAIN]),
+        sample=_spread(pictures),
+    )
+
+
+def _kind_of(pictures: ScoredPictures, i: int) -> str:
+    """Return ``right`` or the kind of mistake that the answer to a picture is."""
+    label, answer = int(pictures.labels[i]), int(pictures.answers[i])
+    return "right" if label == answer else mistake_kind(label, answer, pictures.target)
+
+
+def _pick(order: Sequence[int], kinds: Sequence[str], limit: int) -> tuple[int, ...]:
+    return tuple(int(order[place]) for place in share_places(kinds, limit))
+
+
+def _spread(pictures: ScoredPictures) -> tuple[int, ...]:
+    present = np.unique(pictures.labels)
+    each = max(1, MOST_SAMPLED // len(present))
+    chosen: list[int] = []
+    for label in present:
+        own = np.flatnonzero(pictures.labels == label)
+        places = np.linspace(0, len(own) - 1, min(each, len(own))).round().astype(int)
+        chosen += [int(own[place]) for place in places]
+    return tuple(chosen[:MOST_SAMPLED])
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +141,7 @@ def _describe(scores: ReportedScores, i: int) -> Card:
         answer=pictures.names[answer],
         probability=float(pictures.probabilities[i, answer]),
         margin=margin,
-        kind=kind_of(pictures, i),
+        kind=_kind_of(pictures, i),
         source=table.sources[i].replace("_", " "),
         unsure=margin < pictures.evaluation.abstain,
     )

@@ -22,9 +22,8 @@ from roi_cls.commands.serve.batcher import Batcher, Judge
 from roi_cls.commands.serve.counters import CONTENT_TYPE, Counters
 from roi_cls.commands.serve.explaining import Explain, ExplainingDesk, add_explain
 from roi_cls.commands.serve.guard import Guard
-from roi_cls.commands.serve.judging import JudgingDesk, add_look, add_predict
+from roi_cls.commands.serve.judging import JudgingDesk, add_look, add_predict, add_review
 from roi_cls.commands.serve.options import ServerOptions
-from roi_cls.commands.serve.reviewing import add_review
 from roi_cls.roi import REASON_TEXT
 
 _PAGE_TYPES = {

@@ -1,6 +1,7 @@
 """``/predict`` and ``/look``: pictures in, rows out, as ``roi-cls predict --json`` has them.
 
-The pictures are kept where that is asked.
+The pictures are kept where that is asked. And ``/review``: a verdict that somebody says is wrong,
+noted for `roi-cls data import`.
 """
 
 from __future__ import annotations
@@ -9,19 +10,22 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
+from pydantic import TypeAdapter, ValidationError
 
 from roi_cls.base.atomic import write_atomically
 from roi_cls.base.rows import to_json
 from roi_cls.classifier.inference.prediction import Looked, Prediction, Source
-from roi_cls.commands.serve.answers import CropSeen, Look, to_png, to_text
+from roi_cls.commands.serve.answers import CropSeen, Look, Mark, to_png, to_text
 from roi_cls.commands.serve.batcher import Batcher
 from roi_cls.commands.serve.counters import Counters
 from roi_cls.commands.serve.options import ServerOptions
-from roi_cls.commands.serve.uploads import Held, Upload, is_form, read_uploads
+from roi_cls.commands.serve.uploads import Held, Upload, is_form, read_body, read_uploads
+from roi_cls.data.review import Correction, append_correction
 from roi_cls.roi.image_header import sniff_kind
 
 MOST_CROPS_SENT = 16
@@ -57,6 +61,21 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 _JUDGED: dict[int | str, dict[str, Any]] = {
     **REFUSALS,
     507: {"description": "It was to be kept, and there is no room"},
+}
+MOST_MARK_BYTES = 2**16
+"""Of a correction: a few lines."""
+_MARK = TypeAdapter(Mark)
+_JSON = "application/json"
+_MARK_BODY: dict[str, Any] = {
+    "requestBody": {"required": True, "content": {_JSON: {"schema": _MARK.json_schema()}}}
+}
+_NOTED: dict[int | str, dict[str, Any]] = {
+    403: {"description": "Sent by a page of another server"},
+    408: {"description": "The request came too slowly"},
+    413: {"description": "Too many bytes"},
+    415: {"description": "Not JSON"},
+    422: {"description": "No correction: no such class, or no SHA-256"},
+    507: {"description": "The review cannot be written"},
 }
 
 
@@ -158,3 +177,57 @@ def _to_look(upload: Upload, looked: Looked) -> Look:
     shown = tuple(crops[:MOST_CROPS_SENT])
     width, height = (size.width, size.height) if size else (None, None)
     return Look(looked.prediction, digest, width, height, shown)
+
+
+def add_review(
+    router: APIRouter, names: Sequence[str], run: str, options: ServerOptions, counters: Counters
+) -> None:
+    """Let the router answer ``/review`` for a model's classes; ``run`` is the model's name."""
+
+    # Read by hand: FastAPI takes a body of any size, for any time.
+    @router.post(
+        "/review",
+        status_code=204,
+        responses=_NOTED,
+        openapi_extra=_MARK_BODY,
+        summary="Note that a verdict is wrong, for `roi-cls data import`",
+    )
+    async def review(request: Request) -> None:
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _JSON:
+            raise HTTPException(415, f"A correction is JSON. Send it as {_JSON}.")
+        mark = _parse_mark(await read_body(request, MOST_MARK_BYTES, options.timeout_s))
+        unknown = {mark.label, mark.answer} - set(names)
+        if unknown:
+            known = ", ".join(names)
+            raise HTTPException(
+                422, f"There is no class {min(unknown)[:99]!r}. Choose of: {known}."
+            )
+        try:
+            await asyncio.to_thread(_append_mark, options.review, mark, run)
+        except ValueError as error:
+            raise HTTPException(422, str(error)) from error
+        counters.count_correction()
+
+
+def _parse_mark(body: bytes) -> Mark:
+    try:
+        return _MARK.validate_json(body)
+    except ValidationError as error:
+        # In words alone: what was sent need not be what JSON can say back.
+        faults = [(".".join(map(str, one["loc"])), one["msg"]) for one in error.errors()]
+        told = "; ".join(f"{place}: {fault}" if place else fault for place, fault in faults)
+        raise HTTPException(422, f"That is no correction: {told}.") from error
+
+
+def _append_mark(path: Path, mark: Mark, run: str) -> None:
+    """Add a corrected verdict to the review.
+
+    Raises:
+        StorageError: The review cannot be written.
+        ValueError: The verdict names no picture.
+    """
+    time = datetime.now(UTC).isoformat(timespec="seconds")
+    correction = Correction(
+        mark.name, mark.sha256, mark.answer, mark.label, mark.probability, run, time
+    )
+    append_correction(path, correction)

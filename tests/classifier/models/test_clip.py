@@ -12,7 +12,7 @@ import torch
 
 from roi_cls.base.errors import ModelNameError, TrainingError, WeightsError
 from roi_cls.classifier.config import TrainConfig
-from roi_cls.classifier.models import clip, hub
+from roi_cls.classifier.models import clip, origin
 from roi_cls.classifier.models.backbone import build_backbone
 from roi_cls.classifier.models.clip import ClipTower, build_tower, check_clip_name, load_clip
 from roi_cls.classifier.models.network import FeatureNetwork, build_network
@@ -171,7 +171,7 @@ def test_hub_that_cannot_be_reached_is_told(monkeypatch: pytest.MonkeyPatch) -> 
         "Choose: (1) --model tf_efficientnet_lite0"
     )
     assert asked == ["timm/vit_base_patch32_clip_224.openai/resolve/main/open_clip_config.json"]
-    assert hub.HUB_REMEDIES[3] in message
+    assert origin.HUB_REMEDIES[3] in message
 
 
 @only_vit

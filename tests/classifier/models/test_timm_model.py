@@ -15,7 +15,6 @@ from torch import nn
 
 from roi_cls.base.errors import ModelNameError, TrainingError, WeightsError
 from roi_cls.classifier.models import timm_model as model_module
-from roi_cls.classifier.models.hub import is_cached
 from roi_cls.classifier.models.saved import save_weights
 from roi_cls.classifier.models.timm_model import create_model, load_local_model, normalisation
 
@@ -283,17 +282,6 @@ def test_model_without_published_weights_is_told() -> None:
         "Cannot get pretrained weights for 'botnet50ts_256': none were published. "
         "Use --weights none or --weights PATH."
     )
-
-
-def test_weights_in_the_cache_need_no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "huggingface_hub.try_to_load_from_cache",
-        lambda repository, name: "path" if name == "pytorch_model.bin" else None,
-    )
-    assert is_cached("timm/x")
-    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *a: None)
-    assert not is_cached("timm/x")
-    assert not is_cached(None)
 
 
 def test_folder_without_a_model_is_told(tmp_path: Path) -> None:

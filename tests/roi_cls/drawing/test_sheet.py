@@ -15,7 +15,6 @@ from roi_cls.cache.record import FaceCut
 from roi_cls.drawing.file import check_drawing_path
 from roi_cls.drawing.ink import BLUE, BROWN, PAPER, PURPLE, RED, RUST, SLATE
 from roi_cls.drawing.page import PAGE_WIDTH
-from roi_cls.drawing.selection import select_crops
 from roi_cls.drawing.sheet import (
     LARGEST_LIMIT,
     LoadCrops,
@@ -25,6 +24,7 @@ from roi_cls.drawing.sheet import (
     header_texts,
     heading_texts,
     picture_names,
+    select_crops,
     write_contact_sheet,
 )
 from roi_cls.roi.image import Image

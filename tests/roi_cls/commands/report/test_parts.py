@@ -13,11 +13,11 @@ from roi_cls.classifier.evaluation.evaluation import evaluate_scores
 from roi_cls.classifier.evaluation.pictures import ScoredPictures
 from roi_cls.classifier.metrics.interval import Estimate, Floats
 from roi_cls.classifier.runs.scores import ScoreTable
-from roi_cls.commands.report.choice import MOST_MISTAKES, MOST_SAMPLED, choose_pictures
 from roi_cls.commands.report.data import ReportedScores
 from roi_cls.commands.report.facts import course_table, machine_tables
 from roi_cls.commands.report.figures import MOST_EPOCHS, draw_class_scores, draw_training
 from roi_cls.commands.report.outcome import key_numbers, list_cautions, tell_outcome
+from roi_cls.commands.report.shots import MOST_MISTAKES, MOST_SAMPLED, choose_pictures
 from roi_cls.commands.report.slices import Seen, measure_slices, read_seen
 
 NAMES = ("odd", "plain")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from roi_cls.cache import CropRecord
 from roi_cls.cache.record import FaceCut
-from roi_cls.drawing.selection import WHOLE, Selection, ShownKind, select_crops
+from roi_cls.drawing.sheet import WHOLE, Selection, ShownKind, select_crops
 
 SQUARE = (0.0, 0.0, 20.0, 20.0)
 POINTS = ((8.0, 8.0),) * 6
