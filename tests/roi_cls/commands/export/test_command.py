@@ -10,12 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-import timm
 import torch
 import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
 
+from roi_cls.base.torchvision import ensure_torchvision
 from roi_cls.classifier.models.saved import load_model
 from roi_cls.classifier.runs.bundle import load_bundle
+
+ensure_torchvision()
+
+import timm  # noqa: E402  (timm imports torchvision)
 
 Command = Callable[..., CompletedProcess[str]]
 
