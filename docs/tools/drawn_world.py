@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from roi_cls.data.demo.draw import DemoParams, DemoPicture, plan_demo
-from roi_cls.data.demo.picture import draw_picture
+from roi_cls.data.demo.picture import count_faces, draw_picture
 
 LABELS = ("artefact", "artefactless")
 """The classes of the demo set."""
@@ -35,7 +35,8 @@ def draw_world(folder: Path) -> None:
         for picture in pictures:
             _draw(picture, folder / "photos" / name / f"{picture.index:04}.png")
     others = ("img.png", "more/a.jpg", "more/far/b.jpg")
-    for name, picture in zip(others, test[1][12:], strict=False):
+    with_face = [one for one in test[1][12:] if count_faces(DemoParams().seed, one.index) == 1]
+    for name, picture in zip(others, with_face, strict=False):
         _draw(picture, folder / name)
 
 

@@ -18,6 +18,8 @@ _INTERVAL = re.compile(r"N \[N, ?N\]")
 _TIME = re.compile(r"\bN (?:ms|s|min|h|days?)\b(?: N (?:ms|s|min|h)\b)*")
 _SIZE = re.compile(r"\bN (?:B|[kKMGT]i?B)\b")
 _COUNTED = re.compile(r"\bN(/N)? (\w+?)s?\b")
+# Told where it alone decided an answer, which depends on the numbers.
+_THRESHOLD = re.compile(r", threshold(?: for NAME)? N(?= \()")
 _RULE = re.compile(r"[─━═=]{2,}|-{3,}")
 
 
@@ -28,7 +30,7 @@ def line_shape(line: str, names: Collection[str] = ()) -> str:
     for name in sorted(names, key=len, reverse=True):
         shape = re.sub(rf"(?<![\w-]){re.escape(name)}(?![\w-])", "NAME", shape)
     shape = _NUMBER.sub("N", _HASH.sub("HASH", shape))
-    shape = _INTERVAL.sub("N", shape)
+    shape = _THRESHOLD.sub("", _INTERVAL.sub("N", shape))
     shape = _COUNTED.sub(r"N\1 \2", _SIZE.sub("SIZE", _TIME.sub("TIME", shape)))
     return re.sub(r"\s+", " ", _RULE.sub("─", shape)).strip()
 

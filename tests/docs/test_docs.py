@@ -121,6 +121,15 @@ def test_texts_of_one_shape_are_alike(expected: str, got: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "got",
+    ["a.png: odd 0.9 (face)", "a.png: plain 0.4, threshold 0.3 (face)",
+     "a.png: plain 0.6, threshold for odd 0.7 (face)"],
+)  # fmt: skip
+def test_threshold_that_is_told_only_at_times_does_not_matter(got: str) -> None:
+    assert shape.text_mismatch("a.png: odd 0.9 (face)", got, ("odd", "plain")) is None
+
+
+@pytest.mark.parametrize(
     ("expected", "got", "message"),
     [
         ("accuracy 0.97", "precision 0.97", "nothing printed is like: accuracy N"),
