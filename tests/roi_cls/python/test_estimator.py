@@ -28,6 +28,7 @@ from roi_cls.base.errors import BundleError, DataError, RoiClsError, StorageErro
 from roi_cls.classifier.export.run import ExportJob, export_onnx
 from roi_cls.classifier.inference.predictor import Predictor
 from roi_cls.classifier.inference.verify import verify_run
+from roi_cls.classifier.models import origin
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training import run as run_module
 from roi_cls.data.table import read_split
@@ -126,6 +127,20 @@ def test_same_seed_gives_the_same_model_and_another_does_not() -> None:
     np.testing.assert_array_equal(same.predict_proba(PIXELS), again.predict_proba(PIXELS))
     assert np.abs(same.predict_proba(PIXELS) - other.predict_proba(PIXELS)).max() > 1e-6
     assert same.classes_.dtype == bool
+
+
+def test_backbone_that_cannot_be_had_is_stood_in_for_and_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(origin, "is_cached", lambda repository: False)
+    small = {name: value for name, value in SMALL.items() if name not in ("model", "weights")}
+    classifier = RoiClassifier(recipe="resnet18-full", **{**small, "epochs": 1, "size_px": 32})
+    classifier.fit(PIXELS, IS_BRIGHT)
+    assert "tf_efficientnet_lite0 stands in for resnet18, whose weights" in caplog.text
+    training = classifier.bundle.training
+    assert training["recipe"]["stands_in_for"] == "resnet18"
+    assert training["config"]["model"] == "tf_efficientnet_lite0"
 
 
 def test_rows_tell_all_and_come_as_they_are_asked_for(fitted: RoiClassifier) -> None:
