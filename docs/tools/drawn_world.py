@@ -31,11 +31,14 @@ def draw_world(folder: Path) -> None:
     demo = [*train[0][:10], *train[1][:26], seen, *test[0][:4], *test[1][:12]]
     for picture in dict.fromkeys(demo):
         _draw(picture, folder / "artifacts" / "demo" / picture.name)
-    for name, pictures in (("0", train[0][10:30]), ("1", train[1][26:62])):
+    faces = {picture: count_faces(DemoParams().seed, picture.index) for picture in plan}
+    empty = [one for one in train[1] if not faces[one]]
+    clean = [*train[1][26:62], empty[1]]  # in the first the detector sees something
+    for name, pictures in (("0", train[0][10:30]), ("1", clean)):
         for picture in pictures:
             _draw(picture, folder / "photos" / name / f"{picture.index:04}.png")
     others = ("img.png", "more/a.jpg", "more/far/b.jpg")
-    with_face = [one for one in test[1][12:] if count_faces(DemoParams().seed, one.index) == 1]
+    with_face = [one for one in test[1][12:] if faces[one] == 1]
     for name, picture in zip(others, with_face, strict=False):
         _draw(picture, folder / name)
 
