@@ -25,6 +25,7 @@ from roi_cls.classifier.inference.predictor import Predictor
 from roi_cls.classifier.inference.scorer import OpenedModel, open_scorer
 from roi_cls.commands.predict.output import RowForm, check_output, rows_are_seen, write_predictions
 from roi_cls.console.terminal import Advance, note, progress
+from roi_cls.console.words import count_text
 from roi_cls.drawing.file import check_output_folder
 from roi_cls.inputs.names import Named, check_not_input
 from roi_cls.inputs.sources import (
@@ -104,6 +105,9 @@ def predict_and_print(job: PredictJob) -> int:
             show_table(rows, labels, _names_to_come(named), single=single)
         else:
             write_predictions(rows, job.form, job.output, single=single, labels=labels.names)
+    if job.output and job.output.is_file():  # a pipe or device has its own reader
+        errors = f", {tally.errors} of them in error," if tally.errors else ""
+        note(f"Saved {count_text(tally.rows, 'row')}{errors} in {job.output}")
     return tally.errors
 
 
