@@ -102,7 +102,8 @@ def predict_and_print(job: PredictJob) -> int:
         if job.form == "text" and rows_are_seen(job.output):
             from roi_cls.commands.predict.screen import show_table  # rich: nothing else needs it
 
-            show_table(rows, labels, _names_to_come(named), single=single)
+            names, root = _names_to_come(named), _only_folder(job.inputs)
+            show_table(rows, labels, names, single=single, folder=root)
         else:
             write_predictions(rows, job.form, job.output, single=single, labels=labels.names)
     if job.output and job.output.is_file():  # a pipe or device has its own reader
@@ -116,6 +117,13 @@ def _names_to_come(named: Sequence[Named]) -> Iterator[str] | None:
     if any(each.count is None for each in named):
         return None
     return (name for each in named for name in each.names)
+
+
+def _only_folder(inputs: Sequence[str]) -> str | None:
+    """Return the folder that all pictures lie in, where it was named alone."""
+    if len(inputs) != 1 or "://" in inputs[0] or not as_path(inputs[0]).is_dir():
+        return None
+    return str(as_path(inputs[0]))
 
 
 def _known_paths(inputs: Sequence[str], named: Sequence[Named]) -> Iterator[Path]:
