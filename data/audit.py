@@ -239,7 +239,7 @@ def name_examples(audit: Audit, finding: Finding, root: Path) -> Iterator[str]:
         more = f" and {len(parts) - MOST_EXAMPLES} more" if len(parts) > MOST_EXAMPLES else ""
         yield "  ".join(words) + more
     if len(found) > MOST_EXAMPLES:
-        yield f"and {len(found) - MOST_EXAMPLES} more (--json lists all)"
+        yield f"and {len(found) - MOST_EXAMPLES} more (`roi-cls data audit --json` lists all)"
 
 
 def _short(part: object, root: Path) -> str:
