@@ -65,7 +65,7 @@ def _measure(models: Sequence[ListedModel], device: Device) -> list[float | None
 
 
 def _table(models: Sequence[ListedModel], rates: Sequence[float | None]) -> list[str]:
-    rows = [("model", "parameters", "px", "pictures/s", "weights")]
+    rows: list[tuple[str, ...]] = [("model", "parameters", "px", "pictures/s", "weights")]
     for facts, rate in zip(models, rates, strict=True):
         speed = "" if rate is None else f"{rate:.0f}" if rate >= 10 else f"{rate:.1f}"
         place = _PLACES[facts.weights] + (", the default" if facts.name == DEFAULT_MODEL else "")
