@@ -119,7 +119,7 @@ clean:  ## remove what the tools made; .venv and artifacts stay
 	  "$$chosen" -m venv --clear .venv || { \
 	    echo "Cannot make .venv. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }; \
 	fi
-	@echo "Installing (once, a few minutes)…"
+	@echo "Installing (once; half a minute to a few minutes, without a word)…"
 	@$(call install,.[export$(comma)serve])
 	@touch $@
 
@@ -131,5 +131,5 @@ clean:  ## remove what the tools made; .venv and artifacts stay
 
 # Faults are shown and do not stop the work: a machine offline can still train on whole pictures.
 .venv/.checked: .venv/.installed
-	@echo "Checking this machine, fetching the face detector (once)…"
+	@echo "Checking this machine, fetching the face detectors (once)…"
 	@if $(BIN)/roi-cls doctor --fetch >.venv/doctor.txt 2>&1; then touch $@; else cat .venv/doctor.txt >&2; fi

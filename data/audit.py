@@ -24,6 +24,9 @@ STRONG_ROC_AUC = 0.6
 """ROC-AUC from which a statistic says something worth knowing."""
 SIGNIFICANT_P = 0.01
 """Corrected p below which it is no accident."""
+_FEW_ALIKE = 5
+"""Pictures: a value of fewer tells too little of its class to be told from others as rare."""
+_RARE = "rare values"
 _DEALS = 20_000
 _DEALT_AT_ONCE = 1000
 MOST_EXAMPLES = 5
@@ -236,7 +239,7 @@ def name_examples(audit: Audit, finding: Finding, root: Path) -> Iterator[str]:
         more = f" and {len(parts) - MOST_EXAMPLES} more" if len(parts) > MOST_EXAMPLES else ""
         yield "  ".join(words) + more
     if len(found) > MOST_EXAMPLES:
-        yield f"and {len(found) - MOST_EXAMPLES} more (--json lists all)"
+        yield f"and {len(found) - MOST_EXAMPLES} more (`roi-cls data audit --json` lists all)"
 
 
 def _short(part: object, root: Path) -> str:
@@ -273,8 +276,9 @@ def measure_statistics(
             if len(set(numbers)) > 1:
                 found.append(_measure_quantity(name, np.array(numbers, float), chosen, label))
         for name, texts in categories.items():
-            if len(set(texts)) > 1:
-                found.append(_measure_category(name, texts, chosen, label))
+            shared = _pool_rare(texts)
+            if len(set(shared)) > 1:
+                found.append(_measure_category(name, shared, chosen, label))
     return tuple(sorted(_correct(found), key=lambda one: (-one.betrays, -one.roc_auc, one.name)))
 
 
@@ -284,8 +288,22 @@ def _measure_quantity(
     inside, outside = values[chosen], values[~chosen]
     test = mannwhitneyu(inside, outside)
     roc_auc = float(test.statistic) / (len(inside) * len(outside))
-    detail = f"median {np.median(inside):.4g} against {np.median(outside):.4g}"
+    detail = f"median {_figure(np.median(inside))} against {_figure(np.median(outside))}"
     return LabelStatistic(name, label, max(roc_auc, 1 - roc_auc), float(test.pvalue), 1, detail)
+
+
+def _figure(value: np.floating[Any]) -> str:
+    """Return four digits of a number, all of a larger one: ``1.051e+04`` is hard to read."""
+    return f"{value:.4g}" if abs(value) < 9999.5 else f"{value:.0f}"
+
+
+def _pool_rare(texts: Sequence[str]) -> list[str]:
+    """Return the values with the rare ones as one.
+
+    Else a size that each picture has for itself would tell all labels, whichever they are.
+    """
+    counts = Counter(texts)
+    return [text if counts[text] >= _FEW_ALIKE else _RARE for text in texts]
 
 
 def _measure_category(

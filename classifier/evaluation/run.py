@@ -16,7 +16,7 @@ from roi_cls.base.errors import DataError
 from roi_cls.base.location import hash_file
 from roi_cls.cache import CropRecord, CropResult
 from roi_cls.cache.options import BuildOptions
-from roi_cls.classifier.config import Device
+from roi_cls.classifier.config import BATCH_SIZE, Device
 from roi_cls.classifier.evaluation.evaluation import Evaluation, evaluate_scores
 from roi_cls.classifier.evaluation.panels import draw_evaluation
 from roi_cls.classifier.evaluation.pictures import (
@@ -25,7 +25,7 @@ from roi_cls.classifier.evaluation.pictures import (
     find_mistakes,
     write_mistakes,
 )
-from roi_cls.classifier.inference.loaded import load_any
+from roi_cls.classifier.inference.loaded import LoadedModel, load_any
 from roi_cls.classifier.models.device import choose_backend
 from roi_cls.classifier.runs.bundle import ModelBundle, load_bundle, package_versions
 from roi_cls.classifier.runs.folder import RunFolder, honest_scores
@@ -44,6 +44,9 @@ from roi_cls.data.crops import crop_views, load_pixels, load_views
 from roi_cls.data.sample import Sample, check_same_labels
 from roi_cls.data.table import first_five, read_split
 from roi_cls.roi.recipe import OpenedRecipe, open_recipe
+
+_SCORED_AT_ONCE = 4 * BATCH_SIZE
+"""Pictures between two signs of life: enough to keep all cores at work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +90,18 @@ def evaluate_run(
     job: EvaluateJob,
     on_crop: Callable[[CropResult, int], None] = lambda result, total: None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    on_score: Callable[[int, int], None] = lambda done, total: None,
 ) -> EvaluateOutcome:
     """Score the test part and keep evaluation, scores, mistakes and figures in the run.
 
     The test part is what the job gives, or what the data call test; else what the run's own split
     set aside; else, for another data set without parts, all of it.
+
+    Args:
+        job: What is evaluated.
+        on_crop: Told of each crop, and how many there are.
+        clock: Says when the test part is opened.
+        on_score: Told how many pictures are scored, of how many.
 
     Raises:
         DataError: There is no test part, or a test picture was trained on.
@@ -109,7 +119,7 @@ def evaluate_run(
     _check_untrained(job.run, samples, records)
     crops = load_views(samples, rows[:1], bundle.labels, views[:1], job.options)
     more = _load_more(rows, views, job.options)
-    probabilities = model.probabilities([crops.pixels, *more])
+    probabilities = _score(model, [crops.pixels, *more], on_score)
     table = score_table(crops, bundle.labels, probabilities, data_root(job.source))
     errors = tuple(record for record in records if record.status == "error")
     skipped = sum(record.status == "skipped" for record in records)
@@ -132,6 +142,18 @@ def evaluate_run(
         pictures=pictures,
         elsewhere=_training_root(bundle) != data_root(job.source).absolute(),
     )
+
+
+def _score(
+    model: LoadedModel, pixels: Sequence[NDArray[np.uint8]], on_score: Callable[[int, int], None]
+) -> NDArray[np.float64]:
+    """Return the (N, K) probabilities; in parts that are whole batches, so that none differs."""
+    found, total = [], len(pixels[0])
+    for start in range(0, total, _SCORED_AT_ONCE):
+        on_score(start, total)
+        found.append(model.probabilities([v[start : start + _SCORED_AT_ONCE] for v in pixels]))
+    on_score(total, total)
+    return np.concatenate(found)
 
 
 def evaluate_tuning(run: RunFolder) -> Evaluation:

@@ -22,6 +22,7 @@ from roi_cls.classifier.models.origin import stand_in_line
 from roi_cls.classifier.recipe import TrainingRecipe, load_recipe
 from roi_cls.classifier.runs.scores import class_indices
 from roi_cls.classifier.training.job import Observers
+from roi_cls.classifier.training.methods.fit import check_packages
 from roi_cls.data.table import read_split
 
 
@@ -45,6 +46,7 @@ def compare_recipes(
     """
     trials: dict[str, tuple[Trial, ...]] = {}
     results = []
+    _tell_what_lacks_packages(recipes, observers)
     for recipe in recipes:
         result = _run(job, recipe, observers, trials)
         on_result(result)
@@ -56,6 +58,16 @@ def compare_recipes(
         )
     check_same_data(trials)
     return make_comparison(next(iter(trials.values()))[0], results, job.budget)
+
+
+def _tell_what_lacks_packages(recipes: Sequence[TrainingRecipe], observers: Observers) -> None:
+    """Note before hours of training, not after them, what has to be installed first."""
+    for recipe in recipes:
+        try:
+            for system in [load_recipe(name) for name in recipe.members] or [recipe]:
+                check_packages(system.config)
+        except TrainingError as error:
+            observers.on_note(f"{recipe.name} will not run: {error}")
 
 
 def _run(

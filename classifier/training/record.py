@@ -194,11 +194,15 @@ def _peak_memory() -> int | None:
 
 
 def describe_git(folder: Path) -> dict[str, Any] | None:
-    """Return commit and ``dirty`` of the repository that a folder lies in; None: there is none."""
+    """Return commit and ``dirty`` of the repository that a folder lies in; None: there is none.
+
+    Files that git does not follow, such as a contact sheet drawn beside the code, change no code.
+    """
     commit = _git(folder, "rev-parse", "HEAD")
     if commit is None:
         return None
-    return {"commit": commit, "dirty": bool(_git(folder, "status", "--porcelain"))}
+    changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    return {"commit": commit, "dirty": bool(changed)}
 
 
 def _git(folder: Path, *words: str) -> str | None:

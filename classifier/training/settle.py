@@ -63,7 +63,8 @@ def settle(
         source: Its training pictures.
         backend: The device.
         checkpoint: Where the run goes on from, if it is there.
-        on_note: Called where something asked for cannot be had, and training goes on without.
+        on_note: Told of the wait where formats are timed, and where something asked for cannot be
+            had, and training goes on without.
 
     Raises:
         TrainingError: The checkpoint is damaged.
@@ -72,7 +73,7 @@ def settle(
     choices: dict[str, Any] = {}
     if world.is_first:
         kept = load_checkpoint(checkpoint).choices if checkpoint.exists() else {}
-        choices = dict(kept) or _choose(config, model, source, backend)
+        choices = dict(kept) or _choose(config, model, source, backend, on_note)
     choices = world.from_first(choices)
     if config.compile and (reason := _no_compiler(backend.device)):
         on_note(f"Cannot compile the model: {reason}. Training goes on without --compile.")
@@ -82,9 +83,16 @@ def settle(
 
 
 def _choose(
-    config: TrainConfig, model: nn.Module, source: BatchSource, backend: Backend
+    config: TrainConfig,
+    model: nn.Module,
+    source: BatchSource,
+    backend: Backend,
+    on_note: Callable[[str], None],
 ) -> dict[str, Any]:
     if config.precision == "auto" and backend.device.type != "mps":
+        if len(_native_formats(backend.device)) > 1:
+            # Seconds on an idle machine, a minute on a busy one: silence would look like a hang.
+            on_note("Timing which number format trains faster here (--precision fp32 skips this)…")
         sample = source.plain_inputs(np.arange(min(len(source), _sample_size(config))))
         dtype = fastest_format(model, sample, backend.device)
         backend = Backend(backend.device, dtype)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from roi_cls.cache import CropRecord
 from roi_cls.classifier.models.origin import stand_in_line, with_stand_in
 from roi_cls.classifier.recipe import TrainingRecipe
 from roi_cls.classifier.training.data import TrainingData
@@ -14,6 +15,7 @@ from roi_cls.classifier.training.job import EpochReport, Observers
 from roi_cls.console.cropping import cropping_progress, show_errors
 from roi_cls.console.terminal import Advance, note, progress
 from roi_cls.console.words import count_text
+from roi_cls.data.audit import SIGNIFICANT_P
 from roi_cls.data.sample import SPLIT_NAMES
 from roi_cls.data.split import Split
 
@@ -38,7 +40,41 @@ def tell_data(data: TrainingData) -> None:
         f"Crops: {faces} of {len(data.train) + len(data.validation)} show a face, the others the "
         "full frame."
     )
+    crops = data.train, data.validation
+    records = [record for part in crops for record in part.records]
+    labels = [data.labels.names[i] for part in crops for i in part.labels]
+    if warning := full_frame_warning(records, labels):
+        note(f"warning: {warning}")
     _warn_of_faults(data.split)
+
+
+def full_frame_warning(records: Sequence[CropRecord], labels: Sequence[str]) -> str | None:
+    """Return in words that a lack of faces tells a class; None: it tells none, beyond accident.
+
+    Args:
+        records: Of pictures with a crop.
+        labels: Class of each.
+    """
+    from scipy.stats import fisher_exact
+
+    totals = Counter(labels)
+    # A reason: a face was looked for. A recipe of full frames betrays nothing.
+    faceless = Counter(
+        label for record, label in zip(records, labels, strict=True) if record.reason
+    )
+    if len(totals) < 2 or not faceless:
+        return None
+    label = max(totals, key=lambda name: faceless[name] / totals[name])
+    without = faceless[label], faceless.total() - faceless[label]
+    of = totals[label], totals.total() - totals[label]
+    table = [[n, all_ - n] for n, all_ in zip(without, of, strict=True)]
+    if fisher_exact(table).pvalue >= SIGNIFICANT_P:
+        return None
+    return (
+        f"no face was found in {without[0]} of {of[0]} {label!r}, but in {without[1]} of {of[1]} "
+        "others: a model may learn that instead. See them with `roi-cls crops --contact-sheet`; "
+        "--fallback skip leaves them out."
+    )
 
 
 def _warn_of_faults(split: Split) -> None:

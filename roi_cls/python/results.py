@@ -27,7 +27,6 @@ from roi_cls.console.words import (
     describe_recipe,
     looked_at_text,
     prediction_line,
-    score_text,
     verdict_text,
 )
 from roi_cls.python.display import (
@@ -157,7 +156,7 @@ class WrongAnswers(RowList["Mistake"]):
 
     def cells(self, row: Mistake) -> Sequence[object]:
         """Return what stands in a row of the table."""
-        answer = f"{row.answer} {score_text(row.probability, 3)}{' (unsure)' if row.unsure else ''}"
+        answer = f"{row.answer} {row.probability:.3f}{' (unsure)' if row.unsure else ''}"
         picture = picture_html(encode_jpeg(row.crop), "", 48)
         return picture, path_html(row.path), row.label, answer, row.source.replace("_", " ")
 

@@ -213,12 +213,28 @@ def test_category_is_judged_by_its_best_grouping() -> None:
     assert found.detail in ("JPEG: 10% against 94%", "PNG: 90% against 6%")
 
 
-def test_names_of_single_pictures_are_no_finding() -> None:
+def test_values_of_single_pictures_are_left_out() -> None:
     # Every value occurs once: a perfect grouping exists, and it would for any labels.
-    found = only(categories={"size": [str(i) for i in range(200)]})
-    assert found.roc_auc == pytest.approx(1)
-    assert found.p == 1
-    assert not found.betrays
+    sizes = [str(i) for i in range(200)]
+    assert measure_statistics(LABELS, {}, {"size": sizes}, "bad") == ()
+
+
+def test_rare_values_count_as_one() -> None:
+    # Half of the good pictures share a size, all others are cut to sizes of their own.
+    sizes = [*map(str, range(110)), *["640 x 480"] * 90]
+    found = only(categories={"size": sizes})
+    assert found.roc_auc == pytest.approx(0.75)  # by the shared size, not by knowing each picture
+    assert found.betrays
+    assert found.detail in ("640 x 480: 0% against 50%", "rare values: 100% against 50%")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(3.14159, "3.142"), (512.0, "512"), (9999.4, "9999"), (1234567.0, "1234567")],
+)
+def test_medians_are_written_without_powers_of_ten(value: float, text: str) -> None:
+    found = only({"file_bytes": [value] * 20 + [0.0] * 180})
+    assert found.detail == f"median {text} against 0"
 
 
 def test_chance_finds_nothing_among_many_tests() -> None:

@@ -51,6 +51,20 @@ def check_method(config: TrainConfig) -> None:
         )
 
 
+def check_packages(config: TrainConfig) -> None:
+    """Refuse a method or model whose package is not installed; looks at nothing else.
+
+    Raises:
+        TrainingError: It is not.
+    """
+    if config.method == "svm":
+        check_skimage()
+    elif config.model.startswith("open_clip:"):
+        from roi_cls.classifier.models.clip import import_open_clip  # heavy, and seldom needed
+
+        import_open_clip()
+
+
 def check_weights(config: TrainConfig, size_px: int) -> None:
     """Refuse a model or weights that cannot be had before minutes of cropping, not after.
 
@@ -65,8 +79,8 @@ def check_weights(config: TrainConfig, size_px: int) -> None:
         build_network(config, 2, size_px, views=1 + config.frame)
     elif config.method in ("embedding", "zero_shot"):
         build_backbone(config.model, config.weights, size_px, config.global_pool)
-    elif config.method == "svm":
-        check_skimage()
+    else:
+        check_packages(config)
 
 
 def _idle_settings(config: TrainConfig) -> tuple[str, ...]:

@@ -80,7 +80,6 @@ def _render_audit(audit: Audit, source: Path) -> str:
         console.print(f"{finding.level}: {finding.text}", soft_wrap=True)
         for example in name_examples(audit, finding, _root(source)):
             console.print(f"      {example}", soft_wrap=True)
-    console.print()
     console.print(_parts_table(audit))
     if audit.statistics:
         console.print(_statistics_table(audit))

@@ -67,9 +67,11 @@ def recipes() -> None:
 
     Example: roi-cls recipes
     """
-    from roi_cls.commands.experiments.run import list_recipes
-
-    show(list_recipes())
+    # Here, not in run.py: a list of names must not wait for torch.
+    found = [load_recipe(name) for name in recipe_names()]
+    width = max(len(recipe.name) for recipe in found)
+    for recipe in found:
+        show(f"{recipe.name:<{width}}  {recipe.description}")
 
 
 def models(

@@ -44,6 +44,11 @@ def tell_models(pattern: str | None, speed: bool, device: Device, as_json: bool)
         return
     for line in _table(models, rates):
         show(line)
+    if any(facts.weights == "hub" for facts in models):
+        note(
+            "hub: from the Hugging Face hub when first used; `roi-cls doctor` says whether it can "
+            "be reached from here."
+        )
     if pattern is None:
         note(f"timm has {count_models()} models: roi-cls models 'resnet*' lists others.")
 

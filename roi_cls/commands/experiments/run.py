@@ -1,4 +1,4 @@
-"""The work behind ``compare``, ``ablate``, ``ensemble`` and ``recipes``."""
+"""The work behind ``compare``, ``ablate`` and ``ensemble``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from roi_cls.classifier.experiments.comparison import (
     to_markdown,
 )
 from roi_cls.classifier.experiments.trial import ExperimentJob
-from roi_cls.classifier.recipe import Combine, TrainingRecipe, load_recipe, recipe_names
+from roi_cls.classifier.recipe import Combine, TrainingRecipe
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.console.terminal import note, show
 from roi_cls.console.training import settle_backbone, watch_runs
@@ -65,13 +65,6 @@ def join_and_tell(runs: Sequence[RunFolder], new: RunFolder, combine: Combine) -
     for run, weight in zip(runs, fusion.weights, strict=True):
         note(f"{run.path.name}: weight {weight:.2f}{'' if weight else ', left out'}")
     show(f"Run {new.path.name!r} is ready in {new.path}")
-
-
-def list_recipes() -> str:
-    """Return a line per recipe that comes with the program: its name and what it is."""
-    recipes = [load_recipe(name) for name in recipe_names()]
-    width = max(len(recipe.name) for recipe in recipes)
-    return "\n".join(f"{recipe.name:<{width}}  {recipe.description}" for recipe in recipes)
 
 
 def _tell_result(result: SystemResult) -> None:

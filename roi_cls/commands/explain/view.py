@@ -100,18 +100,24 @@ def explanation_line(row: dict[str, Any], explanation: Explanation) -> str:
     path = printable(row["path"])
     at = "" if row["time_s"] is None else f" at {row['time_s']:g} s"
     agrees = "" if row["agreement"] is None else f", agrees {row['agreement']:.2f} with occlusion"
+    answer = verdict_text(explanation.looked.prediction)
+    if row["answer"] != row["label"]:  # else the class that is explained would pass for the answer
+        answer += f"; for {row['label']!r} ({row['probability']:.3f})"
     return (
-        f"{path}{at}: {row['label']} {row['probability']:.3f}, {_where(row)} "
+        f"{path}{at}: {answer}, {_where(row, explanation)} "
         f"({METHOD_TEXT[row['method']]}{agrees}): {row['file']}"
     )
 
 
-def _where(row: dict[str, Any]) -> str:
+def _where(row: dict[str, Any], explanation: Explanation) -> str:
     if row["peak"] is None:
         return "no place speaks for it"
     x, y = row["peak"]
     share = row["share_in_face"]
     within = "" if share is None else f", {share:.0%} of the heat in the face's box"
+    frame = explanation.looked.views[0].detection if explanation.looked.views else None
+    if frame and not (0 <= x <= frame.width and 0 <= y <= frame.height):
+        return f"most beside the picture, in what fills the square{within}"
     return f"most at {x:.0f},{y:.0f}{within}"
 
 
@@ -189,7 +195,7 @@ def _draw_words(explanation: Explanation, shown: int, width: int) -> _Picture:
 def _sentences(explanation: Explanation, shown: int) -> list[str]:
     """Return a title, and sentences: the answer, what was looked at, and where it is hot."""
     prediction = explanation.looked.prediction
-    where = _where(_view_row(explanation.heats[shown], _face_box(explanation), None))
+    where = _where(_view_row(explanation.heats[shown], _face_box(explanation), None), explanation)
     probability = _probability(explanation)
     return [
         verdict_text(prediction),

@@ -25,6 +25,7 @@ from roi_cls.classifier.inference.predictor import Predictor
 from roi_cls.classifier.inference.scorer import OpenedModel, open_scorer
 from roi_cls.commands.predict.output import RowForm, check_output, rows_are_seen, write_predictions
 from roi_cls.console.terminal import Advance, note, progress
+from roi_cls.console.words import count_text
 from roi_cls.drawing.file import check_output_folder
 from roi_cls.inputs.names import Named, check_not_input
 from roi_cls.inputs.sources import (
@@ -101,9 +102,13 @@ def predict_and_print(job: PredictJob) -> int:
         if job.form == "text" and rows_are_seen(job.output):
             from roi_cls.commands.predict.screen import show_table  # rich: nothing else needs it
 
-            show_table(rows, labels, _names_to_come(named), single=single)
+            names, root = _names_to_come(named), _only_folder(job.inputs)
+            show_table(rows, labels, names, single=single, folder=root)
         else:
             write_predictions(rows, job.form, job.output, single=single, labels=labels.names)
+    if job.output and job.output.is_file():  # a pipe or device has its own reader
+        errors = f", {tally.errors} of them in error," if tally.errors else ""
+        note(f"Saved {count_text(tally.rows, 'row')}{errors} in {job.output}")
     return tally.errors
 
 
@@ -112,6 +117,13 @@ def _names_to_come(named: Sequence[Named]) -> Iterator[str] | None:
     if any(each.count is None for each in named):
         return None
     return (name for each in named for name in each.names)
+
+
+def _only_folder(inputs: Sequence[str]) -> str | None:
+    """Return the folder that all pictures lie in, where it was named alone."""
+    if len(inputs) != 1 or "://" in inputs[0] or not as_path(inputs[0]).is_dir():
+        return None
+    return str(as_path(inputs[0]))
 
 
 def _known_paths(inputs: Sequence[str], named: Sequence[Named]) -> Iterator[Path]:

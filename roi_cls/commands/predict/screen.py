@@ -80,6 +80,7 @@ def show_table(
     names: Iterable[str] | None,
     *,
     single: bool,
+    folder: str | None = None,
 ) -> None:
     """Print a row for each prediction as it comes, and totals; for one picture alone its line.
 
@@ -90,6 +91,7 @@ def show_table(
         labels: The model's.
         names: What will be predicted; None: not known yet.
         single: One picture was named by itself.
+        folder: That all lie in; named once, above, where the paths are too long for their column.
     """
     screen, totals = read_screen(), _Totals(labels, time.monotonic())
     rows = iter(predictions)
@@ -99,7 +101,7 @@ def show_table(
     if single and first.time_s is None and first.frames is None and len(first.per_face or ()) < 2:
         show(prediction_line(first))
         return
-    table = _Table(screen, labels, names)
+    table = _Table(screen, labels, names, folder)
     try:
         for line in table.head():
             show(line)
@@ -128,7 +130,13 @@ class _Cell:
 class _Table:
     """How rows are laid out: the widths stay as they are from the first row on."""
 
-    def __init__(self, screen: Screen, labels: LabelSet, names: Iterable[str] | None) -> None:
+    def __init__(
+        self,
+        screen: Screen,
+        labels: LabelSet,
+        names: Iterable[str] | None,
+        folder: str | None = None,
+    ) -> None:
         self._screen, self._labels = screen, labels
         bars = tuple("━╾─" if screen.can_show("━╾─") else "=--")
         self._full, self._half, self._empty = bars
@@ -139,16 +147,22 @@ class _Table:
         probability = len("0.000 ") + self._bar
         rest = screen.width - answer - probability - 3 * len(_GAP)
         # Half of the room at most, and more only where what was looked at needs no more.
-        name = min(self._name_width(names), max(rest // 2, rest - _ALL_WIDTH))
+        most = max(rest // 2, rest - _ALL_WIDTH)
+        read = list(itertools.islice(names or (), _NAMES_READ))
+        name, self._folder = self._name_width(read), ""
+        if folder and read and name > most:
+            self._folder = os.path.join(folder, "")
+            name = self._name_width([path.removeprefix(self._folder) for path in read])
+        name = min(name, most)
         self._widths = (max(name, len(_HEADS[0])), answer, probability)
         self._last = rest - self._widths[0]
 
-    def _name_width(self, names: Iterable[str] | None) -> int:
+    def _name_width(self, names: Sequence[str]) -> int:
         """Return the width that the names need, but for a few long ones among many short."""
         at = len(" at 00.0 s")
         widths = sorted(
             cell_len(self._screen.legible(name)) + at * name.lower().endswith(VIDEO_SUFFIXES)
-            for name in itertools.islice(names or (), _NAMES_READ)
+            for name in names
         )
         if not widths:
             return self._screen.width
@@ -157,6 +171,8 @@ class _Table:
 
     def head(self) -> Iterator[str]:
         """Yield the lines above the rows."""
+        if self._folder:
+            yield self._shorten(f"In {self._folder}", self._screen.width)
         yield self._join([_Cell(text, _BOLD) for text in _HEADS[:3]], _HEADS[3], _BOLD)
         yield self.rule()
 
@@ -202,7 +218,8 @@ class _Table:
         """Return the name with its end, where names differ, and what frame of a video it is."""
         is_frame = prediction.time_s is not None and prediction.frames is None
         at = f" at {prediction.time_s:g} s" if is_frame else ""
-        return self._shorten(prediction.path, self._widths[0] - len(at)) + at
+        path = prediction.path.removeprefix(self._folder)
+        return self._shorten(path, self._widths[0] - len(at)) + at
 
     def _answer(self, prediction: Prediction) -> tuple[str, str]:
         if prediction.status != "ok":

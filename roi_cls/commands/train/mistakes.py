@@ -11,7 +11,7 @@ from PIL import Image as PillowImage
 from roi_cls.base.atomic import telling_storage
 from roi_cls.classifier.evaluation.evaluation import Evaluation
 from roi_cls.classifier.evaluation.pictures import Mistake, MistakeKind, share_places
-from roi_cls.console.words import count_text, score_text, share_text
+from roi_cls.console.words import count_text, share_text
 from roi_cls.drawing.file import write_drawing
 from roi_cls.drawing.ink import BLUE, INK, MUTED, RUST, SLATE, Colour
 from roi_cls.drawing.page import (
@@ -104,7 +104,7 @@ def mistake_tile(mistake: Mistake) -> Tile:
         colour=colour,
         lines=(
             (f"labelled {mistake.label}", INK),
-            (f"answered {mistake.answer}, {score_text(mistake.probability, 3)}", colour),
+            (f"answered {mistake.answer}, {mistake.probability:.3f}", colour),
             (mistake.path, MUTED),
         ),
         crop=mistake.crop,

@@ -155,8 +155,8 @@ def evaluate_and_tell(
         as_json: Print all that ``evaluation.json`` holds.
         full: Print all of it in words; else what matters.
     """
-    with cropping_progress() as on_crop:
-        outcome = evaluate_run(job, on_crop)
+    with cropping_progress() as on_crop, progress("Scoring") as advance:
+        outcome = evaluate_run(job, on_crop, on_score=lambda done, total: advance(done, total, ""))
     evaluation, run = outcome.evaluation, job.run
     show_errors(outcome.errors, "`roi-cls crops PATH --manifest rows.csv` lists every picture")
     if outcome.unseen:

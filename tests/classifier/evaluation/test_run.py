@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from roi_cls.base.errors import DataError
+from roi_cls.classifier.evaluation import run as run_module
 from roi_cls.classifier.evaluation.run import (
     EvaluateJob,
     EvaluateOutcome,
@@ -55,6 +56,22 @@ def _part(run: RunFolder, part: str) -> list[str]:
 def _scored(run: RunFolder) -> list[str]:
     with run.test_scores.open() as file:
         return [row["path"] for row in csv.DictReader(file)]
+
+
+def test_scoring_tells_how_far_it_is_and_changes_no_score(
+    run: RunFolder,
+    toy_set: Path,
+    make_job: MakeJob,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = EvaluateJob(toy_set, run, make_job(toy_set, tmp_path / "x").options, device="cpu")
+    whole = evaluate_run(job).pictures.probabilities
+    monkeypatch.setattr(run_module, "_SCORED_AT_ONCE", 3)
+    told: list[tuple[int, int]] = []
+    in_parts = evaluate_run(job, on_score=lambda *one: told.append(one)).pictures.probabilities
+    assert told == [(0, 7), (3, 7), (6, 7), (7, 7)]
+    assert np.array_equal(whole, in_parts)
 
 
 def test_own_data_is_evaluated_on_the_part_set_aside(

@@ -1,5 +1,6 @@
 """Recipes on the same experiment: reused runs, seeds, missing weights, and no gap in the table."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -105,6 +106,30 @@ def test_system_that_cannot_run_is_a_row_with_the_reason(
     assert [result.metrics is None for result in comparison.results] == [True, False, True]
     assert "resnet999" in comparison.results[0].reason
     assert "--frame and --crop full" in comparison.results[2].reason
+
+
+@pytest.mark.parametrize(
+    ("module", "settings", "words"),
+    [
+        ("skimage", {"method": "svm"}, "Cannot compute hand-made features: scikit-image is not"),
+        ("open_clip", {"model": "open_clip:ViT-B-32"}, "Cannot use a CLIP model: open_clip is not"),
+    ],
+)
+def test_missing_packages_are_told_before_anything_is_trained(
+    make_experiment: MakeExperiment,
+    recipe: TrainingRecipe,
+    monkeypatch: pytest.MonkeyPatch,
+    module: str,
+    settings: dict[str, object],
+    words: str,
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setitem(sys.modules, f"{module}.feature", None)
+    lacking = replace(recipe.changed({**settings, "weights": "none"}), name="lacking")
+    notes: list[str] = []
+    compare_recipes(make_experiment(epochs=1), [recipe, lacking], Observers(on_note=notes.append))
+    assert notes[0].startswith(f"lacking will not run: {words} installed. Install it: ")
+    assert notes[1] == "tiny: Tiny"
 
 
 def test_missing_weights_are_told_or_replaced(

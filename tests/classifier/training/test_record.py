@@ -71,6 +71,8 @@ def test_git_state_is_commit_and_whether_it_was_changed(
     assert state is not None
     assert len(state["commit"]) == 40
     assert state["dirty"] is False
+    (folder / "sheet.jpg").write_text("not the code's")
+    assert describe_git(folder) == state
     (folder / "a").write_text("2")
     assert describe_git(folder) == {"commit": state["commit"], "dirty": True}
 

@@ -132,6 +132,29 @@ def test_fastest_format_and_largest_batch_are_taken(
     assert seen == [(8, 3, 2, 2), (32, 3, 2, 2)]
 
 
+@pytest.mark.parametrize(
+    ("formats", "expected"),
+    [
+        (
+            (torch.float32, torch.bfloat16),
+            ["Timing which number format trains faster here (--precision fp32 skips this)…"],
+        ),
+        ((torch.float32,), []),
+    ],
+)
+def test_the_wait_for_the_timing_is_told(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    formats: tuple[torch.dtype, ...],
+    expected: list[str],
+) -> None:
+    monkeypatch.setattr(settle_module, "_native_formats", lambda device: formats)
+    monkeypatch.setattr(settle_module, "fastest_format", lambda *a: torch.float32)
+    notes: list[str] = []
+    _settle(tmp_path, notes, batch_size=8)
+    assert notes == expected
+
+
 def test_what_is_given_is_kept(tmp_path: Path) -> None:
     assert _settle(tmp_path, precision="fp32", batch_size=5) == ("fp32", 5, False, torch.float32)
 

@@ -38,6 +38,16 @@ def test_report_names_faults_with_paths_in_the_set(command: Command, folder: Pat
     assert f"      train/plain/{source.name}  test/plain/copy.png\n" in done.stdout
 
 
+def test_more_than_a_few_examples_are_left_to_json(command: Command, folder: Path) -> None:
+    source = next((folder / "train/plain").iterdir())
+    for i in range(7):
+        shutil.copyfile(source, folder / "test/plain" / f"copy{i}.png")
+    shown = command("data", "audit", folder, "--workers", 0).stdout
+    assert "\n      and 2 more (`roi-cls data audit --json` lists all)\n" in shown
+    assert "\n\n pictures " in shown
+    assert "\n\n\n pictures " not in shown
+
+
 def test_unreadable_files_end_with_3_and_leaks_come_first(command: Command, folder: Path) -> None:
     (folder / "train/plain/bad.png").write_bytes(b"no picture")
     done = command("data", "audit", folder, "--workers", 0)

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -59,6 +61,15 @@ def test_recipes_are_listed_with_what_they_are(command: Command) -> None:
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines] == list(recipe_names())
     assert all(line.endswith(".") for line in lines)
+
+
+def test_recipes_are_listed_without_a_wait_for_torch() -> None:
+    code = (
+        "import sys; from roi_cls.commands.experiments.command import recipes; recipes(); "
+        "print(sorted({'torch', 'sklearn', 'timm'} & sys.modules.keys()), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (len(done.stdout.splitlines()), done.stderr) == (len(recipe_names()), "[]\n")
 
 
 def test_settings_record_the_recipe_and_what_replaced_it(

@@ -1,11 +1,12 @@
 """``roi-cls models``: a table that can be read, and JSON."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import typer.testing
 
-from roi_cls.classifier.models.catalogue import ListedModel
+from roi_cls.classifier.models.catalogue import ListedModel, WeightsPlace
 from roi_cls.cli import app
 from roi_cls.commands.experiments import models
 
@@ -33,6 +34,19 @@ def test_common_models_are_measured() -> None:
         "tf_efficientnet_lite0       3.4 M  224         7.5  installed, the default",
         "a_model                    12.3 M   64         2.1  none",
     ]
+
+
+@pytest.mark.parametrize(("place", "is_told"), [("hub", True), ("package", False)])
+def test_hub_is_explained_where_a_row_names_it(
+    monkeypatch: pytest.MonkeyPatch, place: WeightsPlace, is_told: bool
+) -> None:
+    monkeypatch.setattr(models, "list_models", lambda _: (replace(FACTS[0], weights=place),))
+    told = typer.testing.CliRunner().invoke(app, ["models", "x*"]).stderr
+    line = (
+        "hub: from the Hugging Face hub when first used; `roi-cls doctor` says whether it can be "
+        "reached from here.\n"
+    )
+    assert told == (line if is_told else "")
 
 
 @pytest.mark.parametrize(

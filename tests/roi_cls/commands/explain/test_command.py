@@ -9,7 +9,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from roi_cls.classifier.explanation.explain import Explanation
+from roi_cls.classifier.explanation.heat import make_heat
+from roi_cls.classifier.inference.prediction import Looked, Prediction
+from roi_cls.commands.explain.view import explanation_line, explanation_row
+from roi_cls.roi import Box, Cut
+from roi_cls.roi.crop import Crops
+from roi_cls.roi.face import Detection
+from roi_cls.roi.plan import CropPlan
+
 Command = Callable[..., CompletedProcess[str]]
+PLAN = CropPlan("full_frame", None, (Cut(Box(-10, 0, 30, 40)),), 0, None)
 FIELDS = [
     *("path", "time_s", "status", "error", "label", "probability", "answer", "method", "file"),
     *("peak", "peak_value", "share_in_face", "agreement", "views"),
@@ -77,6 +87,37 @@ def test_line_for_people_says_where_and_which_file(explain: Command, picture: Pa
     assert " (Grad-CAM): " in done.stdout
     assert done.stdout.endswith("000001-00.png\n")
     assert "most at " in done.stdout or "no place speaks for it" in done.stdout
+
+
+def test_line_for_people_keeps_the_answer_apart_from_what_is_explained(
+    explain: Command, picture: Path
+) -> None:
+    row = json.loads(explain(picture, "--json").stdout)
+    other = next(name for name in ("odd", "plain") if name != row["answer"])
+    probability = json.loads(explain(picture, "--json", "--label", other).stdout)["probability"]
+    line = explain(picture, "--label", other).stdout
+    assert line.startswith(f"{picture}: {row['answer']} {1 - probability:.3f}")
+    assert f"; for {other!r} ({probability:.3f}), " in line
+
+
+@pytest.mark.parametrize(
+    ("peak", "words"),
+    [
+        ((12.4, 30.0), "most at 12,30 ("),
+        ((-4.0, 30.0), "most beside the picture, in what fills the square ("),
+        ((12.4, 40.5), "most beside the picture, in what fills the square ("),
+        (None, "no place speaks for it ("),
+    ],
+)
+def test_place_is_told_only_within_the_picture(
+    peak: tuple[float, float] | None, words: str
+) -> None:
+    prediction = Prediction("a.png", "ok", label="odd", score=0.9, probabilities={"odd": 0.9})
+    crops = Crops(np.zeros((1, 8, 8, 3), np.uint8), PLAN, Detection(40, 20, ()))
+    heat = make_heat(0, crops.pixels[0], PLAN.cuts[0], np.ones((8, 8), np.float32))
+    explanation = Explanation(Looked(prediction, (crops,)), "odd", (heat,), "grad-cam")
+    row = {**explanation_row(explanation, 0, "why.png"), "peak": peak}
+    assert words in explanation_line(row, explanation)
 
 
 def test_occlusion_and_check(explain: Command, picture: Path) -> None:

@@ -100,6 +100,7 @@ def test_output_file_holds_what_stdout_would(
     target = tmp_path / "new" / "rows.txt"
     done = predict(*mixed, *form, "-o", target)
     assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == f"Saved 4 rows, 2 of them in error, in {target}\n"
     assert target.read_text(encoding="utf-8") == predict(*mixed, *form).stdout
     assert os.listdir(target.parent) == ["rows.txt"]
 
@@ -132,7 +133,8 @@ def test_full_disk_is_told(predict: Command, picture: Path) -> None:
 
 
 def test_device_as_output_is_written_not_replaced(predict: Command, picture: Path) -> None:
-    assert predict(picture, "-o", "/dev/null").returncode == 0
+    done = predict(picture, "-o", "/dev/null")
+    assert (done.returncode, done.stderr) == (0, "")  # nothing is kept there
     assert Path("/dev/null").is_char_device()
 
 

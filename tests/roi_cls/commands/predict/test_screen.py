@@ -105,11 +105,12 @@ def show(
     labels: LabelSet = LABELS,
     *,
     single: bool = False,
+    folder: str | None = None,
 ) -> None:
     """Show the table there; the names are known beforehand where the rows are."""
     names = [row.path for row in rows] if isinstance(rows, list) else None
     with contextlib.redirect_stdout(terminal):
-        show_table(rows, labels, names, single=single)
+        show_table(rows, labels, names, single=single, folder=folder)
 
 
 def test_table_is_read_in_80_columns(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,6 +213,21 @@ def test_name_is_seen_with_its_end(terminal: Terminal, name: str, shown: str) ->
     assert start == terminal.text().splitlines()[0].index("answer")
     assert name.isprintable() is False or cell.endswith(name[-4:])
     assert not re.search("…[\u0300-\u036f]", cell)  # no accent on the dots
+
+
+@pytest.mark.parametrize(
+    ("folder", "head", "first"),
+    [
+        ("/data/of/a/long/way/to/pictures", "In /data/of/a/long/way/to/pictures/", "mask/a.png  "),
+        ("photos", "picture", "photos/mask/a.png  "),  # short ones can be copied
+    ],
+)
+def test_long_folder_is_named_once(terminal: Terminal, folder: str, head: str, first: str) -> None:
+    show(terminal, [face(f"{folder}/mask/{name}.png", 0.8) for name in "ab"], folder=folder)
+    lines = terminal.text().splitlines()
+    assert lines[0].startswith(head)
+    row = next(line for line in lines if "a.png" in line)
+    assert row.startswith(first)
 
 
 def unmarked(text: str) -> str:

@@ -176,6 +176,16 @@ return [seen, bad];
 """
 
 
+def test_slices_are_seen_whole_on_a_laptop(page: "Chrome") -> None:
+    show(page, 1024, "light")
+    wide = ask(
+        page,
+        "return [...document.querySelectorAll('#slices .scroll')]"
+        ".map(each => each.scrollWidth - each.clientWidth)",
+    )
+    assert set(wide) == {0}
+
+
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_all_text_stands_out_from_its_ground(page: "Chrome", scheme: str) -> None:
     show(page, 1280, scheme)

@@ -66,9 +66,9 @@ def test_kinds_differ_in_colour(
 @pytest.mark.parametrize(
     ("kind", "unsure", "badge", "label", "answer"),
     [
-        ("missed", False, "missed", "labelled bad", "answered good, 0.876"),
-        ("false_alarm", True, "false alarm, unsure", "labelled good", "answered bad, 0.876"),
-        ("mixed_up", False, "mixed up", "labelled good", "answered other, 0.876"),
+        ("missed", False, "missed", "labelled bad", "answered good, 0.877"),
+        ("false_alarm", True, "false alarm, unsure", "labelled good", "answered bad, 0.877"),
+        ("mixed_up", False, "mixed up", "labelled good", "answered other, 0.877"),
     ],
 )
 def test_label_answer_and_probability_stand_below_the_crop(
