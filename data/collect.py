@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from roi_cls.base.errors import DataError
 from roi_cls.base.location import CACHE_TAG, is_remote, list_files, reaching
@@ -179,24 +180,40 @@ def collect_samples(
     Raises:
         DataError: No picture, no label, or more than one way to read the labels.
     """
-    with telling_unlisted(source), reaching(source):
-        is_file, is_folder = source.is_file(), source.is_dir()
-        is_there = is_file or is_folder or source.exists()
-    if is_file and source.suffix.lower() in (".csv", ".tsv"):
+    if not labelled and source.suffix.lower() in PICTURE_SUFFIXES and _is_file(source):
+        return (Sample(source),)
+    if check_data_set(source) == "table":
         samples = read_samples(source, label_names, labelled=labelled)
         _check_names_used(source, label_names, samples if labelled else ())
         return samples
-    if not labelled and source.suffix.lower() in PICTURE_SUFFIXES and is_file:
-        return (Sample(source),)
-    if not is_folder:
-        why = "it is neither a folder nor a CSV" if is_there else "it does not exist"
-        raise DataError(
-            f"Cannot find pictures in {str(source)!r}: {why}. Give a folder of pictures or a CSV."
-        )
     paths = find_pictures(source)
     if not labelled:
         return _read_leniently(source, paths, label_names)
     return _read_labels(source, paths, label_names)
+
+
+def check_data_set(source: Path) -> Literal["folder", "table"]:
+    """Return what holds the pictures, without a look into it.
+
+    Raises:
+        DataError: It is neither a folder nor a CSV.
+    """
+    with telling_unlisted(source), reaching(source):
+        if source.is_dir():
+            return "folder"
+        is_file = source.is_file()
+        is_there = is_file or source.exists()
+    if is_file and source.suffix.lower() in (".csv", ".tsv"):
+        return "table"
+    why = "it is neither a folder nor a CSV" if is_there else "it does not exist"
+    raise DataError(
+        f"Cannot find pictures in {str(source)!r}: {why}. Give a folder of pictures or a CSV."
+    )
+
+
+def _is_file(source: Path) -> bool:
+    with telling_unlisted(source), reaching(source):
+        return source.is_file()
 
 
 def _read_labels(

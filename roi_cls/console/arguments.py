@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from roi_cls.base.location import as_path
+from roi_cls.base.location import as_path, is_remote
 from roi_cls.cache.options import EngineName
 from roi_cls.classifier.config import Device
 from roi_cls.console.terminal import note
@@ -55,7 +55,18 @@ def suggest_begun_runs(ctx: typer.Context, incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
-Data = Annotated[Path, typer.Argument(help="Folder or CSV of labelled pictures.")]
+def _check_data(source: Path | None) -> Path | None:
+    """Return the data set; refuse a mistyped one at once, before torch is loaded for seconds."""
+    from roi_cls.data.collect import check_data_set
+
+    if source is not None and not is_remote(source):
+        check_data_set(source)
+    return source
+
+
+Data = Annotated[
+    Path, typer.Argument(help="Folder or CSV of labelled pictures.", callback=_check_data)
+]
 Inputs = Annotated[
     list[str], typer.Argument(help="Pictures: files, folders, patterns, lists (.txt, .csv).")
 ]

@@ -51,11 +51,11 @@ def export(
 
     Example: roi-cls export --run first --int8
     """
+    folder = choose_run(run, runs)  # before torch is loaded for seconds
     from roi_cls.classifier.export.onnx import OPSET
     from roi_cls.classifier.export.run import ExportJob
     from roi_cls.commands.export.run import export_onnx_and_tell, export_timm_and_tell
 
-    folder = choose_run(run, runs)
     _check_format(form, {"--int8": int8, "--data": source, "--opset": opset}, license_name, output)
     if form == "timm":
         export_timm_and_tell(folder, output or folder.path / "timm", license_name)

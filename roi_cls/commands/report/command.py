@@ -62,10 +62,10 @@ def report(
 
     Example: roi-cls report --run first
     """
+    folder = choose_run(run, runs)  # before torch is loaded for seconds
     from roi_cls.cache.options import BuildOptions
     from roi_cls.commands.report.run import ReportJob, write_report
 
-    folder = choose_run(run, runs)
     file = output or folder.report
     options = BuildOptions(cache, workers, max_pixels)
     job = ReportJob(folder, file, options, source, device, detector_model, pictures, audit)

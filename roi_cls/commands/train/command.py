@@ -147,12 +147,12 @@ def evaluate(
 
     Example: roi-cls evaluate photos --run first --full
     """
+    folder = choose_run(run, runs)  # before torch is loaded for seconds
     from roi_cls.cache.options import BuildOptions
     from roi_cls.classifier.evaluation.run import EvaluateJob
     from roi_cls.commands.train.run import evaluate_and_tell
     from roi_cls.data.sample import parse_label_names
 
-    folder = choose_run(run, runs)
     options = BuildOptions(cache, workers, max_pixels)
     names = parse_label_names(labels) if labels else None
     job = EvaluateJob(source, folder, options, device, detector_model, names, abstain)
@@ -176,9 +176,9 @@ def verify(
 
     Example: roi-cls verify first
     """
+    folder = choose_run(run, runs)  # before torch is loaded for seconds
     from roi_cls.classifier.inference.verify import verify_run
 
-    folder = choose_run(run, runs)
     result = verify_run(folder, source=source, device=device, detector_model=detector_model)
     show(
         f"Run {folder.path.name!r} predicts as it was trained: {result.images} validation "

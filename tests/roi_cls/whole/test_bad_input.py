@@ -338,3 +338,32 @@ def test_reader_that_has_seen_enough_is_no_fault(tmp_path: Path) -> None:
             words, stdout=pipe, stderr=subprocess.PIPE, text=True, cwd=tmp_path, check=False
         )
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("train", "gone"), "error: Cannot find pictures in 'gone': it does not exist."),
+        (("compare", "gone"), "error: Cannot find pictures in 'gone': it does not exist."),
+        (("ablate", "gone"), "error: Cannot find pictures in 'gone': it does not exist."),
+        (("data", "audit", "gone"), "error: Cannot find pictures in 'gone': it does not exist."),
+        (("evaluate", ".", "--run", "gone"), "error: Cannot use the run 'gone': there is none."),
+        (("export", "--run", "gone"), "error: Cannot use the run 'gone': there is none."),
+        (("report", "--run", "gone"), "error: Cannot use the run 'gone': there is none."),
+        (("verify", "gone"), "error: Cannot use the run 'gone': there is none."),
+    ],
+)
+def test_mistyped_name_is_told_before_torch_is_loaded(
+    tmp_path: Path, words: tuple[str, ...], told: str
+) -> None:
+    script = (
+        "import sys; from roi_cls.cli import main\n"
+        "try: main()\n"
+        "finally: print('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *words], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(told)
+    assert done.stdout == "False\n"
