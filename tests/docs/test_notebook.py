@@ -9,6 +9,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from roi_cls.roi.models import resolve_models
+
 PAGE = Path(__file__).parents[2] / "docs" / "tutorial.ipynb"
 SMALL = """
 from pathlib import Path
@@ -76,6 +78,7 @@ def test_its_first_cell_has_the_defaults_of_a_reader() -> None:
 
 @pytest.mark.slow
 def test_it_runs_from_the_top_and_from_predict(tmp_path: Path) -> None:
+    resolve_models("auto")  # else fetching them is told below a cell, once on a machine
     notebook = read_notebook()
     parameters_of(notebook).source = SMALL
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": tmp_path}}).execute()
