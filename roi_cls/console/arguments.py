@@ -55,18 +55,7 @@ def suggest_begun_runs(ctx: typer.Context, incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
-def _check_data(source: Path | None) -> Path | None:
-    """Return the data set; refuse a mistyped one at once, before torch is loaded for seconds."""
-    from roi_cls.data.collect import check_data_set
-
-    if source is not None and not is_remote(source):
-        check_data_set(source)
-    return source
-
-
-Data = Annotated[
-    Path, typer.Argument(help="Folder or CSV of labelled pictures.", callback=_check_data)
-]
+Data = Annotated[Path, typer.Argument(help="Folder or CSV of labelled pictures.")]
 Inputs = Annotated[
     list[str], typer.Argument(help="Pictures: files, folders, patterns, lists (.txt, .csv).")
 ]
@@ -159,6 +148,18 @@ Folds = Annotated[
         "one run with out-of-fold scores; 0: one model and one validation part.",
     ),
 ]
+
+
+def check_data(source: Path) -> None:
+    """Refuse a mistyped data set at once, before torch is loaded for seconds.
+
+    Raises:
+        DataError: It is neither a folder nor a CSV; one elsewhere is not looked at yet.
+    """
+    from roi_cls.data.collect import check_data_set
+
+    if not is_remote(source):
+        check_data_set(source)
 
 
 def choose_run(name: str | None, runs: Path) -> RunFolder:

@@ -20,6 +20,7 @@ from roi_cls.console.arguments import (
     Runs,
     Target,
     Workers,
+    check_data,
     choose_run,
 )
 from roi_cls.console.help import App
@@ -119,6 +120,7 @@ def data_audit(
 
     Example: roi-cls data audit photos --group-regex 'person_([0-9]+)'
     """
+    check_data(source)
     from roi_cls.cache.options import BuildOptions
     from roi_cls.commands.datasets.audit import AuditJob, audit_and_tell
     from roi_cls.data.sample import parse_label_names

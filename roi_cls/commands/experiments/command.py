@@ -31,6 +31,7 @@ from roi_cls.console.arguments import (
     Runs,
     Target,
     Workers,
+    check_data,
     check_folds,
     choose_run,
     run_arguments,
@@ -154,12 +155,13 @@ def compare(
 
     Example: roi-cls compare photos --recipes resnet18-full,best --seeds 3
     """
+    chosen = _load_recipes(recipes)
+    check_data(source)
     from roi_cls.cache.options import BuildOptions
     from roi_cls.classifier.experiments.trial import Budget, ExperimentJob
     from roi_cls.commands.experiments.run import compare_and_tell
     from roi_cls.data.sample import parse_label_names
 
-    chosen = _load_recipes(recipes)
     job = ExperimentJob(
         source,
         output or runs / f"compare-{source.stem}",
@@ -210,6 +212,8 @@ def ablate(
 
     Example: roi-cls ablate photos --inputs roi,full,both --seeds 3
     """
+    kinds = _parse_inputs(inputs)
+    check_data(source)
     from roi_cls.cache.options import BuildOptions
     from roi_cls.classifier.experiments.trial import Budget, ExperimentJob
     from roi_cls.commands.experiments.run import ablate_and_tell
@@ -237,7 +241,7 @@ def ablate(
     )
     # Without a recipe, the command line chose the model, if only by its default.
     given = given_settings(ctx) if recipe else {"model": config.model}
-    ablate_and_tell(job, system, given, _parse_inputs(inputs), f"Inputs compared on {source.name}")
+    ablate_and_tell(job, system, given, kinds, f"Inputs compared on {source.name}")
 
 
 def ensemble(

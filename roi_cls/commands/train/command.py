@@ -26,6 +26,7 @@ from roi_cls.console.arguments import (
     Runs,
     Target,
     Workers,
+    check_data,
     choose_run,
     suggest_begun_runs,
     suggest_runs,
@@ -85,6 +86,7 @@ def train(
 
     Example: roi-cls train photos --run first --target artefact
     """
+    check_data(source)
     from roi_cls.cache.options import BuildOptions
     from roi_cls.classifier.runs.folder import RunFolder
     from roi_cls.classifier.training.job import TrainJob
@@ -148,6 +150,7 @@ def evaluate(
     Example: roi-cls evaluate photos --run first --full
     """
     folder = choose_run(run, runs)  # before torch is loaded for seconds
+    check_data(source)
     from roi_cls.cache.options import BuildOptions
     from roi_cls.classifier.evaluation.run import EvaluateJob
     from roi_cls.commands.train.run import evaluate_and_tell
