@@ -24,8 +24,8 @@ INPUT_TRAINING = ("--lr", "3e-3", "--imbalance", "sampling", "--patience", "0", 
 INTRODUCTION = """\
 Written by `make results`, on the drawn demo set. Its defects are drawn, too: these figures show
 that the commands work and how their tables read, not which system is best on photographs.
-Backbones whose weights were not at hand start from random ones (see Costs), and learn next to
-nothing in a few epochs. Results on other pictures: [artefacts.md](artefacts.md). Run the same
+Where a backbone's weights were not at hand, the default model stands in for it: a star marks such
+a row. Results on other pictures: [artefacts.md](artefacts.md). Run the same
 commands on your own."""
 
 
@@ -36,7 +36,7 @@ def main(words: Sequence[str] | None = None) -> None:
     draw = ["data", "demo", str(demo), "--images", str(options.images)]
     common = ["--size", str(options.size), "--cache", str(options.folder / "crops")]
     compare = ["compare", str(demo), "--epochs", str(options.epochs), *common]
-    compare += ["--missing-weights", "random", "-o", str(runs / "compare")]
+    compare += ["-o", str(runs / "compare")]
     if options.weights:
         compare += ["--weights", options.weights]
     if options.recipes:

@@ -19,7 +19,7 @@ _TIME = re.compile(r"\bN (?:ms|s|min|h|days?)\b(?: N (?:ms|s|min|h)\b)*")
 _SIZE = re.compile(r"\bN (?:B|[kKMGT]i?B)\b")
 _COUNTED = re.compile(r"\bN(/N)? (\w+?)s?\b")
 # Told where it alone decided an answer, which depends on the numbers.
-_THRESHOLD = re.compile(r", threshold(?: for NAME)? N(?= \()")
+_THRESHOLD = re.compile(r", threshold(?: for NAME)? N(?=[ ,])")
 _RULE = re.compile(r"[─━═=]{2,}|-{3,}")
 
 

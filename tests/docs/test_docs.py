@@ -127,6 +127,8 @@ def test_texts_of_one_shape_are_alike(expected: str, got: str) -> None:
 )  # fmt: skip
 def test_threshold_that_is_told_only_at_times_does_not_matter(got: str) -> None:
     assert shape.text_mismatch("a.png: odd 0.9 (face)", got, ("odd", "plain")) is None
+    got = got.replace(" (face)", ", most at 1,2")
+    assert shape.text_mismatch("a.png: odd 0.9, most at 3,4", got, ("odd", "plain")) is None
 
 
 @pytest.mark.parametrize(
