@@ -125,9 +125,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Chrome]":
     """
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if chromium is None or driver is None:
-        # reason: who works on other parts need not have a browser; .ci/run installs it, so that
-        # nothing is skipped there
-        pytest.skip("chromium or chromedriver is not installed (Debian: chromium-driver)")
+        missing = "chromium or chromedriver is not installed (Debian: chromium-driver)"
+        pytest.skip(missing)  # reason: other parts need none; .ci/run installs it
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()

@@ -18,7 +18,6 @@ from roi_cls.classifier.experiments.trial import (
     run_trial,
 )
 from roi_cls.classifier.metrics.seeds import SeedScores, measure_majority, measure_seeds
-from roi_cls.classifier.models.origin import stand_in_line
 from roi_cls.classifier.recipe import TrainingRecipe, load_recipe
 from roi_cls.classifier.runs.scores import class_indices
 from roi_cls.classifier.training.job import Observers
@@ -80,11 +79,10 @@ def _run(
     name = recipe.name
     try:
         try:
-            others = _find_stand_ins(job, recipe)
-            for other in others:
-                observers.on_note(stand_in_line(other))
             # In another folder, so that the recipe's own weights, once there, make another run.
-            done = run_seeds(job, f"{name}-stand-in" if others else name, recipe, observers)
+            systems = _settle_systems(job, recipe, observers)
+            folder = f"{name}-stand-in" if any(s.stands_in_for for s in systems) else name
+            done = run_seeds(job, folder, recipe if recipe.members else systems[0], observers)
         except WeightsError:
             if job.missing_weights != "random":
                 raise
@@ -101,10 +99,12 @@ def _run(
     return measure_trials(name, recipe, done)
 
 
-def _find_stand_ins(job: ExperimentJob, recipe: TrainingRecipe) -> list[TrainingRecipe]:
-    """Return the recipe, or those of its members, that are trained with another backbone here."""
-    members = [load_recipe(name).changed(recipe.fields) for name in recipe.members] or [recipe]
-    return [found for found in map(job.settle, members) if found.stands_in_for]
+def _settle_systems(
+    job: ExperimentJob, recipe: TrainingRecipe, observers: Observers
+) -> list[TrainingRecipe]:
+    """Return the recipe, or each of its members, as it is trained here; stand-ins are told."""
+    systems = [load_recipe(name).changed(recipe.fields) for name in recipe.members] or [recipe]
+    return [job.settle(system, observers.on_note) for system in systems]
 
 
 def run_seeds(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +24,7 @@ from roi_cls.classifier.evaluation.run import EvaluateJob, evaluate_run
 from roi_cls.classifier.inference.loaded import LoadedModel, load_any
 from roi_cls.classifier.inference.scorer import Scorer
 from roi_cls.classifier.models.device import choose_backend
-from roi_cls.classifier.models.origin import with_stand_in
+from roi_cls.classifier.models.origin import CLIP_PREFIX, with_stand_in
 from roi_cls.classifier.recipe import TrainingRecipe
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.scores import ScoreTable, read_scores
@@ -91,7 +91,7 @@ class Budget:
         if recipe.members:  # else its own size would win over that of a member with a CLIP
             is_free = "size_px" in recipe.crop
         else:
-            is_free = not recipe.config.model.startswith("open_clip:")
+            is_free = not recipe.config.model.startswith(CLIP_PREFIX)
         return {"size_px": self.size_px} if is_free and self.size_px is not None else {}
 
 
@@ -115,13 +115,18 @@ class ExperimentJob:
     missing_weights: MissingWeights = "stand-in"
     """What becomes of a system whose weights cannot be had."""
 
-    def settle(self, recipe: TrainingRecipe) -> TrainingRecipe:
-        """Return the recipe within the budget, with a backbone that can be had here."""
+    def settle(
+        self, recipe: TrainingRecipe, tell: Callable[[str], None] = lambda text: None
+    ) -> TrainingRecipe:
+        """Return the recipe within the budget, with a backbone that can be had here.
+
+        tell: as of ``with_stand_in``. What is settled stays as it is when it is settled again.
+        """
         recipe = self.budget.apply(recipe)
         if self.missing_weights != "stand-in" or recipe.members:
             return recipe
         chosen = {name: value for name, value in self.budget.settings.items() if name == "model"}
-        return with_stand_in(recipe, chosen)
+        return with_stand_in(recipe, chosen, tell)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,7 +13,8 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from roi_cls.classifier.models.clip import CLIP_PREFIX, ClipTower, build_tower
+from roi_cls.classifier.models.clip import ClipTower, build_tower
+from roi_cls.classifier.models.origin import CLIP_PREFIX
 from roi_cls.classifier.models.timm_model import create_model, form_arguments, timm_model
 
 _HEAD = "(head)"

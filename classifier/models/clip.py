@@ -14,11 +14,9 @@ from torch import Tensor, nn
 
 from roi_cls.base.errors import ModelNameError, TrainingError, WeightsError
 from roi_cls.base.torchvision import ensure_torchvision
-from roi_cls.classifier.models.origin import hub_error, hub_failure, is_cached
+from roi_cls.classifier.models.origin import CLIP_PREFIX, hub_error, hub_failure, is_cached
 from roi_cls.classifier.models.weights import UNREADABLE, find_weights
 
-CLIP_PREFIX = "open_clip:"
-"""Of the names of its models, where timm's stand, too."""
 _NO_TEXT = {"context_length": 1, "vocab_size": 1, "width": 8, "heads": 1, "layers": 1}
 """The smallest text tower: a bundle holds the image tower alone."""
 

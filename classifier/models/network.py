@@ -20,7 +20,7 @@ from roi_cls.classifier.models.backbone import (
     build_backbone,
     rebuild_backbone,
 )
-from roi_cls.classifier.models.clip import CLIP_PREFIX
+from roi_cls.classifier.models.origin import CLIP_PREFIX
 from roi_cls.classifier.models.score import pair_logits
 from roi_cls.classifier.models.timm_model import create_model
 

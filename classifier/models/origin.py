@@ -12,7 +12,7 @@ import importlib.metadata
 import importlib.util
 import os
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,8 @@ from roi_cls.classifier.recipe import TrainingRecipe
 if TYPE_CHECKING:
     from timm.models import PretrainedCfg
 
-_CLIP_PREFIX = "open_clip:"
+CLIP_PREFIX = "open_clip:"
+"""Of the names of open_clip's models, where timm's stand, too."""
 _PUBLIC_HUB = "https://huggingface.co"
 HUB_REMEDIES = (
     f"--model {DEFAULT_MODEL} (its weights come with roi-cls)",
@@ -206,7 +207,7 @@ def weights_origin(config: TrainConfig) -> str:
     if config.weights not in ("auto", "hub"):
         return config.weights
     package = None
-    if config.weights == "auto" and not config.model.startswith(_CLIP_PREFIX):
+    if config.weights == "auto" and not config.model.startswith(CLIP_PREFIX):
         package = find_package(config.model)
     return f"package {package.name} {package.version}" if package else "hub"
 
@@ -218,7 +219,7 @@ def describe_origin(config: TrainConfig) -> str:
         return "random weights"
     if origin != "hub":
         return f"weights of the {origin}" if origin.startswith("package ") else f"weights {origin}"
-    if config.model.startswith(_CLIP_PREFIX):
+    if config.model.startswith(CLIP_PREFIX):
         return "weights of the hub"
     here = is_cached(published(config.model).hf_hub_id)
     return f"weights of the hub, {'kept on this machine' if here else hub_endpoint()}"
@@ -235,7 +236,9 @@ def published(name: str) -> PretrainedCfg:
     return timm.get_pretrained_cfg(name) or PretrainedCfg()
 
 
-def with_stand_in(recipe: TrainingRecipe, given: Mapping[str, Any]) -> TrainingRecipe:
+def with_stand_in(
+    recipe: TrainingRecipe, given: Mapping[str, Any], tell: Callable[[str], None]
+) -> TrainingRecipe:
     """Return the recipe, or one with another backbone where its own weights cannot be had here.
 
     The recipe says so in ``stands_in_for``. Only with ``--weights auto`` and where nobody but the
@@ -244,20 +247,17 @@ def with_stand_in(recipe: TrainingRecipe, given: Mapping[str, Any]) -> TrainingR
     Args:
         recipe: Without members.
         given: Settings by the name of their fields that win over the recipe's.
+        tell: Called with a sentence where another stands in: which, why, and what insists.
     """
     config = recipe.changed(given).config
-    stays = "model" in given or config.weights != "auto" or config.model.startswith(_CLIP_PREFIX)
+    stays = "model" in given or config.weights != "auto" or config.model.startswith(CLIP_PREFIX)
     if stays or config.method not in ("network", "embedding") or not find_package(DEFAULT_MODEL):
         return recipe
-    if missing_weights(config.model) is None:
+    why = missing_weights(config.model)
+    if why is None:
         return recipe
-    return replace(recipe.changed({"model": DEFAULT_MODEL}), stands_in_for=config.model)
-
-
-def stand_in_line(recipe: TrainingRecipe) -> str:
-    """Return in a sentence which backbone stands in, why, and how to have the recipe's own."""
-    own = recipe.stands_in_for
-    return (
-        f"{recipe.name}: {recipe.config.model} stands in for {own}, whose weights cannot be had "
-        f"here ({missing_weights(own) or 'a moment ago'}); --weights hub or --model {own} insists."
+    tell(
+        f"{recipe.name}: {DEFAULT_MODEL} stands in for {config.model}, whose weights cannot be had "
+        f"here ({why}); --weights hub or --model {config.model} insists."
     )
+    return replace(recipe.changed({"model": DEFAULT_MODEL}), stands_in_for=config.model)

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 
 from roi_cls.base.errors import WeightsError
 from roi_cls.base.torchvision import ensure_torchvision
+from roi_cls.classifier.models.origin import CLIP_PREFIX
 
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 UNREADABLE = (
@@ -42,7 +43,7 @@ def find_weights(name: str, weights: str) -> Path:
             "folder with such files."
         )
     # open_clip:NAME:TAG and NAME.TAG have one file per architecture.
-    own = name.removeprefix("open_clip:").partition(":")[0].partition(".")[0]
+    own = name.removeprefix(CLIP_PREFIX).partition(":")[0].partition(".")[0]
     # resnet18 is not resnet18d, and resnet1 not resnet18.
     begins = re.compile(rf"{re.escape(own)}(?![A-Za-z0-9])")
     files = [file for file in sorted(path.iterdir()) if file.suffix in _SUFFIXES]

@@ -211,7 +211,7 @@ def _serve(pipe: Connection, make_state: Callable[[], State[Item, Result]]) -> N
                         return
     except RoiClsError as error:
         _answer(pipe, error)
-    except Exception as error:  # of any kind: nothing else tells the parent of a fault of ours
+    except Exception as error:  # reason: only this tells the parent of a fault of ours
         # Raised there and here, never passed over. As text: an exception may not survive pickling,
         # and the traceback would not.
         _answer(pipe, RuntimeError(f"A worker process failed.\n{traceback.format_exc()}"))

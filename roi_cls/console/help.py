@@ -14,7 +14,7 @@ import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -31,6 +31,8 @@ ALL = "--help-all"
 """The option that shows every option."""
 WIDEST = 100
 """Characters of a line at most: longer ones are hard to follow, however wide the terminal."""
+# Click's, of which typer hands out this class below it alone: the click within is not for import.
+_USAGE_ERROR = cast(type[Exception], typer.BadParameter.__base__)
 _NARROWEST = 40
 _USUAL = "usual_options"
 _ARGUMENTS, _OPTIONS, _COMMANDS = "Arguments", "Options", "Commands"
@@ -68,7 +70,7 @@ class _TwoHelps:
         words = tuple(args)  # parsing takes them away
         try:
             return list(super().parse_args(ctx, args))  # type: ignore[misc]  # of the class beside it
-        except Exception as error:  # of the click within typer, which is not for import
+        except _USAGE_ERROR as error:
             if hasattr(error, "possibilities"):
                 _suggest(error, words, self.get_params(ctx))
             raise
@@ -112,7 +114,7 @@ class Group(_TwoHelps, TyperGroup):
         """Return the command that is named; of an unknown one tell where it may be found."""
         try:
             return super().resolve_command(ctx, args)
-        except Exception as error:  # as above; typer has looked among the group's own
+        except _USAGE_ERROR as error:  # typer has looked among the group's own
             below = {
                 name: f"{group} {name}"
                 for group, child in self.commands.items()

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
 from roi_cls.cache import CropRecord
-from roi_cls.classifier.models.origin import stand_in_line, with_stand_in
-from roi_cls.classifier.recipe import TrainingRecipe
 from roi_cls.classifier.training.data import TrainingData
 from roi_cls.classifier.training.job import EpochReport, Observers
 from roi_cls.console.cropping import cropping_progress, show_errors
@@ -104,14 +101,6 @@ def _warn_of_faults(split: Split) -> None:
             f"warning: {len(split.shared_groups)} groups stand in two parts, like "
             f"{split.shared_groups[0]!r}; scores will flatter the model."
         )
-
-
-def settle_backbone(recipe: TrainingRecipe, given: Mapping[str, Any]) -> TrainingRecipe:
-    """Return ``with_stand_in``'s recipe, and note what stands in for what."""
-    recipe = with_stand_in(recipe, given)
-    if recipe.stands_in_for:
-        note(stand_in_line(recipe))
-    return recipe
 
 
 def epoch_line(report: EpochReport, epochs: int) -> str:

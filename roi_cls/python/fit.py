@@ -8,6 +8,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,7 @@ from roi_cls.base.errors import DataError
 from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.ensembles.train import multiply, train_ensemble
 from roi_cls.classifier.evaluation.run import EvaluateJob, EvaluateOutcome, evaluate_run
-from roi_cls.classifier.models.origin import stand_in_line, with_stand_in
-from roi_cls.classifier.recipe import TrainingRecipe
+from roi_cls.classifier.models.origin import with_stand_in
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training.data import TrainingData
 from roi_cls.classifier.training.job import EpochReport, Observers, TrainJob
@@ -75,7 +75,7 @@ def fit_run(
             facts={"recipe": base.to_dict() if base else None, "classes": list(classes)},
             samples=samples,
         )
-        ensemble = multiply(train, recipe, job.given, lambda member: _settle(member, job.given))
+        ensemble = multiply(train, recipe, job.given, lambda member: _stand_in(member, job.given))
         with _watch(job, is_one=ensemble is None) as observers:
             if ensemble:
                 train_ensemble(ensemble, observers)
@@ -83,21 +83,17 @@ def fit_run(
                 train_run(train, observers)
 
 
+_stand_in = partial(with_stand_in, tell=_logger.warning)
+
+
 def _with_stand_in(job: FitJob) -> FitJob:
     """Return the job with another backbone where that of a named recipe has no weights here."""
     if job.base is None or job.recipe.members:
         return job
-    recipe = _settle(job.recipe, job.given)
+    recipe = _stand_in(job.recipe, job.given)
     if not recipe.stands_in_for:
         return job
     return replace(job, recipe=recipe, base=replace(job.base, stands_in_for=recipe.stands_in_for))
-
-
-def _settle(recipe: TrainingRecipe, given: Mapping[str, Any]) -> TrainingRecipe:
-    recipe = with_stand_in(recipe, given)
-    if recipe.stands_in_for:
-        _logger.warning(stand_in_line(recipe))
-    return recipe
 
 
 @contextlib.contextmanager

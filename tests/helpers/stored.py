@@ -1,4 +1,4 @@
-"""What lies in a cache's folder, by the cache's own words for it."""
+"""What is written: the files of a cache, by its own words, and the fields of a prediction."""
 
 from pathlib import Path
 
@@ -6,6 +6,11 @@ from roi_cls.cache.store import CROP_SUFFIX
 
 CROP_FILES = f"*{CROP_SUFFIX}"
 """The pattern of their names."""
+PREDICTION_FIELDS = [
+    *("path", "status", "error", "label", "score", "probabilities", "unsure", "source", "reason"),
+    *("box", "face_score", "faces", "per_face", "time_s", "frames", "threshold"),
+]
+"""Of a prediction's row, in order: a contract, so it is not read off the code."""
 
 
 def stored_crops(cache: Path) -> list[Path]:

@@ -13,6 +13,7 @@ from roi_cls.classifier.config import Method, TrainConfig
 from roi_cls.classifier.models.backbone import build_backbone
 from roi_cls.classifier.models.device import Backend
 from roi_cls.classifier.models.network import build_network
+from roi_cls.classifier.models.origin import CLIP_PREFIX
 from roi_cls.classifier.models.svm import check_skimage
 from roi_cls.classifier.models.timm_model import check_model_name, normalisation
 from roi_cls.classifier.runs.bundle import Normalisation
@@ -41,7 +42,7 @@ def check_method(config: TrainConfig) -> None:
         ModelNameError: timm knows no such model.
         TrainingError: Captions are asked of a model that reads no text.
     """
-    is_clip = config.model.startswith("open_clip:")
+    is_clip = config.model.startswith(CLIP_PREFIX)
     if config.method in ("network", "embedding") and not is_clip:
         check_model_name(config.model)
     if config.method == "zero_shot" and not is_clip:
@@ -59,7 +60,7 @@ def check_packages(config: TrainConfig) -> None:
     """
     if config.method == "svm":
         check_skimage()
-    elif config.model.startswith("open_clip:"):
+    elif config.model.startswith(CLIP_PREFIX):
         from roi_cls.classifier.models.clip import import_open_clip  # heavy, and seldom needed
 
         import_open_clip()

@@ -13,14 +13,13 @@ from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.models.backbone import Backbone
 from roi_cls.classifier.models.clip import (
-    CLIP_PREFIX,
     import_open_clip,
     load_clip,
     tower_of,
 )
 from roi_cls.classifier.models.device import Backend
 from roi_cls.classifier.models.network import CosineHead, FeatureNetwork
-from roi_cls.classifier.models.origin import hub_error
+from roi_cls.classifier.models.origin import CLIP_PREFIX, hub_error
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training.data import TrainingData
 from roi_cls.classifier.training.job import Observers

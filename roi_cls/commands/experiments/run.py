@@ -19,10 +19,11 @@ from roi_cls.classifier.experiments.comparison import (
     to_markdown,
 )
 from roi_cls.classifier.experiments.trial import ExperimentJob
+from roi_cls.classifier.models.origin import with_stand_in
 from roi_cls.classifier.recipe import Combine, TrainingRecipe
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.console.terminal import note, show
-from roi_cls.console.training import settle_backbone, watch_runs
+from roi_cls.console.training import watch_runs
 
 
 def compare_and_tell(
@@ -48,7 +49,7 @@ def ablate_and_tell(
 ) -> Ablation:
     """Compare the inputs, save and print the tables; ``given``: what wins over the recipe."""
     if not recipe.members:
-        recipe = settle_backbone(recipe, given)
+        recipe = with_stand_in(recipe, given, note)
     shared = {"model": recipe.config.model, "epochs": recipe.config.epochs}
     job = replace(job, budget=replace(job.budget, settings=shared))
     with watch_runs() as observers:

@@ -20,7 +20,7 @@ from roi_cls.classifier.evaluation.run import (
 from roi_cls.classifier.evaluation.summary import render_summary, render_tuning
 from roi_cls.classifier.evaluation.table import render_evaluation
 from roi_cls.classifier.models.device import Backend
-from roi_cls.classifier.models.origin import describe_origin
+from roi_cls.classifier.models.origin import describe_origin, with_stand_in
 from roi_cls.classifier.models.saved import NAMELESS
 from roi_cls.classifier.recipe import TrainingRecipe
 from roi_cls.classifier.runs.folder import RunFolder, honest_scores
@@ -32,7 +32,7 @@ from roi_cls.commands.train.mistakes import write_mistake_sheet
 from roi_cls.console.arguments import CACHE, run_arguments
 from roi_cls.console.cropping import cropping_progress, show_errors
 from roi_cls.console.terminal import command_text, is_speaker, note, note_next, progress, show
-from roi_cls.console.training import epoch_line, settle_backbone, tell_data, watch_runs
+from roi_cls.console.training import epoch_line, tell_data, watch_runs
 from roi_cls.console.words import count_text
 from roi_cls.data.table import read_split
 
@@ -46,7 +46,7 @@ def train_and_tell(job: TrainJob, recipe: TrainingRecipe, given: Mapping[str, An
         given: Settings that the command line itself gives.
     """
     job, recipe = _with_stand_in(job, recipe, given)
-    ensemble = multiply(job, recipe, given, lambda member: settle_backbone(member, given))
+    ensemble = multiply(job, recipe, given, lambda member: with_stand_in(member, given, note))
     outcome = _train_several(ensemble) if ensemble else _train_one(job)
     if not outcome.trained:
         note(f"Run {job.run.path.name!r} is finished already, with these data and settings.")
@@ -61,7 +61,7 @@ def _with_stand_in(
     """Return both with another backbone where that of a named recipe has no weights here."""
     if not job.facts.get("recipe") or recipe.members:
         return job, recipe
-    recipe = settle_backbone(recipe, given)
+    recipe = with_stand_in(recipe, given, note)
     if recipe.stands_in_for:
         config = replace(job.config, model=recipe.config.model)
         job = replace(job, config=config, facts={**job.facts, "recipe": recipe.to_dict()})

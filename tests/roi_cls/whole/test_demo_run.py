@@ -13,24 +13,11 @@ from typing import Any
 import pytest
 
 from tests.helpers.pictures import backdate
+from tests.helpers.stored import PREDICTION_FIELDS
 
 Command = Callable[..., CompletedProcess[str]]
 pytestmark = pytest.mark.slow
 
-FIELDS = [
-    *("path", "status", "error", "label", "score", "probabilities", "unsure"),
-    *(
-        "source",
-        "reason",
-        "box",
-        "face_score",
-        "faces",
-        "per_face",
-        "time_s",
-        "frames",
-        "threshold",
-    ),
-]
 METRICS = [
     *("roc_auc", "average_precision", "micro_f1", "macro_f1", "balanced_accuracy", "mcc"),
     *("accuracy", "majority_accuracy"),
@@ -156,7 +143,7 @@ def test_prediction_has_the_fields_of_the_contract(demo: Demo) -> None:
         str(picture) for picture in demo.pictures if picture.is_relative_to(demo.data / "test")
     ]
     for row in rows:
-        assert list(row) == FIELDS
+        assert list(row) == PREDICTION_FIELDS
         assert set(row["probabilities"]) == {"artefact", "artefactless"}
         assert row["score"] == row["probabilities"][row["label"]]
         assert (row["source"] == "face") == (row["box"] is not None) == (row["reason"] is None)
@@ -191,5 +178,5 @@ def test_pipe_from_a_real_process_is_clean(demo: Demo) -> None:
     done = subprocess.run(
         [*words, "--runs", str(demo.runs)], capture_output=True, text=True, check=True
     )
-    assert list(json.loads(done.stdout)) == FIELDS
+    assert list(json.loads(done.stdout)) == PREDICTION_FIELDS
     assert done.stderr == f"Using run 'demo', the newest in {demo.runs}.\n"

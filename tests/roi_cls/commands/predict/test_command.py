@@ -22,22 +22,9 @@ from roi_cls.commands.predict import output, run
 from roi_cls.commands.predict.run import PredictJob, predict_and_print
 from roi_cls.data.sample import LabelSet
 from tests.helpers.pictures import noise, save_clip
+from tests.helpers.stored import PREDICTION_FIELDS
 
 Command = Callable[..., CompletedProcess[str]]
-FIELDS = [
-    *("path", "status", "error", "label", "score", "probabilities", "unsure"),
-    *(
-        "source",
-        "reason",
-        "box",
-        "face_score",
-        "faces",
-        "per_face",
-        "time_s",
-        "frames",
-        "threshold",
-    ),
-]
 
 
 @pytest.fixture
@@ -59,7 +46,7 @@ def test_one_picture_as_json_is_one_object_with_the_fields_of_the_contract(
     done = predict(picture, "--json")
     row = json.loads(done.stdout)
     assert (done.returncode, done.stderr) == (0, "")
-    assert list(row) == FIELDS
+    assert list(row) == PREDICTION_FIELDS
     assert row["path"] == str(picture)
     assert (row["status"], row["error"], row["source"]) == ("ok", None, "full_frame")
     assert sum(row["probabilities"].values()) == pytest.approx(1)
@@ -74,7 +61,7 @@ def test_rows_keep_the_order_of_the_inputs_errors_among_them(
     assert done.returncode == 3
     assert [row["path"] for row in rows] == list(map(str, mixed))
     assert [row["status"] for row in rows] == ["ok", "error", "ok", "error"]
-    assert [list(row) for row in rows] == [FIELDS] * 4
+    assert [list(row) for row in rows] == [PREDICTION_FIELDS] * 4
     assert rows[1]["label"] is rows[1]["score"] is rows[1]["probabilities"] is None
     assert rows[1]["threshold"] is None
     assert rows[3]["error"] == f"Cannot read {str(mixed[3])!r}: no such file. Check the path."
@@ -87,7 +74,7 @@ def test_json_lines_and_table_say_the_same_as_json(predict: Command, mixed: list
     table = predict(*mixed, "--csv")
     rows = list(csv.DictReader(io.StringIO(table.stdout)))
     assert (lines.returncode, table.returncode) == (3, 3)
-    assert [list(row) for row in rows] == [FIELDS] * 4
+    assert [list(row) for row in rows] == [PREDICTION_FIELDS] * 4
     assert [row["path"] for row in rows] == [row["path"] for row in expected]
     assert [row["label"] for row in rows] == [row["label"] or "" for row in expected]
     assert json.loads(rows[0]["probabilities"]) == expected[0]["probabilities"]
