@@ -88,27 +88,40 @@ def _count_target(evaluation: Evaluation) -> str:
     return f"{evaluation.count_target(evaluation.overall)} of them {evaluation.target!r}"
 
 
-def _numbers(evaluation: Evaluation) -> list[Table]:
-    """Return a table of six numbers, each with what it is to be compared with."""
+def compared_numbers(
+    evaluation: Evaluation, names: Sequence[str] | None = None
+) -> tuple[tuple[str, str, str], ...]:
+    """Return six numbers that matter: title, value with interval, and what to compare it with.
+
+    names: what the classes are called; None: their labels.
+    """
     overall = evaluation.overall
-    names = [one.label for one in overall.classes]
-    target, majority = map(names.index, (evaluation.target, evaluation.majority_label))
+    labels = [one.label for one in overall.classes]
+    names = labels if names is None else names
+    target, majority = map(labels.index, (evaluation.target, evaluation.majority_label))
+    constant = f"for always {names[majority]!r}"
+    baseline = format_number(overall.majority_accuracy.value)
     chance = format_number(evaluation.count_target(overall) / overall.images)
+    return (
+        ("accuracy", str(overall.accuracy), f"{baseline} {constant}"),
+        ("ROC-AUC", str(overall.roc_auc), "0.5 by chance"),
+        ("average precision", str(overall.average_precision), f"{chance} by chance"),
+        *_decisions(overall, target, names[target], constant),
+        ("calibration error", str(overall.ece), "0 at best"),
+    )
+
+
+def _numbers(evaluation: Evaluation) -> list[Table]:
+    """Return ``compared_numbers`` as a table, or several where it would be too wide."""
 
     def build(columns: Sequence[str], short: Sequence[str]) -> Table:
         table = make_table("number", columns[0])
         table.add_column(Text("to be compared with"), no_wrap=True)
-        constant = f"for always {short[majority]!r}"
-        baseline = format_number(overall.majority_accuracy.value)
-        table.add_row("accuracy", str(overall.accuracy), f"{baseline} {constant}")
-        table.add_row("ROC-AUC", str(overall.roc_auc), "0.5 by chance")
-        precision = str(overall.average_precision)
-        table.add_row("average precision", precision, f"{chance} by chance")
-        for row in _decisions(overall, target, short[target], constant):
+        for row in compared_numbers(evaluation, short):
             table.add_row(*row)
-        table.add_row("calibration error", str(overall.ece), "0 at best")
         return table
 
+    names = [one.label for one in evaluation.overall.classes]
     return fit_tables([f"value, {evaluation.confidence:.0%} interval"], names, build)
 
 

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
 MOST_CLASSES = 6
 """Classes of an answer that are shown, the most probable; those of a confusion matrix: twice."""
+_HEADS = ("number", "value, 95 % interval", "to be compared with")
 _FRAME_PX = 480
 _PANEL_INCHES = 3.0
 _CROP_PX = 200
@@ -197,33 +198,20 @@ class Evaluated:
         return f"<{self.evaluation.verdict}>"
 
     def _repr_html_(self) -> str:
+        from roi_cls.classifier.evaluation.summary import compared_numbers
+
         overall = self.evaluation.overall
         wrong = f"{len(self.mistakes)} of {overall.images} answered wrongly: see .mistakes"
         whole = block_html(
             Markup("<b>{}</b>").format(self.evaluation.verdict),
             beside_html(
-                table_html(("metric", "value [95 % interval]", "beside it"), self._numbers()),
+                table_html(_HEADS, compared_numbers(self.evaluation)),
                 self._confusions(),
             ),
             muted_html(wrong),
             *(muted_html(f"Note: {note}") for note in overall.notes),
         )
         return str(whole)
-
-    def _numbers(self) -> Iterator[tuple[str, str, str]]:
-        """Yield the six numbers that say most, each with what it is to be compared with."""
-        evaluation = self.evaluation
-        overall, target = evaluation.overall, evaluation.target
-        of_target = overall.classes[self.pictures.target]
-        majority = f"always {evaluation.majority_label}: {overall.majority_accuracy.value:.2f}"
-        called = int((self.pictures.answers == self.pictures.target).sum())
-        share = f"chance: {of_target.support / overall.images:.2f}"
-        yield "accuracy", str(overall.accuracy), majority
-        yield "ROC-AUC", str(overall.roc_auc), "chance: 0.5"
-        yield "average precision", str(overall.average_precision), share
-        yield f"{target} found (recall)", str(of_target.recall), f"of {of_target.support}"
-        yield f"{target} right (precision)", str(of_target.precision), f"of {called} called so"
-        yield "balanced accuracy", str(overall.balanced_accuracy), ""
 
     def _confusions(self) -> Markup:
         overall = self.evaluation.overall

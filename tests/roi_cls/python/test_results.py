@@ -259,10 +259,10 @@ def test_evaluation_shows_verdict_numbers_and_confusions() -> None:
     assert "table" in tags
     for words in (
         result.evaluation.verdict,
-        f"accuracy {result.evaluation.overall.accuracy} always plain: 0.67",
-        f"ROC-AUC {result.evaluation.overall.roc_auc} chance: 0.5",
-        f"{HOSTILE} found (recall)",
-        "of 2 called so",
+        f"accuracy {result.evaluation.overall.accuracy} 0.67 for always 'plain'",
+        f"ROC-AUC {result.evaluation.overall.roc_auc} 0.5 by chance",
+        f"1 of 2 {HOSTILE!r} found",
+        f"1 of 2 answers {HOSTILE!r} right",
         f"true \\ answered {HOSTILE} plain",
         f"{HOSTILE} 1 1",
         "1 of 6 answered wrongly: see .mistakes",
