@@ -100,7 +100,7 @@ class Face:
     keypoints: tuple[tuple[float, float], ...]
     """(x, y) of each of ``KEYPOINT_NAMES``, pixels of the upright picture."""
     model: str
-    """Which network saw it: ``short`` or ``full``."""
+    """Which network saw it: ``short``, ``full``, ``yunet``, or ``custom``: the user's own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,8 @@ class MediapipeDetector(Closing):
             ImageReadError: The picture cannot be decoded.
             DetectorModelError: A network cannot be loaded.
         """
-        if self._params.detector == "auto" and self._models.keys() >= set(RANGES):
+        is_search = self._params.detector in ("mediapipe", "auto")
+        if is_search and self._models.keys() >= set(RANGES):
             wants_all = self._params.wants_all_faces
             return find_faces(picture, self._see, self._params.min_score, wants_all=wants_all)
         faces: list[Face] = []

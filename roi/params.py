@@ -14,7 +14,7 @@ RECIPE_VERSION = 2
 """Raised whenever the code derives other pixels from the same parameters."""
 
 CropKind = Literal["face", "full"]
-DetectorKind = Literal["short", "full", "auto"]
+DetectorKind = Literal["short", "full", "mediapipe", "auto"]
 FaceChoice = Literal["largest", "confident", "central", "all"]
 Fallback = Literal["full", "center", "skip", "error"]
 FullFrame = Literal["pad", "crop", "squash"]
@@ -38,8 +38,8 @@ class CropParams:
     crop: CropKind = "face"
     """What is cut: the ``face`` where there is one, or always the ``full`` picture, undetected."""
     detector: DetectorKind = "auto"
-    """Who looks for faces: ``short`` sees those near by, ``full`` those further off; ``auto`` asks
-    both in turn, then on tiles."""
+    """Who looks for faces: ``short`` sees those near by, ``full`` those further off; ``mediapipe``
+    asks both in turn, then on tiles; ``auto`` asks YuNet, too."""
     detector_sha256: tuple[str, ...] = ()
     """SHA-256 of the detector's model files, in the order they are asked; empty: not resolved."""
     min_score: float = 0.5
@@ -92,7 +92,7 @@ class CropParams:
     @property
     def wants_all_faces(self) -> bool:
         """Whether the detector must go on where it has found a face."""
-        return self.detector == "auto" and self.face == "all"
+        return self.detector in ("mediapipe", "auto") and self.face == "all"
 
     @property
     def digest(self) -> str:

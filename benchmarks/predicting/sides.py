@@ -55,7 +55,7 @@ def make_run(folder: Path, model: str) -> Path:
     save_bundle(folder, network, bundle)
     for file in recipe.models:
         (folder / "detector").mkdir(exist_ok=True)
-        shutil.copy(file.path, folder / "detector" / f"{file.sha256}.tflite")
+        shutil.copy(file.path, folder / "detector" / file.stored_name)
     return folder
 
 

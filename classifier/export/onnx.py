@@ -25,6 +25,7 @@ from roi_cls.classifier.inference.onnx_model import (
     to_texts,
 )
 from roi_cls.classifier.runs.bundle import ModelBundle, describe_bundle, shareable_facts
+from roi_cls.roi.models import model_files
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
@@ -287,7 +288,7 @@ def write_bytes(
         ExportError: It is larger than one file can be.
     """
     config = describe_bundle(loaded.bundle, shareable_facts(loaded.bundle))
-    detectors = {path.name: path.read_bytes() for path in sorted(detector.glob("*.tflite"))}
+    detectors = {path.name: path.read_bytes() for path in model_files(detector)}
     del graph.metadata_props[:]
     for key, value in to_texts(OnnxProperties(config, detectors, quantised)).items():
         graph.metadata_props.add(key=key, value=value)

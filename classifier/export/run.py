@@ -35,6 +35,7 @@ from roi_cls.classifier.runs.bundle import (
     write_config,
 )
 from roi_cls.classifier.runs.folder import RunFolder
+from roi_cls.roi.models import model_files
 
 _CARD_NAME = "README.md"
 
@@ -135,7 +136,7 @@ def export_timm(run: RunFolder, bundle: ModelBundle, folder: Path, card: str) ->
     (folder / CONFIG_NAME).unlink(missing_ok=True)
     write_atomically(folder / WEIGHTS_NAME, (run.path / WEIGHTS_NAME).read_bytes())
     detector = RunFolder(folder).detector
-    for path in sorted(run.detector.glob("*.tflite")):
+    for path in model_files(run.detector):
         write_atomically(detector / path.name, path.read_bytes())
     write_atomically(folder / _CARD_NAME, card.encode())
     config = json.loads((run.path / CONFIG_NAME).read_text(encoding="utf-8"))

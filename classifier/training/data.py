@@ -103,7 +103,7 @@ def write_data(job: TrainJob, data: TrainingData) -> None:
             add_row(record)
     write_split(run.split, data.split.samples, data.root, digests)
     for model in data.recipes[0].models:
-        write_atomically(run.detector / f"{model.sha256}.tflite", model.path.read_bytes())
+        write_atomically(run.detector / model.stored_name, model.path.read_bytes())
 
 
 def _open_recipes(job: TrainJob) -> tuple[OpenedRecipe, ...]:

