@@ -1,4 +1,4 @@
-"""Portraits to measure speed on: drawn, 1024 px, with the noise of a camera, as PNG and JPEG."""
+"""Portraits to measure speed on, 1024 px, as PNG and JPEG: drawn with a camera's noise, or real."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from roi_cls.data.collect import find_pictures
 from roi_cls.data.demo.picture import draw_picture, place_persons
-from roi_cls.roi.image import Image
+from roi_cls.roi.image import Image, read_image
 
 SIDE_PX = 1024
 JPEG_QUALITY = 90
@@ -40,15 +41,43 @@ def _with_face(index: int) -> int:
 
 def write_portraits(folder: Path, count: int) -> dict[str, list[Path]]:
     """Write the portraits, unless they are there, and return their paths by format."""
-    paths: dict[str, list[Path]] = {"png": [], "jpg": []}
-    for kind, files in paths.items():
-        (folder / kind).mkdir(parents=True, exist_ok=True)
-        files += [folder / kind / f"{i:05}.{kind}" for i in range(count)]
-    for i in range(count):
-        png, jpg = paths["png"][i], paths["jpg"][i]
-        if png.exists() and jpg.exists():
-            continue
-        picture = cv2.cvtColor(draw_portrait(i), cv2.COLOR_RGB2BGR)
-        cv2.imwrite(str(png), picture)
-        cv2.imwrite(str(jpg), picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    paths = _name_files(folder, count)
+    for i, (png, jpg) in enumerate(zip(paths["png"], paths["jpg"], strict=True)):
+        if not (png.exists() and jpg.exists()):
+            _write_both(draw_portrait(i), png, jpg)
     return paths
+
+
+def write_real(source: Path, folder: Path, count: int) -> dict[str, list[Path]]:
+    """Write the first pictures below ``source``, and return their paths by format.
+
+    They are written anew each time. Fewer where there are fewer.
+    """
+    names = find_pictures(source)[:count]
+    paths = _name_files(folder, len(names))
+    for name, png, jpg in zip(names, paths["png"], paths["jpg"], strict=True):
+        _write_both(cut_square(read_image(source / name)), png, jpg)
+    return paths
+
+
+def cut_square(picture: Image) -> Image:
+    """Return the central square of an RGB picture as (1024, 1024, 3) uint8."""
+    side = min(picture.shape[:2])
+    top, left = ((length - side) // 2 for length in picture.shape[:2])
+    square = picture[top : top + side, left : left + side]
+    way = cv2.INTER_AREA if side > SIDE_PX else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(square, (SIDE_PX, SIDE_PX), interpolation=way), np.uint8)
+
+
+def _name_files(folder: Path, count: int) -> dict[str, list[Path]]:
+    for kind in ("png", "jpg"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+    return {
+        kind: [folder / kind / f"{i:05}.{kind}" for i in range(count)] for kind in ("png", "jpg")
+    }
+
+
+def _write_both(picture: Image, png: Path, jpg: Path) -> None:
+    bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    cv2.imwrite(str(png), bgr)
+    cv2.imwrite(str(jpg), bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])

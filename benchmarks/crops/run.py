@@ -1,6 +1,7 @@
 """Run the speed benchmarks, print one table, and write all figures to results.json.
 
     make bench      or      .venv/bin/python -m benchmarks.crops.run [--pictures 600] [--rounds 3]
+    make bench ARGS="--real FOLDER"     measures cropping on your portraits, too
 
 Finding faces is measured apart, on your own pictures: detection.py.
 """
@@ -12,6 +13,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +31,20 @@ def run(name: str, *options: str) -> Any:
         return json.loads(target.read_text())
 
 
-def speed_rows(results: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Return the rows of the table: what, PNG, JPEG."""
-    png, jpg = (results["speed"]["formats"][kind] for kind in ("png", "jpg"))
+def speed_columns(speed: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Return the figures of each column of the table by its heading."""
+    sets = {"": speed, **({" of real portraits": speed["real"]} if "real" in speed else {})}
+    return {
+        f"{kind}{of}": figures["formats"][key]
+        for of, figures in sets.items()
+        for kind, key in (("PNG", "png"), ("JPEG", "jpg"))
+    }
+
+
+def speed_rows(columns: Collection[dict[str, float]]) -> list[list[str]]:
+    """Return the rows of the table: what, and a figure of each column."""
     rows = [
-        (what, f"{png[key]:.0f}", f"{jpg[key]:.0f}")
+        [what, *(f"{figures[key]:.0f}" for figures in columns)]
         for what, key in (
             ("decoding alone, pictures/s", "decode_per_second"),
             ("decoding alone, allocator set as ours, pictures/s", "decode_tuned_per_second"),
@@ -41,10 +52,10 @@ def speed_rows(results: dict[str, Any]) -> list[tuple[str, str, str]]:
             ("plain loop, one process, pictures/s", "plain_per_second"),
             ("autocrop's command, once per picture, pictures/s", "autocrop_per_second"),
         )
-        if key in png
+        if all(key in figures for figures in columns)
     ]
     return rows + [
-        (what, f"{png[key]:.2f}", f"{jpg[key]:.2f}")
+        [what, *(f"{figures[key]:.2f}" for figures in columns)]
         for what, key in (
             ("roi-cls : decoding alone", "cold_to_decode"),
             ("roi-cls : decoding alone, allocator set", "cold_to_decode_tuned"),
@@ -56,13 +67,15 @@ def speed_rows(results: dict[str, Any]) -> list[tuple[str, str, str]]:
 def render(results: dict[str, Any]) -> str:
     """Return the figures as Markdown."""
     speed, warm = results["speed"], results["warm"]
+    columns = speed_columns(speed)
+    real = f" and {speed['real']['pictures']} real" if "real" in speed else ""
     lines = [
-        f"{speed['machine']}; {speed['pictures']} drawn portraits of 1024 px, "
+        f"{speed['machine']}; {speed['pictures']} drawn{real} portraits of 1024 px, "
         f"{speed['workers']} processes",
         "",
-        "| | PNG | JPEG |",
-        "|---|---:|---:|",
-        *(f"| {what} | {png} | {jpg} |" for what, png, jpg in speed_rows(results)),
+        f"| | {' | '.join(columns)} |",
+        f"|---|{'---:|' * len(columns)}",
+        *(f"| {' | '.join(row)} |" for row in speed_rows(columns.values())),
         "",
         f"{warm['pictures']} unchanged pictures: {warm['known_per_second']:.0f}/s, in "
         f"{warm['memory_mb']:.0f} MB beyond the interpreter's",
@@ -76,9 +89,12 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=600, help="portraits of each format")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--known", type=int, default=100_000, help="pictures of the warm run")
+    parser.add_argument("--real", type=Path, help="folder of real portraits, measured, too")
     options = parser.parse_args()
+    amount = ("--pictures", str(options.pictures), "--rounds", str(options.rounds))
+    real = ("--real", str(options.real)) if options.real else ()
     results = {
-        "speed": run("speed", "--pictures", str(options.pictures), "--rounds", str(options.rounds)),
+        "speed": run("speed", *amount, *real),
         "warm": run("warm", "--pictures", str(options.known)),
         "formats": run("formats"),
     }

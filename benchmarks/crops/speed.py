@@ -1,6 +1,6 @@
 """How fast pictures become crops: ratios to decoding alone, a plain loop, and autocrop.
 
-    .venv/bin/python -m benchmarks.crops.speed [--pictures 400] [--rounds 3] [--json FILE]
+    .venv/bin/python -m benchmarks.crops.speed [--pictures 400] [--rounds 3] [--real FOLDER]
 
 All sides run in turns on the same machine and the same pictures, read from the page cache. A rate
 is counted after a side's processes have started; what starting costs is told apart.
@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 
 from benchmarks.machine import describe_machine
-from benchmarks.portraits import write_portraits
+from benchmarks.portraits import SIDE_PX, write_portraits, write_real
 from roi_cls.base.machine import keep_freed_memory
 from roi_cls.base.pool import WorkerPool
 from roi_cls.cache.build import build_crops
@@ -37,6 +37,8 @@ from roi_cls.roi.recipe import open_recipe
 
 STARTED_AFTER = 48
 """Pictures after which every process of a side is at work."""
+LEAST_PICTURES = 4 * STARTED_AFTER
+"""Results come in bursts, in the order of the pictures: the rate of fewer says little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,34 +193,50 @@ def measure(paths: list[Path], rounds: int, workers: int, space: Path) -> dict[s
     }
 
 
+def measure_formats(
+    portraits: dict[str, list[Path]], rounds: int, workers: int, space: Path
+) -> dict[str, dict[str, float]]:
+    """Return what ``measure`` says of each format, and print it."""
+    results = {}
+    for kind, paths in portraits.items():
+        print(f"{kind}:", file=sys.stderr)
+        results[kind] = measure(paths, rounds, workers, space)
+        print(f"\n{kind}, {len(paths)} portraits of {SIDE_PX} px; {workers} processes")
+        for name, value in results[kind].items():
+            print(f"  {name:<20} {value:10.2f}")
+    return results
+
+
 def main() -> None:
-    """Measure both formats, print the table, and write it as JSON where that is asked for."""
+    """Measure both formats, print the figures, and write them as JSON where that is asked for."""
     parser = argparse.ArgumentParser(description="Compare cropping with decoding and a plain loop.")
     parser.add_argument("--pictures", type=int, default=400, help="portraits of each format")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2, help="processes of each side but plain")
     parser.add_argument("--folder", type=Path, default=Path("artifacts/bench/portraits"))
+    parser.add_argument("--real", type=Path, help="folder of real portraits, measured, too")
     parser.add_argument("--json", type=Path, help="also write the figures there")
     options = parser.parse_args()
+    sets = {"drawn": write_portraits(options.folder, options.pictures)}
+    if options.real:
+        sets["real"] = write_real(options.real, options.folder / "real", options.pictures)
+    counts = {name: len(portraits["png"]) for name, portraits in sets.items()}
+    for name, count in counts.items():
+        if count < LEAST_PICTURES:
+            parser.error(f"{count} {name} portraits are too few; give at least {LEAST_PICTURES}")
     machine = describe_machine()
-    results = {}
-    portraits = write_portraits(options.folder, options.pictures)
+    print(machine)
     with tempfile.TemporaryDirectory() as space:
-        for kind, paths in portraits.items():
-            print(f"{kind}:", file=sys.stderr)
-            results[kind] = measure(paths, options.rounds, options.workers, Path(space))
-    print(f"{machine}; {options.pictures} portraits of 1024 px; {options.workers} processes")
-    for kind, figures in results.items():
-        print(f"\n{kind}")
-        for name, value in figures.items():
-            print(f"  {name:<20} {value:10.2f}")
-    if options.json:
-        figures = {
-            "machine": machine,
-            "pictures": options.pictures,
-            "workers": options.workers,
-            "formats": results,
+        results = {
+            name: {
+                "pictures": counts[name],
+                "formats": measure_formats(portraits, options.rounds, options.workers, Path(space)),
+            }
+            for name, portraits in sets.items()
         }
+    if options.json:
+        facts = {"machine": machine, "workers": options.workers}
+        figures = facts | results.pop("drawn") | results  # of the real ones, under their name
         options.json.write_text(json.dumps(figures, indent=2) + "\n")
 
 
