@@ -19,8 +19,9 @@ KEYPOINT_NAMES = (
 )
 """BlazeFace's six keypoints in its order; right and left are the person's own."""
 
-Step = Literal["short", "full", "tiles"]
-"""Short range on the whole frame, full range on it, both on tiles; ``auto`` takes them in turn."""
+Step = Literal["short", "full", "tiles", "yunet", "turned"]
+"""What was looked at last: short range in the whole frame, full range in it, both in tiles; YuNet,
+its faces looked at again by full range; short range in the frame turned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,10 @@ class Box:
         x, y = self.center
         half = max(self.width, self.height) / 2
         return Box(x - half, y - half, x + half, y + half)
+
+    def holds(self, x: float, y: float) -> bool:
+        """Whether a point lies in the box."""
+        return self.left <= x < self.right and self.top <= y < self.bottom
 
     def shared_area(self, other: Box) -> float:
         """Return the area of the intersection with ``other``, in square pixels."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from roi_cls.roi import mediapipe_detector, models
 from roi_cls.roi.crop import DetectorOpener
-from roi_cls.roi.models import DetectorModel
+from roi_cls.roi.detection import detector, models
+from roi_cls.roi.detection.models import DetectorModel
 from roi_cls.roi.params import CropParams
 
 
@@ -44,4 +44,4 @@ def open_recipe(
             params.detector, given=given, expected_sha256=expected, extra_dirs=extra_dirs
         )
         params = replace(params, detector_sha256=expected or tuple(m.sha256 for m in found))
-    return OpenedRecipe(params, found, partial(mediapipe_detector.MediapipeDetector, found, params))
+    return OpenedRecipe(params, found, partial(detector.NetworkDetector, found, params))

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from roi_cls.cli import main
-from roi_cls.roi.models import DetectorModel
+from roi_cls.roi.detection.models import DetectorModel
 from tests.helpers.fakes import FakeDetector, replace_mediapipe, see_white, undraw_curves
 
 if TYPE_CHECKING:

@@ -20,12 +20,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from roi_cls.roi.cascade import merge_faces, tile_frame
+from roi_cls.roi.detection.cascade import merge_faces, tile_frame
 from roi_cls.roi.face import Box, Detection, Face
-from roi_cls.roi.glimpse import glimpse_region
+from roi_cls.roi.detection.glimpse import glimpse_region
 from roi_cls.roi.image import read_bytes
-from roi_cls.roi.mediapipe_detector import MediapipeDetector
-from roi_cls.roi.models import resolve_models
+from roi_cls.roi.detection.detector import NetworkDetector
+from roi_cls.roi.detection.models import resolve_models
 from roi_cls.roi.params import CropParams
 from roi_cls.roi.picture import Picture
 from roi_cls.roi.plan import plan_crop
@@ -77,7 +77,7 @@ class Figures:
 class UnconfirmedTiles:
     """Both networks on the frame and on its tiles, merged, each score taken at its word."""
 
-    def __init__(self, networks: Sequence[MediapipeDetector]) -> None:
+    def __init__(self, networks: Sequence[NetworkDetector]) -> None:
         self._networks = networks
 
     def detect(self, picture: Picture) -> Detection:
@@ -109,7 +109,7 @@ def main() -> None:
             ]
         for score in (0.4, 0.6):
             params = CropParams(min_score=score, min_face_px=arguments.min_face)
-            detector = stack.enter_context(MediapipeDetector(resolve_models("auto"), params))
+            detector = stack.enter_context(NetworkDetector(resolve_models("auto"), params))
             seen, empty = look_at(detector, pictures), look_at(detector, faceless)
             rows.append(judge(f"auto, score {score:g}", params, truth, seen, empty))
     print(format_table(rows))
@@ -132,14 +132,14 @@ def _ways(stack: ExitStack, min_face: int) -> Iterable[tuple[str, _Detects, Crop
     short, full = (
         stack.enter_context(
             # A low score, so that one look serves several thresholds.
-            MediapipeDetector(resolve_models(kind), replace(params, detector=kind, min_score=0.2))
+            NetworkDetector(resolve_models(kind), replace(params, detector=kind, min_score=0.2))
         )
         for kind in ("short", "full")
     )
     yield "short", short, params
     yield "full", full, params
     yield "tiles, unconfirmed", UnconfirmedTiles((short, full)), params
-    yield "auto", stack.enter_context(MediapipeDetector(resolve_models("auto"), params)), params
+    yield "auto", stack.enter_context(NetworkDetector(resolve_models("auto"), params)), params
 
 
 def _tiles(picture: Picture) -> tuple[Box, ...]:

@@ -32,7 +32,7 @@ from roi_cls.base.pool import WorkerPool
 from roi_cls.cache.build import build_crops
 from roi_cls.cache.options import BuildOptions
 from roi_cls.roi import CropParams
-from roi_cls.roi.models import resolve_models
+from roi_cls.roi.detection.models import resolve_models
 from roi_cls.roi.recipe import open_recipe
 
 STARTED_AFTER = 48

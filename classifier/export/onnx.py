@@ -25,7 +25,7 @@ from roi_cls.classifier.inference.onnx_model import (
     to_texts,
 )
 from roi_cls.classifier.runs.bundle import ModelBundle, describe_bundle, shareable_facts
-from roi_cls.roi.models import model_files
+from roi_cls.roi.detection.models import model_files
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto

@@ -35,7 +35,7 @@ from roi_cls.classifier.runs.bundle import (
     write_config,
 )
 from roi_cls.classifier.runs.folder import RunFolder
-from roi_cls.roi.models import model_files
+from roi_cls.roi.detection.models import model_files
 
 _CARD_NAME = "README.md"
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from roi_cls.roi.models import user_model_dir
+from roi_cls.roi.detection.models import user_model_dir
 
 COMMAND_S = 300.0
 """After so long a command is ended and has failed."""

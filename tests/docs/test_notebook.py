@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from roi_cls.roi.models import resolve_models
+from roi_cls.roi.detection.models import resolve_models
 
 PAGE = Path(__file__).parents[2] / "docs" / "tutorial.ipynb"
 SMALL = """

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from roi_cls.base.closing import Closing
-from roi_cls.roi import Box, Detection, Face, mediapipe_detector, models
-from roi_cls.roi.models import DetectorModel
+from roi_cls.roi import Box, Detection, Face
+from roi_cls.roi.detection import detector as network_detector
+from roi_cls.roi.detection import models
+from roi_cls.roi.detection.models import DetectorModel
 from roi_cls.roi.picture import Picture
 
 See = Callable[[Picture], Sequence[Face]]
@@ -52,7 +54,7 @@ def replace_mediapipe(
 ) -> FakeDetector:
     """Let all of this process see by ``see`` in place of MediaPipe and ``found`` models."""
     detector = FakeDetector(see)
-    patch.setattr(mediapipe_detector, "MediapipeDetector", detector.open)
+    patch.setattr(network_detector, "NetworkDetector", detector.open)
     patch.setattr(models, "resolve_models", lambda *given, **options: found)
     return detector
 

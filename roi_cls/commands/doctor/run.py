@@ -30,7 +30,7 @@ from roi_cls.classifier.models.origin import (
     hub_failure,
 )
 from roi_cls.console.words import count_text
-from roi_cls.roi.models import KNOWN_MODELS, ModelWheel, resolve_models, user_model_dir
+from roi_cls.roi.detection.models import KNOWN_MODELS, ModelWheel, resolve_models, user_model_dir
 
 CheckStatus = Literal["ok", "warning", "fault"]
 
@@ -66,12 +66,12 @@ _DETECTOR_PROBE = """
 import json, sys
 from pathlib import Path
 import numpy
-from roi_cls.roi.mediapipe_detector import MediapipeDetector
-from roi_cls.roi.models import DetectorModel
+from roi_cls.roi.detection.detector import NetworkDetector
+from roi_cls.roi.detection.models import DetectorModel
 from roi_cls.roi.params import CropParams
 from roi_cls.roi.picture import Picture
 models = [DetectorModel(name, Path(path), "") for name, path in json.loads(sys.argv[1])]
-with MediapipeDetector(models, CropParams()) as detector:
+with NetworkDetector(models, CropParams()) as detector:
     detector.detect(Picture.of(numpy.full((64, 64, 3), 128, numpy.uint8)))
 print(json.dumps({}))
 """

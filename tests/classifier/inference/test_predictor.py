@@ -21,7 +21,8 @@ from roi_cls.classifier.models.timm_model import timm_model
 from roi_cls.classifier.runs.bundle import load_bundle, write_config
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.data.sample import LabelSet
-from roi_cls.roi import CropParams, mediapipe_detector, models
+from roi_cls.roi import CropParams
+from roi_cls.roi.detection import detector, models
 from roi_cls.roi.recipe import open_recipe
 from tests.helpers.pictures import noise
 
@@ -122,7 +123,7 @@ def test_whole_picture_is_predicted_without_a_detector(
     def refuse(*args: object, **kwargs: object) -> None:
         raise AssertionError("asked for a detector")
 
-    monkeypatch.setattr(mediapipe_detector, "MediapipeDetector", refuse)
+    monkeypatch.setattr(detector, "NetworkDetector", refuse)
     monkeypatch.setattr(models, "resolve_models", refuse)
     with open_predictor([toy_run.path], "cpu") as predictor:
         (row,) = predictor.predict([Source(str(toy_set / "blue" / "00.png"))])
@@ -193,7 +194,7 @@ def test_detector_is_asked_for_by_the_bundles_hashes_and_closed(
         asked.update(values, detector=detector)
         return ("model",)
 
-    monkeypatch.setattr(mediapipe_detector, "MediapipeDetector", Detector)
+    monkeypatch.setattr(detector, "NetworkDetector", Detector)
     monkeypatch.setattr(models, "resolve_models", resolve)
     run = RunFolder(tmp_path)
     with open_predictor([run.path], "cpu", options=PredictOptions(detector_model=Path("given"))):

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from roi_cls.cache.index import check_index, find_index
-from roi_cls.roi.models import resolve_models
+from roi_cls.roi.detection.models import resolve_models
 from tests.helpers.pictures import noise, save
 from tests.helpers.stored import read_tree, stored_crops
 

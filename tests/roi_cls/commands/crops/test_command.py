@@ -18,8 +18,8 @@ from pyarrow import parquet
 
 from roi_cls.base.errors import StorageError
 from roi_cls.commands.crops.run import summary_text
-from roi_cls.roi import models
-from roi_cls.roi.models import DetectorModel
+from roi_cls.roi.detection import models
+from roi_cls.roi.detection.models import DetectorModel
 from tests.helpers.fakes import replace_mediapipe, see_centre, unless_black
 from tests.helpers.pictures import noise, save
 from tests.helpers.stored import stored_crops

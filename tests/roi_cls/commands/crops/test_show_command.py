@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from roi_cls.roi import models
+from roi_cls.roi.detection import models
 from tests.helpers.pictures import noise, save
 
 Command = Callable[..., CompletedProcess[str]]

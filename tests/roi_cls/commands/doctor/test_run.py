@@ -16,8 +16,8 @@ from roi_cls.classifier.models import origin
 from roi_cls.classifier.models.origin import PACKAGES
 from roi_cls.commands.doctor import run
 from roi_cls.commands.doctor.run import Check, checks_to_json, exit_code, render_checks, run_checks
-from roi_cls.roi import models
-from roi_cls.roi.models import KNOWN_MODELS, DetectorModel
+from roi_cls.roi.detection import models
+from roi_cls.roi.detection.models import KNOWN_MODELS, DetectorModel
 
 APT = "On Debian and Ubuntu: apt-get install -y libgl1 libglib2.0-0 libegl1 libgles2"
 WEIGHTS = (

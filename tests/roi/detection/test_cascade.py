@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from roi_cls.roi.cascade import (
+from roi_cls.roi.detection.cascade import (
     CONTEXTS,
     LEAST_CONTEXT,
     MOST_SUSPECTS,

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from roi_cls.base.errors import DetectorModelError
-from roi_cls.roi import models
-from roi_cls.roi.models import KNOWN_MODELS, fetch_models, resolve_models
+from roi_cls.roi.detection import models
+from roi_cls.roi.detection.models import KNOWN_MODELS, fetch_models, resolve_models
 
 BLAZE = KNOWN_MODELS[0].wheel
 WHEELS = {

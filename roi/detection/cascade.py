@@ -1,6 +1,7 @@
-"""How ``auto`` looks for faces: the cheapest look first, and a second look where one is in doubt.
+"""How MediaPipe's two networks look for faces where YuNet is not to be asked, or not to be had.
 
-Faces too small for the networks in the frame as a whole are looked for in tiles of it.
+The cheapest look first, and a second look where one is in doubt. Faces too small for the networks
+in the frame as a whole are looked for in tiles of it.
 """
 
 from __future__ import annotations
@@ -12,18 +13,22 @@ from typing import Literal
 
 import numpy as np
 
+from roi_cls.roi.detection.faces import (
+    SCORE_FLOOR,
+    See,
+    best_first,
+    find_again,
+    merge_faces,
+    merge_suspects,
+)
+from roi_cls.roi.detection.glimpse import Glimpse, glimpse_frame, glimpse_region, surround
 from roi_cls.roi.face import Box, Detection, Face, Step
-from roi_cls.roi.glimpse import Glimpse, glimpse_region, glimpse_whole, is_brighter_left
 from roi_cls.roi.image import Image
 from roi_cls.roi.picture import Picture
 
 Range = Literal["short", "full"]
-See = Callable[[Range, Image], tuple[Face, ...]]
-"""Returns the faces that a network sees in an image, in pixels of that image."""
 RANGES: tuple[Range, ...] = ("short", "full")
 
-SCORE_FLOOR = 0.2
-"""Faces from this confidence on are kept, so that ``low_score`` can be told from ``no_face``."""
 SURE = 0.75
 """Score from which short range on the frame, or the first scale of a second look, is believed.
 
@@ -39,13 +44,6 @@ True against false suspects, area under the ROC curve of the short and the full 
 0.84, 0.90; 3: 0.88, 0.92; 4.2: 0.92, 0.94; 6: 0.95, 0.95; 9: 0.91, 0.94; 14: 0.74, 0.94. The mean
 of these four: 0.976. With 3 and 6 alone 0.972, and 95 % instead of 97 % of the pictures right.
 """
-LEAST_CONTEXT = 3.0
-"""Sides of the face that are shown around it even where they reach beyond the frame.
-
-Faces that fill the frame score 0.4 to 0.7 there with short range and hardly any with full range;
-in wider grey surroundings 0.6 to 0.8 with both (8 of 248 portraits). 4.2 and 6 find the same ones
-at more cost, and a dog.
-"""
 HOPELESS = 0.25
 """Mean at the first scales below which no further one is looked at; no face was lost by it."""
 SMALL_FACE_PX = 48
@@ -59,11 +57,6 @@ instead of 81 %.
 """
 MOST_SUSPECTS = 24
 """Suspects looked at again per step, the highest scores first: what bounds the cost."""
-SAME_FACE_IOU = 0.3
-"""Overlap from which two boxes of one look, or two looks, are taken for one face."""
-SAME_FACE_SHARE = 0.5
-"""Part of the smaller box in the other one from which two faces found are one: a face's eyes and
-nose were sometimes found within it."""
 TILE_LEVELS = (1.5, 3.0, 6.0)
 """What the frame's longer side is divided by for the tiles' sides: their number is bounded so."""
 TILE_OVERLAP = 1 / 3
@@ -79,7 +72,7 @@ false one in 88 % of those without a face; on tiles of 133 px in 93 % and 60 %.
 """
 
 
-def find_faces(
+def find_by_mediapipe(
     picture: Picture, see: See, min_score: float, *, wants_all: bool = False
 ) -> Detection:
     """Return every face seen, best first; one in doubt with the score of the second look.
@@ -97,13 +90,8 @@ def find_faces(
 
 def look_whole(picture: Picture, see: Callable[[Image], tuple[Face, ...]]) -> tuple[Face, ...]:
     """Return the faces that one network sees in the whole frame, best first."""
-    whole = _whole(picture)
+    whole = glimpse_frame(picture)
     return best_first(whole.place(face) for face in see(whole.image))
-
-
-def _whole(picture: Picture) -> Glimpse:
-    whole = glimpse_whole(picture)
-    return whole.mirror() if is_brighter_left(whole.image) else whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +102,7 @@ class _Search:
     wants_all: bool
 
     def run(self) -> tuple[tuple[Face, ...], Step]:
-        whole = _whole(self.picture)
+        whole = glimpse_frame(self.picture)
         short = self._look("short", whole)
         sure = [face for face in short if self._is_sure(face)]
         if sure and not self.wants_all:
@@ -172,7 +160,7 @@ class _Search:
             glimpse = glimpse_region(self.picture, region)
             for view in (glimpse, glimpse.mirror()):
                 for range_ in RANGES:
-                    seen += self._find_again(face, range_, view)
+                    seen += find_again(face, self._look(range_, view))
                     looks += 1
             mean = sum(again.score for again in seen) / looks
             if mean < HOPELESS or mean >= max(SURE, self.min_score):
@@ -183,11 +171,6 @@ class _Search:
         if max(found.box.width, found.box.height) >= SMALL_FACE_PX:
             return found
         return replace(found, score=min(1.0, SMALL_FACE_GAIN * found.score))
-
-    def _find_again(self, face: Face, range_: Range, view: Glimpse) -> tuple[Face, ...]:
-        """Return the best face that one network sees in the same place, or nothing."""
-        same = (f for f in self._look(range_, view) if f.box.iou(face.box) >= SAME_FACE_IOU)
-        return best_first(same)[:1]
 
 
 def tile_frame(height: int, width: int) -> tuple[Box, ...]:
@@ -207,52 +190,6 @@ def _tile_starts(length: int, side: float) -> Iterator[float]:
     """Yield the tiles' first pixels along one axis, evenly spread over the whole length."""
     gaps = max(0, math.ceil((length - side) / (side * (1 - TILE_OVERLAP)) - 1e-9))
     yield from ((length - side) * i / gaps if gaps else 0.0 for i in range(gaps + 1))
-
-
-def surround(box: Box, context: float, height: int, width: int) -> Box:
-    """Return a square around a box, ``context`` times its side, that shows much of the frame.
-
-    It is moved from the box's centre as far as that shows more of the frame. Where it is larger
-    than the frame it reaches beyond it: a face that fills the frame is seen in grey surroundings.
-    """
-    x, y = box.center
-    face = max(box.width, box.height)
-    side = min(context * face, max(height, width, LEAST_CONTEXT * face))
-    left, top = _move_inside(x - side / 2, side, width), _move_inside(y - side / 2, side, height)
-    return Box(left, top, left + side, top + side)
-
-
-def _move_inside(start: float, side: float, length: int) -> float:
-    low, high = sorted((0.0, length - side))
-    return min(max(start, low), high)
-
-
-def best_first(faces: Iterable[Face]) -> tuple[Face, ...]:
-    """Return the faces, most confident first; equals in the order of their boxes."""
-    return tuple(sorted(faces, key=lambda face: (-face.score, face.box.xyxy)))
-
-
-def merge_suspects(faces: Iterable[Face]) -> tuple[Face, ...]:
-    """Return the faces without those that cover much the same as a more confident one."""
-    return _suppress(faces, lambda box, other: box.iou(other) >= SAME_FACE_IOU)
-
-
-def merge_faces(faces: Iterable[Face]) -> tuple[Face, ...]:
-    """Return the faces without those that lie in, or around, a more confident one."""
-    return _suppress(faces, lambda box, other: _shared_part(box, other) >= SAME_FACE_SHARE)
-
-
-def _suppress(faces: Iterable[Face], is_same: Callable[[Box, Box], bool]) -> tuple[Face, ...]:
-    kept: list[Face] = []
-    for face in best_first(faces):
-        if not any(is_same(face.box, other.box) for other in kept):
-            kept.append(face)
-    return tuple(kept)
-
-
-def _shared_part(box: Box, other: Box) -> float:
-    """Return the intersection's share of the smaller box."""
-    return box.shared_area(other) / min(box.area, other.area)
 
 
 def average_faces(seen: Sequence[Face], looks: int) -> Face:

@@ -17,8 +17,8 @@ from roi_cls.data.demo.picture import draw_picture, place_persons
 from roi_cls.roi import mediapipe_detector
 from roi_cls.roi.face import Box, Detection
 from roi_cls.roi.image import Image
-from roi_cls.roi.mediapipe_detector import MediapipeDetector, stand_ins
-from roi_cls.roi.models import DetectorModel, resolve_models
+from roi_cls.roi.detection.detector import NetworkDetector, stand_ins
+from roi_cls.roi.detection.models import DetectorModel, resolve_models
 from roi_cls.roi.params import CropParams
 from roi_cls.roi.picture import Picture
 
@@ -34,13 +34,13 @@ def models() -> tuple[DetectorModel, ...]:
 
 
 @pytest.fixture(scope="module")
-def detector(models: tuple[DetectorModel, ...]) -> Iterator[MediapipeDetector]:
-    with MediapipeDetector(models, PARAMS) as detector:
+def detector(models: tuple[DetectorModel, ...]) -> Iterator[NetworkDetector]:
+    with NetworkDetector(models, PARAMS) as detector:
         yield detector
 
 
 @pytest.mark.parametrize("index", range(6))
-def test_drawn_face_is_found_where_it_was_drawn(detector: MediapipeDetector, index: int) -> None:
+def test_drawn_face_is_found_where_it_was_drawn(detector: NetworkDetector, index: int) -> None:
     persons = place_persons(0, index)
     detection = detector.detect(Picture.of(draw_picture(0, index, None)))
     assert (detection.height, detection.width) == (448, 640)
@@ -53,7 +53,7 @@ def test_drawn_face_is_found_where_it_was_drawn(detector: MediapipeDetector, ind
         assert face.box.left < right_x < left_x < face.box.right
 
 
-def test_grey_noise_holds_no_face(detector: MediapipeDetector) -> None:
+def test_grey_noise_holds_no_face(detector: NetworkDetector) -> None:
     noise = np.random.default_rng(0).integers(100, 150, (240, 320, 1), np.uint8)
     detection = detector.detect(Picture.of(np.repeat(noise, 3, axis=2)))
     assert not [face for face in detection.faces if face.score >= PARAMS.min_score]
@@ -62,7 +62,7 @@ def test_grey_noise_holds_no_face(detector: MediapipeDetector) -> None:
 @pytest.mark.parametrize("index", range(6))
 @pytest.mark.parametrize("scale", [1.0, 0.4, 0.15])
 def test_mirrored_picture_gives_the_mirrored_faces(
-    detector: MediapipeDetector, index: int, scale: float
+    detector: NetworkDetector, index: int, scale: float
 ) -> None:
     image = draw_picture(0, index, None)
     size = (round(640 * scale), round(448 * scale))
@@ -82,7 +82,7 @@ def test_mirrored_picture_gives_the_mirrored_faces(
         assert other.keypoints[1] == pytest.approx((640 - eye_x, eye_y), abs=2)
 
 
-def test_small_face_in_a_large_picture_is_found_on_tiles(detector: MediapipeDetector) -> None:
+def test_small_face_in_a_large_picture_is_found_on_tiles(detector: NetworkDetector) -> None:
     drawn, person = draw_picture(0, 0, None), place_persons(0, 0)[0]
     image = np.full((1400, 2100, 3), drawn.mean(axis=(0, 1)).astype(np.uint8), np.uint8)
     part = cv2.resize(drawn, (224, 157), interpolation=cv2.INTER_AREA)
@@ -95,7 +95,7 @@ def test_small_face_in_a_large_picture_is_found_on_tiles(detector: MediapipeDete
     assert detection.faces[0].box.iou(expected) > 0.3
 
 
-def test_faces_come_best_first(detector: MediapipeDetector) -> None:
+def test_faces_come_best_first(detector: NetworkDetector) -> None:
     for index in range(4):
         scores = [
             face.score for face in detector.detect(Picture.of(draw_picture(0, index, None))).faces
@@ -105,24 +105,24 @@ def test_faces_come_best_first(detector: MediapipeDetector) -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 2), (3, 2), (1, 40_000), (40_000, 3), (17, 5)])
 def test_picture_of_any_shape_has_an_answer(
-    detector: MediapipeDetector, shape: tuple[int, int]
+    detector: NetworkDetector, shape: tuple[int, int]
 ) -> None:
     detection = detector.detect(Picture.of(np.full((*shape, 3), 128, np.uint8)))
     assert (detection.height, detection.width) == shape
 
 
-def test_array_that_is_a_view_has_the_same_answer(detector: MediapipeDetector) -> None:
+def test_array_that_is_a_view_has_the_same_answer(detector: NetworkDetector) -> None:
     image = draw_picture(0, 0, None)
     view = Picture.of(np.asfortranarray(image))
     assert detector.detect(view) == detector.detect(Picture.of(image))
 
 
 def test_face_in_a_shrunk_picture_is_told_in_its_own_pixels(
-    detector: MediapipeDetector, monkeypatch: pytest.MonkeyPatch
+    detector: NetworkDetector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     picture = Picture.of(draw_picture(0, 0, None))
     face = detector.detect(picture).faces[0]
-    monkeypatch.setattr(mediapipe_detector, "LONGEST_SIDE_PX", 320)
+    monkeypatch.setattr(detector, "LONGEST_SIDE_PX", 320)
     shrunk = detector.detect(picture)
     assert (shrunk.height, shrunk.width) == (448, 640)
     assert shrunk.faces[0].box.iou(face.box) > 0.7
@@ -133,7 +133,7 @@ def test_second_network_is_asked_only_where_the_first_is_not_sure(
     models: tuple[DetectorModel, ...],
 ) -> None:
     drawn = Picture.of(draw_picture(0, SURE_INDEX, None))
-    with MediapipeDetector(models, PARAMS) as detector:
+    with NetworkDetector(models, PARAMS) as detector:
         detection = detector.detect(drawn)
         assert detection.step == "short"
         assert {face.model for face in detection.faces} == {"short"}
@@ -145,7 +145,7 @@ def test_second_network_is_asked_only_where_the_first_is_not_sure(
 @pytest.mark.parametrize("kind", ["short", "full"])
 def test_one_network_sees_the_whole_frame_only(kind: Literal["short", "full"]) -> None:
     params = CropParams(detector=kind)
-    with MediapipeDetector(resolve_models(kind), params) as detector:
+    with NetworkDetector(resolve_models(kind), params) as detector:
         detection = detector.detect(Picture.of(draw_picture(0, SURE_INDEX, None)))
         assert detection.step == kind
         assert {face.model for face in detection.faces} == {kind}
@@ -154,7 +154,7 @@ def test_one_network_sees_the_whole_frame_only(kind: Literal["short", "full"]) -
 
 def test_model_of_the_user_sees_the_whole_frame_only(models: tuple[DetectorModel, ...]) -> None:
     own = dataclasses.replace(models[1], name="custom")
-    with MediapipeDetector([own], PARAMS) as detector:
+    with NetworkDetector([own], PARAMS) as detector:
         detection = detector.detect(Picture.of(draw_picture(0, SURE_INDEX, None)))
         assert detection.step is None
         assert {face.model for face in detection.faces} == {"custom"}
@@ -162,7 +162,7 @@ def test_model_of_the_user_sees_the_whole_frame_only(models: tuple[DetectorModel
 
 
 def test_stricter_score_asks_the_second_network(models: tuple[DetectorModel, ...]) -> None:
-    with MediapipeDetector(models, CropParams(min_score=1.0)) as detector:
+    with NetworkDetector(models, CropParams(min_score=1.0)) as detector:
         detection = detector.detect(Picture.of(draw_picture(0, 0, None)))
         assert list(detector._networks) == ["short", "full"]
     assert detection.step == "tiles"
@@ -170,7 +170,7 @@ def test_stricter_score_asks_the_second_network(models: tuple[DetectorModel, ...
 
 
 def test_closing_twice_does_nothing(models: tuple[DetectorModel, ...]) -> None:
-    detector = MediapipeDetector(models[:1], PARAMS)
+    detector = NetworkDetector(models[:1], PARAMS)
     detector.detect(BLANK)
     detector.close()
     detector.close()
@@ -181,7 +181,7 @@ def test_damaged_model_is_told(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.tflite"
     path.write_bytes(content)
     with (
-        MediapipeDetector([DetectorModel("custom", path, "0" * 64)], PARAMS) as detector,
+        NetworkDetector([DetectorModel("custom", path, "0" * 64)], PARAMS) as detector,
         pytest.raises(DetectorModelError) as caught,
     ):
         detector.detect(BLANK)
@@ -196,7 +196,7 @@ def test_damaged_model_is_told(tmp_path: Path, content: bytes) -> None:
 def test_model_that_vanished_is_told(tmp_path: Path) -> None:
     path = tmp_path / "model.tflite"
     with (
-        MediapipeDetector([DetectorModel("custom", path, "0" * 64)], PARAMS) as detector,
+        NetworkDetector([DetectorModel("custom", path, "0" * 64)], PARAMS) as detector,
         pytest.raises(DetectorModelError, match=r"^Cannot load the face detector .*No such file"),
     ):
         detector.detect(BLANK)
@@ -206,7 +206,7 @@ def test_cut_model_is_told(tmp_path: Path, models: tuple[DetectorModel, ...]) ->
     path = tmp_path / "model.tflite"
     path.write_bytes(models[0].path.read_bytes()[:100_000])
     with (
-        MediapipeDetector([DetectorModel("custom", path, "0" * 64)], PARAMS) as detector,
+        NetworkDetector([DetectorModel("custom", path, "0" * 64)], PARAMS) as detector,
         pytest.raises(DetectorModelError, match=r"Give a MediaPipe face detection model \(\.tfl"),
     ):
         detector.detect(BLANK)
@@ -217,7 +217,7 @@ def test_missing_library_is_told(
 ) -> None:
     monkeypatch.setitem(sys.modules, "mediapipe.tasks.python", None)
     with (
-        MediapipeDetector(models, PARAMS) as detector,
+        NetworkDetector(models, PARAMS) as detector,
         pytest.raises(DetectorModelError, match=r"^Cannot load MediaPipe: .*apt-get install -y "),
     ):
         detector.detect(BLANK)
@@ -226,12 +226,12 @@ def test_missing_library_is_told(
 SCRIPT = """
 import numpy as np
 from roi_cls.roi import CropParams
-from roi_cls.roi.mediapipe_detector import MediapipeDetector
-from roi_cls.roi.models import resolve_models
+from roi_cls.roi.detection.detector import NetworkDetector
+from roi_cls.roi.detection.models import resolve_models
 from roi_cls.roi.picture import Picture
 
 picture = Picture.of(np.full((60, 60, 3), 128, np.uint8))
-with MediapipeDetector(resolve_models("auto", fetch=False), CropParams()) as detector:
+with NetworkDetector(resolve_models("auto", fetch=False), CropParams()) as detector:
     print(len(detector.detect(picture).faces))
 """
 
@@ -245,12 +245,12 @@ def test_process_that_detects_says_nothing_on_stderr() -> None:
 
 
 def _detect_there(models: tuple[DetectorModel, ...], image: Image) -> Detection:
-    with MediapipeDetector(models, PARAMS) as detector:
+    with NetworkDetector(models, PARAMS) as detector:
         return detector.detect(Picture.of(image))
 
 
 def test_spawned_process_sees_the_same(
-    detector: MediapipeDetector,
+    detector: NetworkDetector,
     models: tuple[DetectorModel, ...],
 ) -> None:
     image = draw_picture(0, 0, None)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roi_cls.roi.face import Box, Face
-from roi_cls.roi.glimpse import (
+from roi_cls.roi.detection.glimpse import (
     WHOLE_PX,
     Glimpse,
     glimpse_region,

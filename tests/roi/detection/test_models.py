@@ -9,8 +9,8 @@ import pytest
 
 from roi_cls.base.atomic import write_atomically
 from roi_cls.base.errors import DetectorModelError
-from roi_cls.roi import models
-from roi_cls.roi.models import (
+from roi_cls.roi.detection import models
+from roi_cls.roi.detection.models import (
     DetectorModel,
     KnownModel,
     ModelWheel,
