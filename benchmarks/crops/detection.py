@@ -1,9 +1,11 @@
 """How well, and at what cost, each way of looking finds the faces of a folder of pictures.
 
-    python -m benchmarks.crops.detection FOLDER [boxes.json] [--faceless FOLDER] [--json FILE]
+    python -m benchmarks.crops.detection FOLDER [boxes.json] [--faceless FOLDER]
+        [--portraits FOLDER]... [--json FILE]
 
 boxes.json (default FOLDER/boxes.json) has the true boxes of each picture, by its file name:
 {"a.jpg": [[left, top, right, bottom], ...], ...}. A face is true where IoU with one is 0.4 or more.
+Every way sees a picture before the next picture is taken, so all share what the machine does.
 """
 
 from __future__ import annotations
@@ -14,23 +16,30 @@ import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from roi_cls.roi.detection.cascade import merge_faces, tile_frame
-from roi_cls.roi.face import Box, Detection, Face
-from roi_cls.roi.detection.glimpse import glimpse_region
-from roi_cls.roi.image import read_bytes
+import cv2
+from scipy.stats import binomtest
+
 from roi_cls.roi.detection.detector import NetworkDetector
+from roi_cls.roi.detection.faces import best_first
+from roi_cls.roi.detection.glimpse import glimpse_scaled
 from roi_cls.roi.detection.models import resolve_models
+from roi_cls.roi.detection.yunet import YuNet
+from roi_cls.roi.face import Box, Detection, Face
+from roi_cls.roi.image import read_bytes
 from roi_cls.roi.params import CropParams
 from roi_cls.roi.picture import Picture
 from roi_cls.roi.plan import plan_crop
 
 TRUE_IOU = 0.4
+SCORES = (0.5, 0.6, 0.7, 0.8)
+LOW_SCORE = 0.2
+"""Of networks alone, so that one look serves several thresholds."""
 SIZES_PX = (0, 12, 16, 24, 32, 48, 64, 96)
 """Lower bounds of the size buckets: the shorter side of a true box."""
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
@@ -59,7 +68,9 @@ class Figures:
     """Pictures where an accepted face is true."""
     chosen_largest: float
     """Pictures where the face of ``--face largest`` is true."""
-    chosen_confident: float
+    chosen_low: float
+    """Of its 95 % interval (Wilson), as the next."""
+    chosen_high: float
     recall: float
     """True boxes that were found."""
     recall_by_px: dict[str, float]
@@ -67,51 +78,46 @@ class Figures:
     """Accepted faces per face-free picture."""
     false_pictures: float | None
     """Face-free pictures with an accepted face."""
+    false_low: float | None
+    false_high: float | None
+    portraits: float | None
+    """Portraits in which a face is accepted."""
+    portraits_low: float | None
+    portraits_high: float | None
     milliseconds: float
     """Mean per picture with faces, decoding included."""
     milliseconds_faceless: float | None
+    milliseconds_portraits: float | None
     steps: dict[str, float]
     """Pictures with faces for which each step was the last; one that came last ran all before."""
 
 
-class UnconfirmedTiles:
-    """Both networks on the frame and on its tiles, merged, each score taken at its word."""
-
-    def __init__(self, networks: Sequence[NetworkDetector]) -> None:
-        self._networks = networks
-
-    def detect(self, picture: Picture) -> Detection:
-        """Return all faces seen anywhere, best first."""
-        faces: list[Face] = []
-        for region in (Box(0, 0, picture.width, picture.height), *_tiles(picture)):
-            glimpse = glimpse_region(picture, region)
-            part = Picture.of(glimpse.image)
-            faces += [glimpse.place(f) for n in self._networks for f in n.detect(part).faces]
-        return Detection(picture.height, picture.width, merge_faces(faces))
-
-
 def main() -> None:
     """Measure, print the table, and write it as JSON where that is asked for."""
+    cv2.setNumThreads(1)  # a core, as in a worker process
     arguments = _parse(sys.argv[1:])
     truth = read_boxes(arguments.boxes or arguments.folder / "boxes.json")
-    pictures = [arguments.folder / name for name in truth]
-    faceless = _list_pictures(arguments.faceless) if arguments.faceless else []
-    rows: list[Figures] = []
+    folders = {
+        "faces": [arguments.folder / name for name in truth],
+        "faceless": _list_pictures(arguments.faceless),
+        "portraits": [path for folder in arguments.portraits for path in _list_pictures(folder)],
+    }
     with ExitStack() as stack:
-        for way, detector, params in _ways(stack, arguments.min_face):
-            print(f"{way} ...", file=sys.stderr)
-            seen, empty = look_at(detector, pictures), look_at(detector, faceless)
-            rows += [
-                judge(
-                    f"{way}, score {score:g}", replace(params, min_score=score), truth, seen, empty
-                )
-                for score in ((params.min_score,) if way == "auto" else (0.3, 0.5, 0.7))
-            ]
-        for score in (0.4, 0.6):
-            params = CropParams(min_score=score, min_face_px=arguments.min_face)
-            detector = stack.enter_context(NetworkDetector(resolve_models("auto"), params))
-            seen, empty = look_at(detector, pictures), look_at(detector, faceless)
-            rows.append(judge(f"auto, score {score:g}", params, truth, seen, empty))
+        ways = dict(_ways(stack, arguments.min_face))
+        seen = {
+            name: look_at({way: detector for way, (detector, _) in ways.items()}, paths)
+            for name, paths in folders.items()
+        }
+    rows = [
+        judge(
+            f"{way}, score {score:g}",
+            replace(params, min_score=score),
+            truth,
+            *(seen[name][way] for name in folders),
+        )
+        for way, (_, params) in ways.items()
+        for score in ((params.min_score,) if params.detector in ("mediapipe", "auto") else SCORES)
+    ]
     print(format_table(rows))
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
@@ -122,31 +128,55 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("folder", type=Path, help="pictures with faces")
     parser.add_argument("boxes", nargs="?", type=Path, help="true boxes; default FOLDER/boxes.json")
     parser.add_argument("--faceless", type=Path, help="folder of pictures without a face")
+    parser.add_argument(
+        "--portraits", type=Path, action="append", default=[], help="folder of one face a picture"
+    )
     parser.add_argument("--min-face", type=int, default=CropParams().min_face_px, help="pixels")
     parser.add_argument("--json", type=Path, help="write the figures here, too")
     return parser.parse_args(words)
 
 
-def _ways(stack: ExitStack, min_face: int) -> Iterable[tuple[str, _Detects, CropParams]]:
+class YunetAlone:
+    """YuNet on the frame, its longer side scaled, each score taken at its word."""
+
+    def __init__(self, network: YuNet, side_px: int) -> None:
+        self._network, self._side_px = network, side_px
+
+    def detect(self, picture: Picture) -> Detection:
+        """Return all faces seen, best first."""
+        glimpse = glimpse_scaled(picture, self._side_px)
+        faces = (glimpse.place(face) for face in self._network.see(glimpse.image))
+        return Detection(picture.height, picture.width, best_first(faces), "yunet")
+
+
+def _ways(stack: ExitStack, min_face: int) -> Iterable[tuple[str, tuple[_Detects, CropParams]]]:
+    def open_detector(params: CropParams, min_score: float) -> NetworkDetector:
+        models = resolve_models(params.detector)
+        return stack.enter_context(NetworkDetector(models, replace(params, min_score=min_score)))
+
     params = CropParams(min_face_px=min_face)
-    short, full = (
-        stack.enter_context(
-            # A low score, so that one look serves several thresholds.
-            NetworkDetector(resolve_models(kind), replace(params, detector=kind, min_score=0.2))
+    for kind in ("short", "full"):
+        of_kind = replace(params, detector=kind)
+        yield kind, (open_detector(of_kind, LOW_SCORE), of_kind)
+    yunet = stack.enter_context(YuNet(resolve_models("auto")[-1], LOW_SCORE))
+    for side_px in (320, 640):
+        yield (
+            f"YuNet at {side_px} px",
+            (YunetAlone(yunet, side_px), replace(params, detector="full")),
         )
-        for kind in ("short", "full")
-    )
-    yield "short", short, params
-    yield "full", full, params
-    yield "tiles, unconfirmed", UnconfirmedTiles((short, full)), params
-    yield "auto", stack.enter_context(NetworkDetector(resolve_models("auto"), params)), params
+    for way, kind, face in (
+        ("mediapipe", "mediapipe", "largest"),
+        ("auto", "auto", "largest"),
+        ("mediapipe, --face all", "mediapipe", "all"),
+        ("auto, --face all", "auto", "all"),
+    ):
+        searched = replace(params, detector=kind, face=face)
+        yield way, (open_detector(searched, params.min_score), searched)
 
 
-def _tiles(picture: Picture) -> tuple[Box, ...]:
-    return tile_frame(picture.height, picture.width)
-
-
-def _list_pictures(folder: Path) -> list[Path]:
+def _list_pictures(folder: Path | None) -> list[Path]:
+    if folder is None:
+        return []
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
 
 
@@ -156,20 +186,29 @@ def read_boxes(path: Path) -> Truth:
     return {name: [Box(*map(float, box)) for box in found] for name, found in boxes.items()}
 
 
-def look_at(detector: _Detects, paths: Iterable[Path]) -> list[Seen]:
-    """Return what the detector sees in each file, and the time with reading and decoding."""
-    seen = []
+def look_at(ways: Mapping[str, _Detects], paths: Iterable[Path]) -> dict[str, list[Seen]]:
+    """Return what each way sees in each file, and the time with reading and decoding."""
+    seen: dict[str, list[Seen]] = {way: [] for way in ways}
     for i, path in enumerate(paths):
-        if i == 0:
-            detector.detect(Picture(read_bytes(path), path))  # loads the networks, untimed
-        start = time.perf_counter()
-        detection = detector.detect(Picture(read_bytes(path), path))
-        seen.append(Seen(path.name, detection, 1e3 * (time.perf_counter() - start)))
+        print(f"\r{path.parent.name} {i + 1}", end="", file=sys.stderr)
+        for way, detector in ways.items():
+            times = []
+            for _ in range(1 if i else 2):  # the first time loads the networks
+                start = time.perf_counter()
+                detection = detector.detect(Picture(read_bytes(path), path))
+                times.append(1e3 * (time.perf_counter() - start))
+            seen[way].append(Seen(path.name, detection, times[-1]))
+    print(file=sys.stderr)
     return seen
 
 
 def judge(
-    way: str, params: CropParams, truth: Truth, seen: Sequence[Seen], empty: Sequence[Seen]
+    way: str,
+    params: CropParams,
+    truth: Truth,
+    seen: Sequence[Seen],
+    empty: Sequence[Seen],
+    portraits: Sequence[Seen],
 ) -> Figures:
     """Return the figures of one way of looking at one threshold."""
     accepted = [_accepted(s.detection, params) for s in seen]
@@ -180,21 +219,36 @@ def judge(
         for box in truth[s.name]
     ]
     steps = Counter(s.detection.step or "-" for s in seen)
+    found = [
+        any(_is_true(f, truth[s.name]) for f in a) for s, a in zip(seen, accepted, strict=True)
+    ]
+    chosen = [_is_choice_true(s, replace(params, face="largest"), truth) for s in seen]
+    with_face = [bool(_accepted(s.detection, params)) for s in portraits]
     return Figures(
         way,
-        _mean(
-            any(_is_true(f, truth[s.name]) for f in a) for s, a in zip(seen, accepted, strict=True)
-        ),
-        _mean(_is_choice_true(s, replace(params, face="largest"), truth) for s in seen),
-        _mean(_is_choice_true(s, replace(params, face="confident"), truth) for s in seen),
+        _mean(found),
+        _mean(chosen),
+        *wilson(chosen),
         _mean(found for _, found in boxes),
         _by_size(boxes),
         _mean(false) if empty else None,
         _mean(count > 0 for count in false) if empty else None,
+        *wilson([count > 0 for count in false]),
+        _mean(with_face) if portraits else None,
+        *wilson(with_face),
         _mean(s.milliseconds for s in seen),
         _mean(s.milliseconds for s in empty) if empty else None,
+        _mean(s.milliseconds for s in portraits) if portraits else None,
         {step: count / len(seen) for step, count in sorted(steps.items())},
     )
+
+
+def wilson(hits: Sequence[bool]) -> tuple[float, float] | tuple[None, None]:
+    """Return the 95 % interval of a share (Wilson 1927), as scipy has it; of nothing, none."""
+    if not hits:
+        return None, None
+    interval = binomtest(sum(hits), len(hits)).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def _accepted(detection: Detection, params: CropParams) -> tuple[Face, ...]:
@@ -227,18 +281,28 @@ def _mean(values: Iterable[float]) -> float:
 def format_table(rows: Sequence[Figures]) -> str:
     """Return the rows as two Markdown tables."""
     lines = [
-        "| way | found | largest | confident | recall | false faces | false pictures | ms | "
-        "ms, no face | last step |",
+        "| way | a true face is cut | all true faces found | face-free with a face | false faces | "
+        "portraits with a face | ms | ms, face-free | ms, portrait | last step |",
         "|---|" + "---:|" * 8 + "---|",
     ]
     for row in rows:
-        shares = (row.found, row.chosen_largest, row.chosen_confident, row.recall)
-        cells = [row.way, *(f"{100 * share:.0f} %" for share in shares)]
-        cells += ["" if row.false_faces is None else f"{row.false_faces:.2f}"]
-        cells += ["" if row.false_pictures is None else f"{100 * row.false_pictures:.1f} %"]
-        cells += [f"{row.milliseconds:.1f}"]
-        cells += ["" if row.milliseconds_faceless is None else f"{row.milliseconds_faceless:.1f}"]
-        cells += [", ".join(f"{step} {100 * share:.0f} %" for step, share in row.steps.items())]
+        cells = [
+            row.way,
+            _share(row.chosen_largest, row.chosen_low, row.chosen_high),
+            _share(row.recall),
+            _share(row.false_pictures, row.false_low, row.false_high),
+            _number(row.false_faces, 2),
+            _share(row.portraits, row.portraits_low, row.portraits_high),
+            *(
+                _number(milliseconds, 1)
+                for milliseconds in (
+                    row.milliseconds,
+                    row.milliseconds_faceless,
+                    row.milliseconds_portraits,
+                )
+            ),
+            ", ".join(f"{step} {100 * share:.0f} %" for step, share in row.steps.items()),
+        ]
         lines.append("| " + " | ".join(cells) + " |")
     sizes = rows[0].recall_by_px
     lines += ["", "Recall by the true box's shorter side in px (how many there are):", ""]
@@ -247,6 +311,17 @@ def format_table(rows: Sequence[Figures]) -> str:
         shares_by_size = (f"{100 * share:.0f} %" for share in row.recall_by_px.values())
         lines.append(f"| {row.way} | " + " | ".join(shares_by_size) + " |")
     return "\n".join(lines)
+
+
+def _share(share: float | None, low: float | None = None, high: float | None = None) -> str:
+    if share is None:
+        return ""
+    interval = "" if low is None or high is None else f" [{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{100 * share:.1f} %{interval}"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
 
 
 if __name__ == "__main__":

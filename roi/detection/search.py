@@ -1,12 +1,12 @@
 """How ``auto`` looks for faces: MediaPipe's short range first, YuNet where that is not sure.
 
-Short range says at once what is plain. What YuNet proposes, at one scale after the other, MediaPipe's
-full range looks at again, close up: two networks of different make that agree are right where each
-alone takes a dog for a man. A face may be turned; then it is told as it lies.
+Short range says at once what is plain. What YuNet proposes, at one scale after the other, is looked
+at again by MediaPipe's full range, close up: two networks of different make that agree are right
+where each alone takes a dog for a man. A face may be turned; then it is told as it lies.
 
-The figures below are of 240 street photographs and parts of them, 287 pictures without a face and
-parts of them (animals, dials, a teddy), 248 portraits, 600 photographs of faces half of which wear
-a mask: `benchmarks/crops/detection.md` has them.
+The figures below are of 240 street photographs and parts of them, of 287 pictures without a face
+and parts of them (animals, dials, a teddy), of 248 portraits, and of 600 photographs of faces, half
+of them with a mask. `benchmarks/crops/detection.md` has what comes of it.
 """
 
 from __future__ import annotations

@@ -11,18 +11,16 @@ from numpy.typing import NDArray
 
 from roi_cls.roi.detection.cascade import (
     CONTEXTS,
-    LEAST_CONTEXT,
     MOST_SUSPECTS,
     SMALL_FACE_GAIN,
     Range,
     average_faces,
-    find_faces,
+    find_by_mediapipe,
     look_whole,
-    merge_faces,
-    merge_suspects,
-    surround,
     tile_frame,
 )
+from roi_cls.roi.detection.faces import merge_faces, merge_suspects
+from roi_cls.roi.detection.glimpse import LEAST_CONTEXT, surround
 from roi_cls.roi.face import Box, Detection, Face
 from roi_cls.roi.image import Image
 from roi_cls.roi.picture import Picture
@@ -78,7 +76,7 @@ def face(left: float, top: float, side: float, score: float, model: str = "short
 
 def detect(score: Score, picture: Picture, min_score: float = 0.5) -> tuple[Detection, Networks]:
     networks = Networks(score)
-    return find_faces(picture, networks, min_score), networks
+    return find_by_mediapipe(picture, networks, min_score), networks
 
 
 def test_sure_face_costs_one_look() -> None:

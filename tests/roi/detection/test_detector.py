@@ -14,11 +14,10 @@ import pytest
 
 from roi_cls.base.errors import DetectorModelError
 from roi_cls.data.demo.picture import draw_picture, place_persons
-from roi_cls.roi import mediapipe_detector
-from roi_cls.roi.face import Box, Detection
-from roi_cls.roi.image import Image
 from roi_cls.roi.detection.detector import NetworkDetector, stand_ins
 from roi_cls.roi.detection.models import DetectorModel, resolve_models
+from roi_cls.roi.face import Box, Detection
+from roi_cls.roi.image import Image
 from roi_cls.roi.params import CropParams
 from roi_cls.roi.picture import Picture
 

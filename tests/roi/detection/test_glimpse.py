@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roi_cls.roi.face import Box, Face
 from roi_cls.roi.detection.glimpse import (
     WHOLE_PX,
     Glimpse,
@@ -13,6 +12,7 @@ from roi_cls.roi.detection.glimpse import (
     glimpse_whole,
     is_brighter_left,
 )
+from roi_cls.roi.face import Box, Face
 from roi_cls.roi.image import Image
 from roi_cls.roi.picture import Picture
 from tests.helpers.pictures import encode, exif, noise
