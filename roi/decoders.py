@@ -22,7 +22,15 @@ from PIL import BmpImagePlugin, GifImagePlugin, JpegImagePlugin, TiffImagePlugin
 from PIL.Image import DecompressionBombError
 from PIL.ImageFile import ImageFile
 
-from roi_cls.roi.image_header import UndecodableError, check_size, check_webp, read_orientation
+from roi_cls.roi.image_header import (
+    CONVERT,
+    EXPORT_AGAIN,
+    JpegParts,
+    UndecodableError,
+    check_size,
+    check_webp,
+    read_orientation,
+)
 
 Samples = NDArray[np.integer[Any] | np.floating[Any]]
 """(height, width) or (height, width, channels) as decoded; typed as by OpenCV."""
@@ -42,6 +50,29 @@ _PILLOW_ERRORS = (
 _QUIET_LOCK = threading.Lock()
 # Without a handler Pillow's errors would reach stderr by logging's last resort.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+
+def read_jpeg(data: bytes) -> JpegParts:
+    """Return what a JPEG says of itself.
+
+    Raises:
+        UndecodableError: It is cut off, damaged before its first scan, or not of 8 bits.
+    """
+    try:
+        with _quiet(), JpegImagePlugin.JpegImageFile(io.BytesIO(data)) as picture:
+            scan = picture.fp.tell() if picture.fp else 0
+            exif, profile = picture.info.get("exif"), picture.info.get("icc_profile")
+            parts = JpegParts(
+                picture.height, picture.width, picture.layers, exif or b"", profile or b""
+            )
+    except _PILLOW_ERRORS as error:
+        why = _one_line(error)
+        remedy = CONVERT if "cannot handle" in why else EXPORT_AGAIN  # its bits or components
+        raise UndecodableError(f"its JPEG header cannot be read ({why})", remedy) from error
+    # A scan never holds this pair but at its end, and previews lie before it.
+    if data.rfind(b"\xff\xd9", scan) < 0:
+        raise UndecodableError(f"it is cut off after {len(data)} bytes")
+    return parts
 
 
 def decode_by_opencv(data: bytes, shape: tuple[int, int], flags: int) -> Samples:
@@ -84,8 +115,12 @@ def decode_by_pillow(data: bytes, kind: str, max_pixels: int) -> tuple[Samples, 
     except DecompressionBombError as error:
         raise UndecodableError("its frame is far over the limit of pixels") from error
     except _PILLOW_ERRORS as error:
-        why = " ".join(str(error).split()) or type(error).__name__
-        raise UndecodableError(f"its {kind} data cannot be decoded ({why})") from error
+        reason = f"its {kind} data cannot be decoded ({_one_line(error)})"
+        raise UndecodableError(reason) from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _load_picture(picture: ImageFile) -> Samples:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from roi_cls.base.errors import ImageReadError
 from roi_cls.base.location import is_remote, reaching
-from roi_cls.roi.decoders import Samples, decode_by_opencv, decode_by_pillow
+from roi_cls.roi.decoders import Samples, decode_by_opencv, decode_by_pillow, read_jpeg
 from roi_cls.roi.image_header import (
     EXPORT_AGAIN,
     GIVE_PICTURES,
@@ -31,7 +31,6 @@ from roi_cls.roi.image_header import (
     UndecodableError,
     check_png_pixels,
     check_size,
-    read_jpeg,
     read_orientation,
     read_png,
     sniff_kind,

@@ -47,7 +47,6 @@ _PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_CHUNK = struct.Struct(">I4s")
 _PNG_CHUNKS = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"eXIf", b"IEND"))
-_JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # tables and reserved between them
 _MAX_SIDE = 1_000_000  # libpng's
 
 
@@ -86,6 +85,8 @@ class JpegParts:
     components: int
     """1: grey; 3: colour; 4: CMYK."""
     exif: bytes
+    profile: bytes
+    """The ICC profile; empty: none, or one of whose parts some are missing."""
 
 
 def sniff_kind(data: bytes) -> str:
@@ -203,46 +204,6 @@ def check_png_pixels(data: bytes) -> None:
     """
     for chunk in _walk_png(data)[b"IDAT"]:
         _check_png_chunk(b"IDAT", chunk)
-
-
-def read_jpeg(data: bytes) -> JpegParts:
-    """Return what a JPEG says of itself.
-
-    Raises:
-        UndecodableError: It is cut off, damaged before its first scan, or not of 8 bits.
-    """
-    try:
-        frame, exif, scan = _walk_jpeg(data)
-    except IndexError:
-        raise UndecodableError(f"it is cut off after {len(data)} bytes") from None
-    if len(frame) < 6:
-        raise UndecodableError("it is damaged (a JPEG scan without a frame)")
-    # A scan never holds this pair but at its end, and previews lie before it.
-    if data.rfind(b"\xff\xd9", scan) < 0:
-        raise UndecodableError(f"it is cut off after {len(data)} bytes")
-    depth, height, width, components = struct.unpack(">BHHB", frame[:6])
-    if depth != 8:
-        raise UndecodableError(f"it is a JPEG of {depth} bits", CONVERT)
-    return JpegParts(height, width, components, exif)
-
-
-def _walk_jpeg(data: bytes) -> tuple[bytes, bytes, int]:
-    """Return the frame header, EXIF, and where the scan starts; IndexError where data end."""
-    offset, frame, exif = 2, b"", b""
-    while (marker := data[offset + 1]) != 0xDA:  # start of scan
-        if data[offset] != 0xFF or marker == 0xD9:
-            raise UndecodableError(f"it is damaged (no JPEG segment at byte {offset})")
-        if marker == 0xFF:  # padding
-            offset += 1
-            continue
-        length = data[offset + 2] << 8 | data[offset + 3]
-        body = data[offset + 4 : offset + 2 + length]
-        if marker in _JPEG_FRAMES and not frame:
-            frame = body
-        elif marker == 0xE1 and body.startswith(b"Exif\0\0") and not exif:
-            exif = body
-        offset += 2 + length
-    return frame, exif, offset
 
 
 def check_webp(data: bytes, max_pixels: int) -> None:

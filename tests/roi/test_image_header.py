@@ -78,9 +78,11 @@ def refusal(data: bytes, **options: int) -> str:
             "it is a Git LFS pointer. Run `git lfs pull` to fetch the picture.",
         ),
         (b"\x89PNG\r\n", f"it is cut off after 6 bytes. {AGAIN}"),
-        (b"\xff\xd8", f"it is cut off after 2 bytes. {AGAIN}"),
-        (b"\xff\xd8\xff\xd9", f"it is damaged (no JPEG segment at byte 2). {AGAIN}"),
-        (b"\xff\xd8\xff\xda\0\2\xff\xd9", f"it is damaged (a JPEG scan without a frame). {AGAIN}"),
+        (b"\xff\xd8", f"its JPEG header cannot be read (not a JPEG file). {AGAIN}"),
+        (
+            b"\xff\xd8\xff\xda\0\2\xff\xd9",
+            f"its JPEG header cannot be read (not identified by this driver). {AGAIN}",
+        ),
         (
             b"\x89PNG\n\x1a\n" + bytes(9),
             f"its PNG signature is damaged, as by a transfer in text mode. {AGAIN}",
@@ -217,7 +219,9 @@ def test_pixels_without_a_fixed_range_are_refused() -> None:
 def test_deep_jpeg_is_named() -> None:
     data = bytearray(FILES["jpeg"])
     data[data.index(b"\xff\xc0") + 4] = 12
-    assert refusal(bytes(data)) == f"it is a JPEG of 12 bits. {CONVERT}"
+    assert refusal(bytes(data)) == (
+        f"its JPEG header cannot be read (cannot handle 12-bit layers). {CONVERT}"
+    )
 
 
 def test_decoder_errors_are_told_on_one_line() -> None:
