@@ -13,33 +13,64 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import BmpImagePlugin, GifImagePlugin, JpegImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    Jpeg2KImagePlugin,
+    JpegImagePlugin,
+    PpmImagePlugin,
+    TgaImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
 from PIL.Image import DecompressionBombError
 from PIL.ImageFile import ImageFile
 
 from roi_cls.roi.image_header import (
     CONVERT,
     EXPORT_AGAIN,
+    FIX_RANGE,
+    NO_RANGE,
     JpegParts,
     UndecodableError,
     check_size,
+    check_jpeg_2000,
     check_webp,
+    pick_full_tiff,
     read_orientation,
 )
 
 Samples = NDArray[np.integer[Any] | np.floating[Any]]
 """(height, width) or (height, width, channels) as decoded; typed as by OpenCV."""
+
+
+def _open_heic(file: io.BytesIO) -> ImageFile:
+    try:
+        from pi_heif import HeifImageFile
+    except ImportError as error:
+        reason = "it is a HEIC picture, and the package that decodes them is not installed"
+        remedy = f"Install it with `pip install 'roi-cls[heif]'`, or: {CONVERT}"
+        raise UndecodableError(reason, remedy) from error
+    return cast(ImageFile, HeifImageFile(file))
+
+
 _PLUGINS: dict[str, Callable[[io.BytesIO], ImageFile]] = {
     "JPEG": JpegImagePlugin.JpegImageFile,
     "GIF": GifImagePlugin.GifImageFile,
     "WebP": WebPImagePlugin.WebPImageFile,
     "BMP": BmpImagePlugin.BmpImageFile,
     "TIFF": TiffImagePlugin.TiffImageFile,
+    "AVIF": AvifImagePlugin.AvifImageFile,
+    "HEIC": _open_heic,
+    "JPEG 2000": Jpeg2KImagePlugin.Jpeg2KImageFile,
+    "PNM": PpmImagePlugin.PpmImageFile,
+    "TGA": TgaImagePlugin.TgaImageFile,
 }
 """Constructed directly: ``PIL.Image.open`` adds a pixel limit of its own, a process-wide one."""
 # What Pillow may raise for a damaged file: mutated files gave the first four, its code the rest.
@@ -106,12 +137,16 @@ def decode_by_pillow(data: bytes, kind: str, max_pixels: int) -> tuple[Samples, 
     """
     if kind == "WebP":
         check_webp(data, max_pixels)
+    elif kind == "TIFF":
+        data = pick_full_tiff(data)
+    elif kind == "JPEG 2000":
+        check_jpeg_2000(data)
     try:
         with _quiet(), _PLUGINS[kind](io.BytesIO(data)) as picture:
             check_size(picture.height, picture.width, max_pixels)
             if isinstance(picture, TiffImagePlugin.TiffImageFile):
                 return _load_tiff(picture, data)
-            return _load_picture(picture), read_orientation(picture.info.get("exif", b""))
+            return _load_picture(picture), read_orientation(picture.info.get("exif") or b"")
     except DecompressionBombError as error:
         raise UndecodableError("its frame is far over the limit of pixels") from error
     except _PILLOW_ERRORS as error:
@@ -124,12 +159,12 @@ def _one_line(error: Exception) -> str:
 
 
 def _load_picture(picture: ImageFile) -> Samples:
-    if picture.mode in ("I", "F"):
-        reason = "its pixels are float, signed or 32-bit numbers, which have no fixed range"
-        raise UndecodableError(reason, "Convert it to 8 or 16 bits, unsigned.")
+    is_deep = picture.mode.startswith("I;16") or picture.format == "PPM" and picture.mode == "I"
+    if picture.mode in ("I", "F") and not is_deep:
+        raise UndecodableError(NO_RANGE, FIX_RANGE)
     picture.load()
-    if picture.mode.startswith("I;16"):  # Pillow's own conversion clips at 255
-        return np.array(picture, dtype=np.uint16)
+    if is_deep:  # Pillow's own conversion clips at 255
+        return np.array(picture).astype(np.uint16)
     return np.array(picture.convert("RGBA" if picture.has_transparency_data else "RGB"))
 
 

@@ -203,6 +203,8 @@ def _to_rgb(samples: Samples) -> Image:
         return np.repeat(pixels[:, :, None], 3, axis=2)
     if pixels.shape[2] == 3:
         return pixels
+    if not pixels[..., 3].any():  # alpha that hides everything is none: programs leave it at 0
+        return np.ascontiguousarray(pixels[..., :3])
     rgb = np.empty((*pixels.shape[:2], 3), np.uint8)
     for start in range(0, len(pixels), _STRIP):
         strip = slice(start, start + _STRIP)

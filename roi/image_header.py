@@ -20,22 +20,45 @@ EXPORT_AGAIN = "Remove it, or copy or export it again."
 CONVERT = "Convert it to PNG or JPEG."
 GIVE_PICTURES = "Give PNG, JPEG, WebP, BMP, TIFF or GIF files."
 _DOWNLOAD = "Download the picture itself."
+NO_RANGE = "its pixels are float, signed or 32-bit numbers, which have no fixed range"
+FIX_RANGE = "Convert it to 8 or 16 bits, unsigned."
+_RAW, _DEVELOP = "a camera's raw picture", "Export it as JPEG or TIFF with a raw developer."
 _KINDS = (
     ("PNG", re.compile(rb"\x89PNG")),
     ("JPEG", re.compile(rb"\xff\xd8(\xff|\Z)")),
     ("GIF", re.compile(rb"GIF8[79]a")),
     ("WebP", re.compile(rb"RIFF....WEBP", re.DOTALL)),
-    ("TIFF", re.compile(rb"II[*+]\0|MM\0[*+]")),
+    ("TIFF", re.compile(rb"II[*+]\0(?!....CR)|MM\0[*+]", re.DOTALL)),  # CR: Canon's raw
+    # Brands that say no more than "a picture" stand before those of what it is coded in.
+    ("AVIF", re.compile(rb"....ftyp(avi[fs]|m[is]f1....(....){0,9}?avi[fs])", re.DOTALL)),
+    ("HEIC", re.compile(rb"....ftyp(hei[cfmsx]|hev[cmsx]|m[is]f1)", re.DOTALL)),
+    ("JPEG 2000", re.compile(rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51")),
+    ("PNM", re.compile(rb"P[1-6](\s|#[^\n]*\n)+\d+(\s|#[^\n]*\n)+\d+\s")),
     # Two letters are a word, so the header's size must be one that exists.
     ("BMP", re.compile(rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL)),
+    # No magic number: no palette and true colour or grey, or a palette of whole entries.
+    (
+        "TGA",
+        re.compile(
+            rb".(\0[\x02\x03\x0a\x0b]\0{5}|\x01[\x01\x09]..(?!\0\0)..[\x0f\x10\x18\x20])"
+            rb"....(?!\0\0)..(?!\0\0)..[\x08\x10\x18\x20][\0-\x3f]",
+            re.DOTALL,
+        ),
+    ),
 )
 _TEXT = rb"(\xef\xbb\xbf)?\s*"  # a byte order mark and blanks
 _FOREIGN = (
-    (rb"....ftyp(hei[cfmsx]|hev[cmsx]|mif1|msf1)", "a HEIC picture", CONVERT),
-    (rb"....ftypavi[fs]", "an AVIF picture", CONVERT),
+    (
+        rb"II\*\0....CR|....ftypcrx |IIR[OS]|MMOR|IIU\0|FUJIFILMCCD-RAW|FOVb|\0MRM",
+        _RAW,
+        _DEVELOP,
+    ),
     (rb"....ftyp", "a video", GIVE_PICTURES),
     (rb"\xff\x0a|\0\0\0\x0cJXL ", "a JPEG XL picture", CONVERT),
-    (rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "a JPEG 2000 picture", CONVERT),
+    (rb"P[Ff]\s|v/1\x01|#\?RADIANCE", "a picture of float numbers (PFM, EXR or HDR)", CONVERT),
+    (rb"qoif", "a QOI picture", CONVERT),
+    (rb"P7\s", "a PAM picture", CONVERT),
+    (rb"\0\0\x01\0.\0", "an icon", CONVERT),
     (rb"8BPS", "a Photoshop file", CONVERT),
     (rb"%PDF", "a PDF document", CONVERT),
     (_TEXT + rb"(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*(<!doctype svg|<svg)", "an SVG drawing", CONVERT),
@@ -48,6 +71,8 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_CHUNK = struct.Struct(">I4s")
 _PNG_CHUNKS = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"eXIf", b"IEND"))
 _MAX_SIDE = 1_000_000  # libpng's
+_RAW_COLOURS = {32803, 34892}  # TIFF's: of a colour filter array, and linear
+_MOST_DIRECTORIES = 64  # of a TIFF
 
 
 class UndecodableError(Exception):
@@ -222,6 +247,73 @@ def check_webp(data: bytes, max_pixels: int) -> None:
     else:
         width, height = (int.from_bytes(data[i : i + 2], "little") & 0x3FFF for i in (26, 28))
     check_size(height, width, max_pixels)
+
+
+def check_jpeg_2000(data: bytes) -> None:
+    """Refuse a JPEG 2000 that was cut: its decoder leaves grey what is missing.
+
+    Raises:
+        UndecodableError: The mark at the end of its pixels is not there.
+    """
+    # The mark cannot occur among the pixels, but in a preview before them.
+    if data.rfind(b"\xff\xd9", data.find(b"\xff\x4f\xff\x51")) < 0:
+        raise UndecodableError(f"it is cut off after {len(data)} bytes")
+
+
+def pick_full_tiff(data: bytes) -> bytes:
+    """Return a TIFF with its full picture first: it may begin with a thumbnail of it.
+
+    Raises:
+        UndecodableError: It is a camera's raw picture, or its numbers have no fixed range.
+    """
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
+    if order is None:  # BigTIFF: of microscopes and maps, not of cameras
+        return data
+    found = _walk_tiff(data, order)
+    if any(50706 in tags or _RAW_COLOURS & {*tags.get(262, ())} for tags in found.values()):
+        raise UndecodableError(f"it is {_RAW}", _DEVELOP)
+    first = place = next(iter(found), 0)
+    whole = [at for at, tags in found.items() if not _is_part(tags)]
+    if whole and whole[0] != first:
+        place = max(whole, key=lambda at: _area(found[at]))
+    tags = found.get(place, {})
+    if {*tags.get(339, (1,))} - {1, 4} or max(tags.get(258, (1,))) > 16:
+        raise UndecodableError(NO_RANGE, FIX_RANGE)
+    return data if place == first else data[:4] + struct.pack(order + "I", place) + data[8:]
+
+
+def _is_part(tags: dict[int, tuple[int, ...]]) -> bool:
+    """Whether NewSubfileType says that it is a smaller copy (1) or a mask (4) of another."""
+    return bool(tags.get(254, (0,))[0] & 5)
+
+
+def _area(tags: dict[int, tuple[int, ...]]) -> int:
+    return max(tags.get(256, (0,))) * max(tags.get(257, (0,)))
+
+
+def _walk_tiff(data: bytes, order: str) -> dict[int, dict[int, tuple[int, ...]]]:
+    """Return the whole numbers in each directory, by tag, those below others included."""
+    found: dict[int, dict[int, tuple[int, ...]]] = {}
+    waiting = [*struct.unpack_from(order + "I", data.ljust(8, b"\0"), 4)]
+    while waiting and len(found) < _MOST_DIRECTORIES:
+        place = waiting.pop(0)
+        if place in found or place == 0:
+            continue
+        with suppress(struct.error):  # what is damaged is the decoder's to tell
+            (count,) = struct.unpack_from(order + "H", data, place)
+            found[place] = tags = {}
+            for entry in range(place + 2, place + 2 + 12 * count, 12):
+                tag, form, length = struct.unpack_from(order + "HHI", data, entry)
+                if (letter := {1: "B", 3: "H", 4: "I", 13: "I"}.get(form)) and 0 < length <= 64:
+                    layout = f"{order}{length}{letter}"
+                    inside = struct.calcsize(layout) <= 4
+                    at = (
+                        entry + 8 if inside else struct.unpack_from(order + "I", data, entry + 8)[0]
+                    )
+                    tags[tag] = struct.unpack_from(layout, data, at)
+            waiting += struct.unpack_from(order + "I", data, place + 2 + 12 * count)
+            waiting += tags.get(330, ())
+    return found
 
 
 def read_orientation(exif: bytes) -> int:
