@@ -39,8 +39,8 @@ from roi_cls.roi.image_header import (
     NO_RANGE,
     JpegParts,
     UndecodableError,
-    check_size,
     check_jpeg_2000,
+    check_size,
     check_webp,
     pick_full_tiff,
     read_orientation,
@@ -159,7 +159,7 @@ def _one_line(error: Exception) -> str:
 
 
 def _load_picture(picture: ImageFile) -> Samples:
-    is_deep = picture.mode.startswith("I;16") or picture.format == "PPM" and picture.mode == "I"
+    is_deep = picture.mode.startswith("I;16") or (picture.format == "PPM" and picture.mode == "I")
     if picture.mode in ("I", "F") and not is_deep:
         raise UndecodableError(NO_RANGE, FIX_RANGE)
     picture.load()

@@ -22,6 +22,8 @@ GIVE_PICTURES = "Give PNG, JPEG, WebP, BMP, TIFF or GIF files."
 _DOWNLOAD = "Download the picture itself."
 NO_RANGE = "its pixels are float, signed or 32-bit numbers, which have no fixed range"
 FIX_RANGE = "Convert it to 8 or 16 bits, unsigned."
+CODES, GAMMA = b"cICP", b"gAMA"
+"""What begins a profile that is none, but numbers that stand for one: as PNG's chunks are named."""
 _RAW, _DEVELOP = "a camera's raw picture", "Export it as JPEG or TIFF with a raw developer."
 _KINDS = (
     ("PNG", re.compile(rb"\x89PNG")),
@@ -71,6 +73,7 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_CHUNK = struct.Struct(">I4s")
 _PNG_CHUNKS = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"eXIf", b"IEND"))
 _MAX_SIDE = 1_000_000  # libpng's
+_LONGEST_PROFILE = 2**22  # 4 MiB: of printing inks they have one or two
 _RAW_COLOURS = {32803, 34892}  # TIFF's: of a colour filter array, and linear
 _MOST_DIRECTORIES = 64  # of a TIFF
 
@@ -97,6 +100,9 @@ class PngParts:
     transparent: bytes
     """The tRNS chunk where one is allowed; empty: none."""
     exif: bytes
+    profile: bytes
+    """What it says of its colours, as ``read_colours`` takes it; empty: nothing, or that it is
+    sRGB."""
     pixels_only: bytes
     """The file without its metadata, animation, and grey transparency."""
 
@@ -173,8 +179,27 @@ def read_png(data: bytes) -> PngParts:
         color,
         transparent=b"".join(chunks.get(b"tRNS", ()))[8:-4] if color in (0, 2, 3) else b"",
         exif=b"".join(chunks.get(b"eXIf", ()))[8:-4],
+        profile=_read_png_profile(chunks),
         pixels_only=data if is_plain else _join_png(chunks, order),
     )
+
+
+def _read_png_profile(chunks: dict[bytes, list[memoryview]]) -> bytes:
+    """Return what counts of a PNG's chunks for colour, as ``read_colours`` takes it."""
+    cicp, iccp, gama, chrm = (
+        bytes(chunks[kind][0][8:-4]) if kind in chunks else b""
+        for kind in (b"cICP", b"iCCP", b"gAMA", b"cHRM")
+    )
+    if cicp:
+        return CODES + cicp[:2]
+    if iccp:
+        inflater = zlib.decompressobj()
+        with suppress(zlib.error):
+            profile = inflater.decompress(iccp.partition(b"\0")[2][1:], _LONGEST_PROFILE)
+            if inflater.eof:
+                return profile
+        return b"broken"
+    return GAMMA + gama + chrm if gama and b"sRGB" not in chunks else b""
 
 
 def _join_png(chunks: dict[bytes, list[memoryview]], order: tuple[bytes, ...]) -> bytes:
@@ -314,6 +339,19 @@ def _walk_tiff(data: bytes, order: str) -> dict[int, dict[int, tuple[int, ...]]]
             waiting += struct.unpack_from(order + "I", data, place + 2 + 12 * count)
             waiting += tags.get(330, ())
     return found
+
+
+def read_colr(data: bytes) -> bytes:
+    """Return what the colour box of a JPEG 2000 or AVIF says, as ``read_colours`` takes it.
+
+    Empty: there is none, it is sRGB, or it is an AVIF's profile, which its decoder gives.
+    """
+    found = re.search(rb"(....)colr(?:nclx\0(.)\0(.)|\x02..)", data, re.DOTALL)
+    if found is None:
+        return b""
+    if found[2] is not None:
+        return CODES + found[2] + found[3]
+    return data[found.end() : found.start() + int.from_bytes(found[1])]
 
 
 def read_orientation(exif: bytes) -> int:
