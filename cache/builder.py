@@ -124,7 +124,7 @@ class CropBuilder(Closing):
         return CropResult(record, detected, must_cut, stamp)
 
     def _open_picture(self, path: Path, data: bytes) -> Picture:
-        return Picture(data, path, max_pixels=self._max_pixels)
+        return Picture(data, path, max_pixels=self._max_pixels, color=self._params.color)
 
     def _detect(self, picture: Picture) -> Detection:
         if self._detector is None and self._params.crop == "face":
@@ -158,16 +158,18 @@ def recut(record: CropRecord, *, max_pixels: int = MAX_PIXELS) -> Image:
             f"Cannot make the crop of {str(record.path)!r} again: the file has changed "
             "meanwhile. Run the command once more."
         )
-    # Of a recipe, only these three say how a region becomes a crop.
+    # Of a recipe, only these four say how a region becomes a crop.
     style = CropParams.from_dict(
         {
             **CropParams().to_dict(),
             "size_px": record.size_px,
             "border": record.border,
             "resampling": record.resampling,
+            "color": record.color,
         }
     )
-    return cut_crops(Picture(data, record.path, max_pixels=max_pixels), record.cuts, style)
+    picture = Picture(data, record.path, max_pixels=max_pixels, color=style.color)
+    return cut_crops(picture, record.cuts, style)
 
 
 def _read_settled(path: Path) -> tuple[bytes, FileStamp | None]:

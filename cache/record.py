@@ -77,6 +77,11 @@ class CropRecord:
     """How the crop was filled where its region leaves the picture."""
     resampling: str | None = None
     """How the region was brought to the crop's size."""
+    color: str | None = None
+    """How its colours were taken: brought to ``srgb``, or as ``stored``."""
+    color_profile: str | None = None
+    """The colour profile that was applied, by its own name, or ``ignored:`` and why; None: the
+    picture is sRGB, or says nothing of its colours."""
     recipe: str | None = None
     """Digest of the crop recipe."""
 
@@ -167,6 +172,8 @@ def ok_record(
         size_px=params.size_px,
         border=params.border,
         resampling=params.resampling,
+        color=params.color,
+        color_profile=detection.color_profile,
         recipe=params.digest,
     )
 

@@ -13,17 +13,14 @@ import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from PIL import ImageCms
 
-from roi_cls.roi.image_header import CODES, GAMMA
+from roi_cls.roi.image_header import CODES, GAMMA, Space
 
-Space = Literal["L", "RGB", "CMYK"]
-"""What the samples of a picture are, under Pillow's names: grey, RGB, or inks."""
 Point = tuple[float, float]
 """x and y of a colour, by CIE 1931."""
 Corners = Sequence[Point]
@@ -161,9 +158,8 @@ def _profile_of_gamma(body: bytes) -> bytes:
     gamma, *points = (value / 100_000 for value in struct.unpack(f">{len(body) // 4}I", body))
     # 1/2.2 is how programs without a profile write that it is sRGB.
     curve = _SRGB_CURVE if abs(gamma * 2.2 - 1) < 0.02 else (1 / gamma,)
-    name, corners = _PRIMARIES[1]
     if not points:
-        return make_profile(f"gamma {1 / gamma:.2f}", corners, _D65, curve)
+        return make_profile(f"gamma {1 / gamma:.2f}", _PRIMARIES[1][1], _D65, curve)
     white, *own = zip(points[::2], points[1::2], strict=True)
     return make_profile(f"gamma {1 / gamma:.2f}, own primaries", own, white, curve)
 

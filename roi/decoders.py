@@ -13,6 +13,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any, cast
 
 import cv2
@@ -33,16 +34,19 @@ from PIL.Image import DecompressionBombError
 from PIL.ImageFile import ImageFile
 
 from roi_cls.roi.image_header import (
+    CODES,
     CONVERT,
     EXPORT_AGAIN,
     FIX_RANGE,
     NO_RANGE,
     JpegParts,
+    Space,
     UndecodableError,
     check_jpeg_2000,
     check_size,
     check_webp,
     pick_full_tiff,
+    read_colr,
     read_orientation,
 )
 
@@ -129,8 +133,22 @@ def decode_by_opencv(data: bytes, shape: tuple[int, int], flags: int) -> Samples
     return pixels
 
 
-def decode_by_pillow(data: bytes, kind: str, max_pixels: int) -> tuple[Samples, int]:
-    """Return grey (16 bits), RGB or RGBA, and the EXIF orientation that is left to apply.
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """Samples as a file stores them, and what it says of them."""
+
+    samples: Samples
+    """Grey (16 bits alone is (height, width)), RGB, RGBA, or CMYK where ``space`` says so."""
+    space: Space
+    """``L`` where RGB is repeated grey."""
+    orientation: int
+    """EXIF's that is left to apply, 1 to 8."""
+    profile: bytes
+    """As ``read_colours`` takes it."""
+
+
+def decode_by_pillow(data: bytes, kind: str, max_pixels: int) -> Decoded:
+    """Return what Pillow makes of a file.
 
     Raises:
         UndecodableError: The picture is damaged, over the limit, or without a fixed range.
@@ -145,8 +163,11 @@ def decode_by_pillow(data: bytes, kind: str, max_pixels: int) -> tuple[Samples, 
         with _quiet(), _PLUGINS[kind](io.BytesIO(data)) as picture:
             check_size(picture.height, picture.width, max_pixels)
             if isinstance(picture, TiffImagePlugin.TiffImageFile):
-                return _load_tiff(picture, data)
-            return _load_picture(picture), read_orientation(picture.info.get("exif") or b"")
+                samples, orientation = _load_tiff(picture, data)
+            else:
+                samples = _load_picture(picture)
+                orientation = read_orientation(picture.info.get("exif") or b"")
+            return Decoded(samples, _space_of(picture), orientation, _read_profile(picture, data))
     except DecompressionBombError as error:
         raise UndecodableError("its frame is far over the limit of pixels") from error
     except _PILLOW_ERRORS as error:
@@ -158,6 +179,21 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def _space_of(picture: ImageFile) -> Space:
+    if picture.mode == "CMYK":
+        return "CMYK"
+    return "L" if picture.mode[0] in "1LI" and picture.mode != "LAB" else "RGB"
+
+
+def _read_profile(picture: ImageFile, data: bytes) -> bytes:
+    if profile := picture.info.get("icc_profile"):
+        return bytes(profile)
+    if codes := picture.info.get("nclx_profile"):  # pi-heif's
+        named = (codes["color_primaries"], codes["transfer_characteristics"])
+        return CODES + bytes(min(code, 255) for code in named)
+    return read_colr(data) if picture.format in ("AVIF", "JPEG2000") else b""
+
+
 def _load_picture(picture: ImageFile) -> Samples:
     is_deep = picture.mode.startswith("I;16") or (picture.format == "PPM" and picture.mode == "I")
     if picture.mode in ("I", "F") and not is_deep:
@@ -165,6 +201,8 @@ def _load_picture(picture: ImageFile) -> Samples:
     picture.load()
     if is_deep:  # Pillow's own conversion clips at 255
         return np.array(picture).astype(np.uint16)
+    if picture.mode == "CMYK":
+        return np.array(picture)
     return np.array(picture.convert("RGBA" if picture.has_transparency_data else "RGB"))
 
 

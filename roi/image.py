@@ -3,7 +3,8 @@
 One kind of file has one decoder, so a file has one set of pixels: OpenCV for PNG and for grey or
 colour JPEG, Pillow for the rest. Headers are read before OpenCV decodes, since it takes a cut
 picture for a whole one and reports damage on stderr; what it alone finds, a changed byte among
-the pixels, still leaves a line there. EXIF orientation is applied, colour profiles are ignored.
+the pixels, still leaves a line there. EXIF orientation is applied, and what a file says of its
+colours is told beside the pixels, since to convert what was reduced costs less.
 Transparency is composited on white, as a page shows it: the colour under a transparent pixel is
 whatever the last program left there.
 """
@@ -12,22 +13,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as PillowImage
 
 from roi_cls.base.errors import ImageReadError
 from roi_cls.base.location import is_remote, reaching
-from roi_cls.roi.decoders import Samples, decode_by_opencv, decode_by_pillow, read_jpeg
+from roi_cls.roi.colour import Colours, read_colours
+from roi_cls.roi.decoders import Decoded, Samples, decode_by_opencv, decode_by_pillow, read_jpeg
 from roi_cls.roi.image_header import (
     EXPORT_AGAIN,
     GIVE_PICTURES,
     MAX_PIXELS,
     JpegParts,
     PngParts,
+    Space,
     UndecodableError,
     check_png_pixels,
     check_size,
@@ -35,6 +40,7 @@ from roi_cls.roi.image_header import (
     read_png,
     sniff_kind,
 )
+from roi_cls.roi.params import ColorChoice
 
 Image = NDArray[np.uint8]
 """(height, width, 3) RGB uint8, C-contiguous."""
@@ -102,7 +108,7 @@ def _read_file(path: Path) -> bytes:
 
 
 def decode_image(data: bytes, name: Path | str, *, max_pixels: int = MAX_PIXELS) -> Image:
-    """Return the upright pixels of an encoded picture, whatever its name says it is.
+    """Return the upright sRGB pixels of an encoded picture, whatever its name says it is.
 
     Grey is repeated, 16 bits are scaled to 8 (value / 257, rounded). The array is writable and
     the caller's own. Nothing is allocated for a picture over ``max_pixels`` (width times height).
@@ -113,7 +119,8 @@ def decode_image(data: bytes, name: Path | str, *, max_pixels: int = MAX_PIXELS)
         ValueError: ``max_pixels`` is below 1.
     """
     with naming_picture(name):
-        return decode_pixels(data, read_header(data, max_pixels), max_pixels)
+        pixels, colours = decode_pixels(data, read_header(data, max_pixels), max_pixels)
+        return colours.to_srgb(pixels)
 
 
 @contextmanager
@@ -145,23 +152,53 @@ def read_header(data: bytes, max_pixels: int) -> Header:
     return header
 
 
-def decode_pixels(data: bytes, header: Header, max_pixels: int, factor: int = 1) -> Image:
-    """Return upright RGB, smaller by ``factor``: 1, or for a grey or colour JPEG 2, 4 or 8.
+def decode_pixels(
+    data: bytes, header: Header, max_pixels: int, factor: int = 1, color: ColorChoice = "srgb"
+) -> tuple[Image, Colours]:
+    """Return upright RGB, smaller by ``factor``, and what brings its colours to sRGB.
+
+    Args:
+        data: The file.
+        header: What ``read_header`` returned.
+        max_pixels: Larger pictures are refused.
+        factor: 1, or for a grey or colour JPEG 2, 4 or 8.
+        color: Whether printing inks become RGB by their profile, or by what they add up to.
 
     Raises:
         UndecodableError: The pixels are damaged, without a fixed range, or over the limit.
     """
+    decoded = _decode(data, header, max_pixels, factor)
+    colours = choose_colours(decoded.profile, decoded.space, color)
+    samples = decoded.samples
+    if decoded.space == "CMYK":
+        samples = _mix_inks(samples.astype(np.uint8, copy=False), colours)
+        colours = replace(colours, transform=None)
+    return _turn_upright(_to_rgb(samples), decoded.orientation), colours
+
+
+def choose_colours(profile: bytes, space: Space, color: ColorChoice) -> Colours:
+    """Return what is made of the colours of a file, by what it says and by the recipe."""
+    colours = read_colours(profile, space)
+    return colours.as_stored() if color == "stored" else colours
+
+
+def _decode(data: bytes, header: Header, max_pixels: int, factor: int) -> Decoded:
     if isinstance(header, PngParts):
-        pixels = _decode_png(header)
+        samples = _decode_png(header)
     elif isinstance(header, JpegParts) and header.components in (1, 3):
         shape = -(-header.height // factor), -(-header.width // factor)
-        pixels = decode_by_opencv(data, shape, _RGB_FLAGS | _REDUCED_FLAGS[factor])
+        samples = decode_by_opencv(data, shape, _RGB_FLAGS | _REDUCED_FLAGS[factor])
     else:  # OpenCV's CMYK differs from every other program's
         kind = header if isinstance(header, str) else "JPEG"
-        pixels, orientation = decode_by_pillow(data, kind, max_pixels)
-    if not isinstance(header, str):
-        orientation = read_orientation(header.exif)
-    return _turn_upright(_to_rgb(pixels), orientation)
+        return decode_by_pillow(data, kind, max_pixels)
+    return Decoded(samples, header.space, read_orientation(header.exif), header.profile)
+
+
+def _mix_inks(inks: Image, colours: Colours) -> Image:
+    """Return (height, width, 3) of (height, width, 4) CMYK."""
+    if colours.transform is not None:
+        return colours.to_srgb(inks)
+    return np.array(PillowImage.fromarray(inks, "CMYK").convert("RGB"))
 
 
 def _decode_png(png: PngParts) -> Samples:

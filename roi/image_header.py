@@ -10,6 +10,7 @@ import struct
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Literal
 
 MAX_PIXELS = 100_000_000
 """Pixels of the largest picture that is decoded, unless told otherwise; 300 MB as RGB.
@@ -87,6 +88,10 @@ class UndecodableError(Exception):
         self.remedy = remedy
 
 
+Space = Literal["L", "RGB", "CMYK"]
+"""What the samples of a picture are, under Pillow's names: grey, RGB, or inks."""
+
+
 @dataclass(frozen=True, slots=True)
 class PngParts:
     """What a PNG's chunks say. Their checksums are right; those of pixels the decoder checks."""
@@ -106,6 +111,11 @@ class PngParts:
     pixels_only: bytes
     """The file without its metadata, animation, and grey transparency."""
 
+    @property
+    def space(self) -> Space:
+        """What the samples are."""
+        return "L" if self.color in (0, 4) else "RGB"
+
 
 @dataclass(frozen=True, slots=True)
 class JpegParts:
@@ -118,6 +128,11 @@ class JpegParts:
     exif: bytes
     profile: bytes
     """The ICC profile; empty: none, or one of whose parts some are missing."""
+
+    @property
+    def space(self) -> Space:
+        """What the samples are."""
+        return {1: "L", 3: "RGB"}.get(self.components, "CMYK")  # type: ignore[return-value]
 
 
 def sniff_kind(data: bytes) -> str:

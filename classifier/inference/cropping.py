@@ -11,7 +11,7 @@ import itertools
 import operator
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
@@ -30,6 +30,7 @@ from roi_cls.roi import CropParams, Detection, plan_crop
 from roi_cls.roi.crop import Crops, FaceDetector, cut_crops, detect_faces
 from roi_cls.roi.image import read_bytes
 from roi_cls.roi.image_header import MAX_PIXELS
+from roi_cls.roi.params import ColorChoice
 from roi_cls.roi.picture import Picture
 from roi_cls.roi.recipe import open_recipe
 
@@ -83,11 +84,11 @@ class SourceCropper(Closing):
         if source.error is not None:
             return source.error
         try:
-            picture = self._open(source)
+            pictures = self._open(source)
             with self._lock:
                 if self._is_closed:
                     raise ValueError("a SourceCropper that was closed cannot crop")
-                return self._cut(picture)
+                return self._cut(pictures)
         except (ImageReadError, LocationError, NoFaceError) as error:
             return str(error)
 
@@ -98,18 +99,21 @@ class SourceCropper(Closing):
             for detector in self._detectors.values():
                 detector.close()
 
-    def _open(self, source: Source) -> Picture:
+    def _open(self, source: Source) -> dict[ColorChoice, Picture]:
+        """Return the picture in the colours that each view takes: one, but for odd ensembles."""
+        colors = {view.color for view in self._views}
         if source.image is not None:
-            return Picture.of(source.image)
+            return dict.fromkeys(colors, Picture.of(source.image))
         data = read_bytes(as_path(source.path)) if source.data is None else source.data
-        return Picture(data, source.path, max_pixels=self._max_pixels)
+        limit = self._max_pixels
+        return {c: Picture(data, source.path, max_pixels=limit, color=c) for c in colors}
 
-    def _cut(self, picture: Picture) -> tuple[Crops, ...]:
+    def _cut(self, pictures: Mapping[ColorChoice, Picture]) -> tuple[Crops, ...]:
         """Return the crops of each view; views that detect alike look once."""
         seen: dict[str, Detection] = {}
         found = []
         for view in self._views:
-            key = view.detector_digest
+            key, picture = view.detector_digest, pictures[view.color]
             if key not in seen:
                 seen[key] = detect_faces(picture, view, self._detectors.get(key))
             plan = plan_crop(seen[key], view)

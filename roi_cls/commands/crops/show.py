@@ -63,7 +63,7 @@ def view_crop(
     recipe = open_recipe(params, detector_model)
     params = recipe.params
     data = read_bytes(path)
-    source = Picture(data, path, max_pixels=max_pixels)
+    source = Picture(data, path, max_pixels=max_pixels, color=params.color)
     try:
         with recipe.open_detector() as detector:
             crops = make_crops(source, params, detector)
