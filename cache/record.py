@@ -79,6 +79,8 @@ class CropRecord:
     """How the region was brought to the crop's size."""
     recipe: str | None = None
     """Digest of the crop recipe."""
+    damaged: str | None = None
+    """Why the picture is not whole: it was read in part, or is in error for it."""
 
     @property
     def cuts(self) -> tuple[Cut, ...]:
@@ -168,6 +170,7 @@ def ok_record(
         border=params.border,
         resampling=params.resampling,
         recipe=params.digest,
+        damaged=detection.damaged,
     )
 
 

@@ -115,6 +115,8 @@ class Detection:
     """Most confident first."""
     step: Step | None = None
     """The last step that was needed; None: nothing was looked for, or by a model of the user's."""
+    damaged: str | None = None
+    """Why the picture was read in part; None: it is whole."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; ``from_dict`` reads them back exactly."""
@@ -122,6 +124,7 @@ class Detection:
             "height": self.height,
             "width": self.width,
             "step": self.step,
+            "damaged": self.damaged,
             "faces": [
                 {
                     "box": list(face.box.xyxy),
@@ -151,4 +154,6 @@ class Detection:
         )
         if (step := values["step"]) not in (None, *get_args(Step)):
             raise ValueError(f"step must be one of {get_args(Step)}, got {step!r}")
-        return cls(int(values["height"]), int(values["width"]), faces, step)
+        if not isinstance(damaged := values["damaged"], str | None):
+            raise TypeError(f"damaged must be text or null, got {damaged!r}")
+        return cls(int(values["height"]), int(values["width"]), faces, step, damaged)

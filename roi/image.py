@@ -1,8 +1,8 @@
 """Files and bytes to upright RGB pixels. Knows pictures, not faces, and writes nothing.
 
-One kind of file has one decoder, so a file has one set of pixels: OpenCV for PNG and for grey or
-colour JPEG, Pillow for the rest. Headers are read before OpenCV decodes, since it takes a cut
-picture for a whole one and reports damage on stderr; what it alone finds, a changed byte among
+One kind of file has one decoder, so a file has one set of pixels: libjpeg for grey or colour JPEG,
+OpenCV for PNG, Pillow for the rest. A PNG's chunks are read before OpenCV decodes, since it takes a
+cut picture for a whole one and reports damage on stderr; what it alone finds, a changed byte among
 the pixels, still leaves a line there. EXIF orientation is applied, colour profiles are ignored.
 Transparency is composited on white, as a page shows it: the colour under a transparent pixel is
 whatever the last program left there.
@@ -21,11 +21,19 @@ from numpy.typing import NDArray
 
 from roi_cls.base.errors import ImageReadError
 from roi_cls.base.location import is_remote, reaching
-from roi_cls.roi.decoders import Samples, decode_by_opencv, decode_by_pillow, read_jpeg
+from roi_cls.roi.decoders import (
+    Samples,
+    check_cmyk,
+    decode_by_libjpeg,
+    decode_by_opencv,
+    decode_by_pillow,
+    read_jpeg,
+)
 from roi_cls.roi.image_header import (
     EXPORT_AGAIN,
     GIVE_PICTURES,
     MAX_PIXELS,
+    DamagedError,
     JpegParts,
     PngParts,
     UndecodableError,
@@ -45,8 +53,6 @@ _STRIP = 256
 Header = PngParts | JpegParts | str
 """What a file says before it is decoded; a kind's name where only its decoder reads that."""
 _RGB_FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
-# The bit alone: of REDUCED_COLOR the colour bit is BGR's, which OpenCV 5 refuses beside RGB's.
-_REDUCED_FLAGS = {1: 0} | {i: getattr(cv2, f"IMREAD_REDUCED_GRAYSCALE_{i}") for i in (2, 4, 8)}
 
 
 def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image:
@@ -122,7 +128,10 @@ def naming_picture(name: Path | str) -> Iterator[None]:
     try:
         yield
     except UndecodableError as error:
-        raise ImageReadError(name, error.reason, error.remedy) from error.__cause__
+        is_damaged = isinstance(error, DamagedError)
+        raise ImageReadError(
+            name, error.reason, error.remedy, is_damaged=is_damaged
+        ) from error.__cause__
     except MemoryError as error:
         remedy = "Free memory, or lower the limit with --max-pixels or ROI_CLS_MAX_PIXELS."
         raise ImageReadError(name, "its pixels do not fit into memory", remedy) from error
@@ -145,20 +154,33 @@ def read_header(data: bytes, max_pixels: int) -> Header:
     return header
 
 
-def decode_pixels(data: bytes, header: Header, max_pixels: int, factor: int = 1) -> Image:
+def decode_pixels(
+    data: bytes, header: Header, max_pixels: int, factor: int = 1, *, partial: bool = False
+) -> Image:
     """Return upright RGB, smaller by ``factor``: 1, or for a grey or colour JPEG 2, 4 or 8.
 
+    Args:
+        data: The file.
+        header: What ``read_header`` returned; of a PNG whose header is damaged, too, ``"PNG"``.
+        max_pixels: Larger pictures are refused.
+        factor: 2, 4 and 8 need a side of 8 pixels or more.
+        partial: Of a damaged picture, give what its decoder can; grey, black or white beyond.
+
     Raises:
-        UndecodableError: The pixels are damaged, without a fixed range, or over the limit.
+        DamagedError: The pixels are damaged.
+        UndecodableError: They are without a fixed range, or over the limit.
     """
-    if isinstance(header, PngParts):
+    orientation = 1
+    if isinstance(header, JpegParts) and header.components in (1, 3):
+        pixels: Samples = decode_by_libjpeg(data, header, factor, partial=partial)
+    elif isinstance(header, PngParts) and not partial:
         pixels = _decode_png(header)
-    elif isinstance(header, JpegParts) and header.components in (1, 3):
-        shape = -(-header.height // factor), -(-header.width // factor)
-        pixels = decode_by_opencv(data, shape, _RGB_FLAGS | _REDUCED_FLAGS[factor])
     else:  # OpenCV's CMYK differs from every other program's
-        kind = header if isinstance(header, str) else "JPEG"
-        pixels, orientation = decode_by_pillow(data, kind, max_pixels)
+        kind = "JPEG" if isinstance(header, JpegParts) else "PNG"
+        kind = header if isinstance(header, str) else kind
+        if isinstance(header, JpegParts) and not partial:
+            check_cmyk(data, header)
+        pixels, orientation = decode_by_pillow(data, kind, max_pixels, partial=partial)
     if not isinstance(header, str):
         orientation = read_orientation(header.exif)
     return _turn_upright(_to_rgb(pixels), orientation)

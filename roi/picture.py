@@ -15,10 +15,19 @@ import numpy as np
 
 from roi_cls.roi.face import Box
 from roi_cls.roi.image import Header, Image, decode_pixels, naming_picture, read_header
-from roi_cls.roi.image_header import MAX_PIXELS, JpegParts, PngParts, read_orientation
+from roi_cls.roi.image_header import (
+    MAX_PIXELS,
+    DamagedError,
+    JpegParts,
+    PngParts,
+    UndecodableError,
+    read_orientation,
+    sniff_kind,
+)
 
 FACTORS = (1, 2, 4, 8)
 """By how much a picture can be reduced: what JPEG's blocks of 8 by 8 allow."""
+_BLOCK = 8
 
 
 class Picture:
@@ -27,18 +36,33 @@ class Picture:
     The arrays it gives are its own, kept and read-only: one per factor.
     """
 
-    def __init__(self, data: bytes, name: Path | str, *, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(
+        self,
+        data: bytes,
+        name: Path | str,
+        *,
+        max_pixels: int = MAX_PIXELS,
+        partial: bool = False,
+    ) -> None:
         """Read the header; decode only the kinds whose size is not known otherwise.
+
+        Args:
+            data: The file.
+            name: What errors call it.
+            max_pixels: Larger pictures are refused.
+            partial: Of a damaged picture, take what its decoder can still give.
 
         Raises:
             ImageReadError: As ``decode_image`` raises it, for what the header tells.
             ValueError: ``max_pixels`` is below 1.
         """
         self._data, self._name, self._max_pixels = data, name, max_pixels
+        self._partial = partial
+        self._damage: DamagedError | None = None
         self._kept: dict[int, Image] = {}
         self._orientation = 1
         with naming_picture(name):
-            self._header: Header | None = read_header(data, max_pixels)
+            self._header: Header | None = self._read_header()
         if isinstance(self._header, JpegParts | PngParts):
             self._orientation = read_orientation(self._header.exif)
             size = self._header.height, self._header.width
@@ -56,6 +80,7 @@ class Picture:
         picture = cls.__new__(cls)
         picture._data, picture._name, picture._max_pixels = b"", "array", MAX_PIXELS
         picture._header, picture._orientation = None, 1
+        picture._partial, picture._damage = False, None
         picture._kept = {1: _read_only(np.ascontiguousarray(image))}
         picture.height, picture.width = image.shape[:2]
         return picture
@@ -64,6 +89,17 @@ class Picture:
     def reduces_cheaply(self) -> bool:
         """Whether a reduced picture costs less than the full one: a grey or colour JPEG."""
         return isinstance(self._header, JpegParts) and self._header.components in (1, 3)
+
+    @property
+    def damaged(self) -> str | None:
+        """Why the picture was read in part; None: it is whole.
+
+        Raises:
+            ImageReadError: As ``pixels``: where none were asked for, they are decoded.
+        """
+        if not self._kept:
+            self.reduced(FACTORS[-1])
+        return None if self._damage is None else self._damage.reason
 
     def pixels(self) -> Image:
         """Return (height, width, 3), bit for bit what ``decode_image`` returns.
@@ -98,11 +134,32 @@ class Picture:
         """Return the box of the full picture that ``to_reduced`` takes to ``box``."""
         return Box(*(side * factor for side in box.xyxy))
 
+    def _read_header(self) -> Header:
+        try:
+            return read_header(self._data, self._max_pixels)
+        except DamagedError as error:
+            kind = sniff_kind(self._data)
+            if not self._partial or kind == "JPEG":  # without its header it has no size
+                raise
+            self._damage = error
+            return kind
+
     def _decode(self, factor: int) -> Image:
         with naming_picture(self._name):
-            if self._header is not None and (factor == 1 or self._decodes_reduced(factor)):
-                return decode_pixels(self._data, self._header, self._max_pixels, factor)
-            return _mean_blocks(self.pixels(), factor)
+            if self._header is None or not (factor == 1 or self._decodes_reduced(factor)):
+                return _mean_blocks(self.pixels(), factor)
+            given = self._data, self._header, self._max_pixels, factor
+            try:
+                if self._damage is None:
+                    return decode_pixels(*given)
+            except DamagedError as error:
+                if not self._partial:
+                    raise
+                self._damage = error
+            try:
+                return decode_pixels(*given, partial=True)
+            except UndecodableError:
+                raise self._damage from None
 
     def _decodes_reduced(self, factor: int) -> bool:
         # libjpeg's blocks start at the upper left of the stored picture. Where EXIF mirrors a side
@@ -111,7 +168,8 @@ class Picture:
             (self._orientation in (2, 3, 6, 7) and self.width % factor)
             or (self._orientation in (3, 4, 7, 8) and self.height % factor)
         )
-        return self.reduces_cheaply and is_whole
+        # The decoder takes the scale by the size it leaves: of less than a block, several leave it.
+        return self.reduces_cheaply and is_whole and max(self.height, self.width) >= _BLOCK
 
 
 def fitting_factor(side: float, kept_px: int) -> int:

@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -33,7 +33,17 @@ from roi_cls.roi.image_header import MAX_PIXELS
 from roi_cls.roi.picture import Picture
 from roi_cls.roi.recipe import open_recipe
 
-Cropped = tuple[Crops, ...] | str
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why there are no crops of a picture."""
+
+    error: str
+    damaged: str | None = None
+    """Why the picture is not whole, where that is the error."""
+
+
+Cropped = tuple[Crops, ...] | Refusal
 """The crops of each view, or why there are none."""
 Crop = Callable[[Source], Cropped]
 CropOpener = Callable[[], AbstractContextManager[Crop]]
@@ -81,15 +91,17 @@ class SourceCropper(Closing):
             ValueError: It was closed.
         """
         if source.error is not None:
-            return source.error
+            return Refusal(source.error)
         try:
             picture = self._open(source)
             with self._lock:
                 if self._is_closed:
                     raise ValueError("a SourceCropper that was closed cannot crop")
                 return self._cut(picture)
-        except (ImageReadError, LocationError, NoFaceError) as error:
-            return str(error)
+        except ImageReadError as error:
+            return Refusal(str(error), error.damage)
+        except (LocationError, NoFaceError) as error:
+            return Refusal(str(error))
 
     def close(self) -> None:
         """Free the detectors, once the source at work is done."""
@@ -102,7 +114,9 @@ class SourceCropper(Closing):
         if source.image is not None:
             return Picture.of(source.image)
         data = read_bytes(as_path(source.path)) if source.data is None else source.data
-        return Picture(data, source.path, max_pixels=self._max_pixels)
+        # One picture for all views: it is read in part only where each of them was made so.
+        partial = all(view.damaged == "read" for view in self._views)
+        return Picture(data, source.path, max_pixels=self._max_pixels, partial=partial)
 
     def _cut(self, picture: Picture) -> tuple[Crops, ...]:
         """Return the crops of each view; views that detect alike look once."""
@@ -191,8 +205,8 @@ def _without_pixels(source: Source) -> Source:
     return replace(source, data=None, image=None)
 
 
-def _died(source: Source, exit_code: int | None) -> str:
-    return tell_death(source.path, exit_code)
+def _died(source: Source, exit_code: int | None) -> Refusal:
+    return Refusal(tell_death(source.path, exit_code))
 
 
 def _nothing() -> None:
