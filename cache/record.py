@@ -84,6 +84,8 @@ class CropRecord:
     picture is sRGB, or says nothing of its colours."""
     recipe: str | None = None
     """Digest of the crop recipe."""
+    damaged: str | None = None
+    """Why the picture is not whole: it was read in part, or is in error for it."""
 
     @property
     def cuts(self) -> tuple[Cut, ...]:
@@ -175,6 +177,7 @@ def ok_record(
         color=params.color,
         color_profile=detection.color_profile,
         recipe=params.digest,
+        damaged=detection.damaged,
     )
 
 

@@ -74,6 +74,8 @@ class Audit:
     pictures: int
     unreadable: tuple[tuple[Path, str], ...]
     """Path and error."""
+    damaged: tuple[Path, ...]
+    """The unreadable ones that are pictures, but not whole."""
     parts: dict[str, dict[str, int]]
     """Part to class to pictures; ``undecided``: the data give none."""
     exact_duplicates: tuple[tuple[Path, ...], ...]
@@ -129,6 +131,7 @@ def audit_samples(
     readable = [i for i, fact in enumerate(facts) if fact.error is None]
     found: dict[str, Any] = {
         "unreadable": tuple((fact.path, fact.error) for fact in facts if fact.error is not None),
+        "damaged": tuple(fact.path for fact in facts if fact.damaged),
         "parts": _count(samples),
         "exact_duplicates": _paths(samples, exact),
         "near_duplicates": _paths(samples, near),
@@ -180,6 +183,7 @@ def _judge(found: dict[str, Any]) -> tuple[Finding, ...]:
         ("exact_duplicates", "warn", "Sets of files with the same bytes"),
         ("near_duplicates", "warn", "Sets of pictures that look alike"),
         ("unreadable", "warn", "Files that cannot be read"),
+        ("damaged", "warn", "Pictures among them that are cut off or damaged"),
     )
     findings = [
         Finding(kind, level, f"{text}: {len(found[kind])}.")
@@ -219,7 +223,8 @@ def _plain(value: Any) -> Any:
 def audit_verdict(audit: Audit) -> str:
     """Return in a sentence whether the data are sound."""
     fails = sum(finding.level == "fail" for finding in audit.findings)
-    what = f"{audit.pictures} pictures, {len(audit.unreadable)} of them unreadable."
+    what = f"{audit.pictures} pictures, {len(audit.unreadable)} of them unreadable"
+    what += f" ({len(audit.damaged)} damaged)." if audit.damaged else "."
     if fails:
         return f"{what} Scores on these data would be wrong: {fails} finding(s) below fail."
     return f"{what} Nothing leaks from one part into another, and no equal files differ in label."

@@ -38,6 +38,8 @@ class PictureFacts:
     """Name and value, like ``format`` and ``JPEG``."""
     quantities: tuple[tuple[str, float], ...] = ()
     """Name and value, like ``width`` and 1024."""
+    damaged: bool = False
+    """Whether it cannot be read because it is not whole."""
 
 
 def read_all_facts(paths: Sequence[Path], options: BuildOptions) -> Iterator[PictureFacts]:
@@ -60,7 +62,7 @@ def read_facts(path: Path, max_pixels: int) -> PictureFacts:
         fingerprint = take_fingerprint(picture)
         light = _measure_light(picture)
     except ImageReadError as error:
-        return PictureFacts(path, str(error))
+        return PictureFacts(path, str(error), damaged=error.is_damaged)
     categories, quantities = _read_header(data)
     size = f"{picture.width} x {picture.height}"
     return PictureFacts(

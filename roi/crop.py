@@ -89,6 +89,8 @@ def detect_faces(picture: Picture, params: CropParams, detector: FaceDetector | 
         raise ValueError("a recipe that crops faces needs a detector")
     else:
         detection = detector.detect(picture)
+    if params.damaged == "read":
+        detection = replace(detection, damaged=picture.damaged)
     return replace(detection, color_profile=picture.colours.note)
 
 

@@ -1,12 +1,13 @@
-"""The two decoders, OpenCV and Pillow: encoded bytes to samples. Knows no file and no name.
+"""The decoders, libjpeg, OpenCV and Pillow: encoded bytes to samples. Knows no file and no name.
 
-Both are kept from writing to stderr and from warning where that is possible.
+They are kept from writing to stderr and from warning where that is possible.
 """
 
 from __future__ import annotations
 
 import io
 import logging
+import re
 import struct
 import threading
 import warnings
@@ -18,6 +19,7 @@ from typing import Any, cast
 
 import cv2
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 from PIL import (
     AvifImagePlugin,
@@ -25,6 +27,7 @@ from PIL import (
     GifImagePlugin,
     Jpeg2KImagePlugin,
     JpegImagePlugin,
+    PngImagePlugin,
     PpmImagePlugin,
     TgaImagePlugin,
     TiffImagePlugin,
@@ -36,9 +39,9 @@ from PIL.ImageFile import ImageFile
 from roi_cls.roi.image_header import (
     CODES,
     CONVERT,
-    EXPORT_AGAIN,
     FIX_RANGE,
     NO_RANGE,
+    DamagedError,
     JpegParts,
     Space,
     UndecodableError,
@@ -66,6 +69,7 @@ def _open_heic(file: io.BytesIO) -> ImageFile:
 
 _PLUGINS: dict[str, Callable[[io.BytesIO], ImageFile]] = {
     "JPEG": JpegImagePlugin.JpegImageFile,
+    "PNG": PngImagePlugin.PngImageFile,
     "GIF": GifImagePlugin.GifImageFile,
     "WebP": WebPImagePlugin.WebPImageFile,
     "BMP": BmpImagePlugin.BmpImageFile,
@@ -82,6 +86,8 @@ _PILLOW_ERRORS = (
     OSError, SyntaxError, ValueError, TypeError, LookupError, AttributeError, AssertionError,
     ArithmeticError, EOFError, RuntimeError, struct.error, zlib.error,
 )  # fmt: skip
+_JPEG_END = b"\xff\xd9"
+_JPEG_SEGMENT = re.compile(rb"\xff+([^\0\1\xd0-\xd8\xff])")  # these have no body
 _QUIET_LOCK = threading.Lock()
 # Without a handler Pillow's errors would reach stderr by logging's last resort.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
@@ -91,23 +97,120 @@ def read_jpeg(data: bytes) -> JpegParts:
     """Return what a JPEG says of itself.
 
     Raises:
-        UndecodableError: It is cut off, damaged before its first scan, or not of 8 bits.
+        UndecodableError: It is damaged before its first scan, or not of 8 bits.
     """
     try:
         with _quiet(), JpegImagePlugin.JpegImageFile(io.BytesIO(data)) as picture:
-            scan = picture.fp.tell() if picture.fp else 0
-            exif, profile = picture.info.get("exif"), picture.info.get("icc_profile")
-            parts = JpegParts(
-                picture.height, picture.width, picture.layers, exif or b"", profile or b""
+            told = picture.info
+            return JpegParts(
+                picture.height,
+                picture.width,
+                picture.layers,
+                exif=told.get("exif") or b"",
+                profile=told.get("icc_profile") or b"",
+                is_progressive="progressive" in told,
             )
     except _PILLOW_ERRORS as error:
-        why = _one_line(error)
-        remedy = CONVERT if "cannot handle" in why else EXPORT_AGAIN  # its bits or components
-        raise UndecodableError(f"its JPEG header cannot be read ({why})", remedy) from error
-    # A scan never holds this pair but at its end, and previews lie before it.
-    if data.rfind(b"\xff\xd9", scan) < 0:
-        raise UndecodableError(f"it is cut off after {len(data)} bytes")
-    return parts
+        reason = f"its JPEG header cannot be read ({_one_line(error)})"
+        if "cannot handle" in reason:  # its bits or components
+            raise UndecodableError(reason, CONVERT) from error
+        raise DamagedError(reason) from error
+
+
+def decode_by_libjpeg(
+    data: bytes, jpeg: JpegParts, factor: int, *, partial: bool = False
+) -> NDArray[np.uint8]:
+    """Return the RGB of a grey or colour JPEG, (ceil(height / factor), ceil(width / factor), 3).
+
+    The pixels are OpenCV's and Pillow's, but these overlook what libjpeg warns of: a scan that ends
+    too soon or makes no sense. Not turned upright.
+
+    Args:
+        data: The file.
+        jpeg: Its header.
+        factor: 1, 2, 4 or 8; above 1 only if a side has 8 pixels or more.
+        partial: Give the pixels as far as they go, grey beyond, in place of an error.
+
+    Raises:
+        DamagedError: The pixels are.
+        MemoryError: They do not fit.
+    """
+    if partial:
+        return _run_libjpeg(_tidy_jpeg(data), jpeg, factor, strict=False)
+    return _decode_strictly(data, jpeg, factor)
+
+
+def check_cmyk(data: bytes, jpeg: JpegParts) -> None:
+    """Refuse a JPEG of four components whose pixels are damaged: Pillow decodes them.
+
+    Raises:
+        DamagedError: They are.
+        MemoryError: They do not fit.
+    """
+    _decode_strictly(data, jpeg, 8, "CMYK")  # an eighth of each side tells as much
+
+
+def _decode_strictly(
+    data: bytes, jpeg: JpegParts, factor: int, colours: str = "RGB"
+) -> NDArray[np.uint8]:
+    """Return the pixels of a JPEG whose scans are whole.
+
+    What harms no pixel is mended first: what stands between the segments of the header, and the
+    missing end of a file whose one scan is complete. Whether a progressive file lacks a further
+    scan, nobody can tell.
+    """
+    try:
+        return _run_libjpeg(data, jpeg, factor, colours)
+    except DamagedError as first:
+        mended = _tidy_jpeg(data) + (b"" if jpeg.is_progressive else _JPEG_END)
+        try:
+            return _run_libjpeg(mended, jpeg, factor, colours)
+        except DamagedError as error:
+            if "Premature end of JPEG file" in first.reason:
+                raise DamagedError(f"it is cut off after {len(data)} bytes") from error
+            raise
+
+
+def _run_libjpeg(
+    data: bytes, jpeg: JpegParts, factor: int, colours: str = "RGB", *, strict: bool = True
+) -> NDArray[np.uint8]:
+    shape = -(-jpeg.height // factor), -(-jpeg.width // factor), len(colours)
+    # Of the scales that leave a size or more, the smallest is taken: the one that leaves just that.
+    least = {"min_height": shape[0], "min_width": shape[1]} if factor > 1 else {}
+    # Where libjpeg reads another, larger size than Pillow did, it is told that there is no room.
+    # What it does not reach of a damaged picture stays as it was.
+    room = np.empty(shape, np.uint8) if strict else np.full(shape, 128, np.uint8)
+    try:
+        pixels = simplejpeg.decode_jpeg(data, colours, buffer=room, strict=strict, **least)
+    except ValueError as error:
+        why = _one_line(error).removeprefix("Corrupt JPEG data: ")
+        if "nsufficient memory" in why:
+            raise MemoryError(why) from error
+        raise DamagedError(f"it is damaged ({why})") from error
+    if pixels.shape != shape:
+        raise DamagedError("its pixel data are damaged")
+    return np.asarray(pixels, np.uint8)
+
+
+def _tidy_jpeg(data: bytes) -> bytes:
+    """Return a JPEG whose header has only what pixels need, for a decoder that takes no other.
+
+    Left out is what libjpeg warns of and every decoder passes over: bytes between segments, a
+    damaged profile, JFIF's version.
+    """
+    kept, offset = [data[:2]], 2
+    while found := _JPEG_SEGMENT.search(data, offset):
+        marker = found[1][0]
+        end = found.end() + int.from_bytes(data[found.end() : found.end() + 2])
+        body = data[found.end() : end]
+        if marker == 0xE0 and body[2:].startswith(b"JFIF\0"):
+            body = body[:7] + b"\1" + body[8:]
+        if marker in (0xE0, 0xEE) or marker < 0xE0:  # of the others, only these tell colours
+            kept += [b"\xff", found[1], body]
+        offset = end
+        if marker == 0xDA:  # the scan
+            break
+    return b"".join([*kept, data[offset:]])
 
 
 def decode_by_opencv(data: bytes, shape: tuple[int, int], flags: int) -> Samples:
@@ -124,9 +227,9 @@ def decode_by_opencv(data: bytes, shape: tuple[int, int], flags: int) -> Samples
     except cv2.error as error:
         if error.code == cv2.Error.StsNoMem:
             raise MemoryError from error
-        raise UndecodableError("its pixel data are damaged") from error
+        raise DamagedError("its pixel data are damaged") from error
     if pixels is None or pixels.shape[:2] != shape:
-        raise UndecodableError("its pixel data are damaged")
+        raise DamagedError("its pixel data are damaged")
     if flags == cv2.IMREAD_UNCHANGED and pixels.ndim == 3:
         order = cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB
         pixels = cv2.cvtColor(pixels, order)
@@ -147,8 +250,14 @@ class Decoded:
     """As ``read_colours`` takes it."""
 
 
-def decode_by_pillow(data: bytes, kind: str, max_pixels: int) -> Decoded:
+def decode_by_pillow(data: bytes, kind: str, max_pixels: int, *, partial: bool = False) -> Decoded:
     """Return what Pillow makes of a file.
+
+    Args:
+        data: The file.
+        kind: As ``sniff_kind`` names it.
+        max_pixels: Larger pictures are refused.
+        partial: Give the pixels as far as they go, black or clear beyond, in place of an error.
 
     Raises:
         UndecodableError: The picture is damaged, over the limit, or without a fixed range.
@@ -157,11 +266,15 @@ def decode_by_pillow(data: bytes, kind: str, max_pixels: int) -> Decoded:
         check_webp(data, max_pixels)
     elif kind == "TIFF":
         data = pick_full_tiff(data)
-    elif kind == "JPEG 2000":
+    elif kind == "JPEG 2000" and not partial:
         check_jpeg_2000(data)
+    elif kind == "JPEG":  # what lacks its end alone is whole, and Pillow refuses it
+        data += _JPEG_END
     try:
         with _quiet(), _PLUGINS[kind](io.BytesIO(data)) as picture:
             check_size(picture.height, picture.width, max_pixels)
+            if partial:
+                _load_part(picture)
             if isinstance(picture, TiffImagePlugin.TiffImageFile):
                 samples, orientation = _load_tiff(picture, data)
             else:
@@ -172,7 +285,7 @@ def decode_by_pillow(data: bytes, kind: str, max_pixels: int) -> Decoded:
         raise UndecodableError("its frame is far over the limit of pixels") from error
     except _PILLOW_ERRORS as error:
         reason = f"its {kind} data cannot be decoded ({_one_line(error)})"
-        raise UndecodableError(reason) from error
+        raise DamagedError(reason) from error
 
 
 def _one_line(error: Exception) -> str:
@@ -192,6 +305,14 @@ def _read_profile(picture: ImageFile, data: bytes) -> bytes:
         named = (codes["color_primaries"], codes["transfer_characteristics"])
         return CODES + bytes(min(code, 255) for code in named)
     return read_colr(data) if picture.format in ("AVIF", "JPEG2000") else b""
+
+
+def _load_part(picture: ImageFile) -> None:
+    """Load what can be; as with ``ImageFile.LOAD_TRUNCATED_IMAGES``, which all threads share."""
+    try:
+        picture.load()
+    except _PILLOW_ERRORS:
+        picture.tile = []  # nothing is left to load: what was decoded lies in ``picture.im``
 
 
 def _load_picture(picture: ImageFile) -> Samples:

@@ -117,6 +117,8 @@ class Detection:
     """The last step that was needed; None: nothing was looked for, or by a model of the user's."""
     color_profile: str | None = None
     """The colour profile that was applied, or ``ignored:`` and why; None: it is sRGB."""
+    damaged: str | None = None
+    """Why the picture was read in part; None: it is whole."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; ``from_dict`` reads them back exactly."""
@@ -125,6 +127,7 @@ class Detection:
             "width": self.width,
             "step": self.step,
             "color_profile": self.color_profile,
+            "damaged": self.damaged,
             "faces": [
                 {
                     "box": list(face.box.xyxy),
@@ -154,6 +157,7 @@ class Detection:
         )
         if (step := values["step"]) not in (None, *get_args(Step)):
             raise ValueError(f"step must be one of {get_args(Step)}, got {step!r}")
-        if not isinstance(profile := values["color_profile"], str | None):
-            raise TypeError(f"color_profile must be text or null, got {profile!r}")
-        return cls(int(values["height"]), int(values["width"]), faces, step, profile)
+        damaged, profile = values["damaged"], values["color_profile"]
+        if not (isinstance(damaged, str | None) and isinstance(profile, str | None)):
+            raise TypeError(f"remarks must be text or null, got {damaged!r} and {profile!r}")
+        return cls(int(values["height"]), int(values["width"]), faces, step, profile, damaged)

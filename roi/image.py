@@ -1,8 +1,8 @@
 """Files and bytes to upright RGB pixels. Knows pictures, not faces, and writes nothing.
 
-One kind of file has one decoder, so a file has one set of pixels: OpenCV for PNG and for grey or
-colour JPEG, Pillow for the rest. Headers are read before OpenCV decodes, since it takes a cut
-picture for a whole one and reports damage on stderr; what it alone finds, a changed byte among
+One kind of file has one decoder, so a file has one set of pixels: libjpeg for grey or colour JPEG,
+OpenCV for PNG, Pillow for the rest. A PNG's chunks are read before OpenCV decodes, since it takes a
+cut picture for a whole one and reports damage on stderr; what it alone finds, a changed byte among
 the pixels, still leaves a line there. EXIF orientation is applied, and what a file says of its
 colours is told beside the pixels, since to convert what was reduced costs less.
 Transparency is composited on white, as a page shows it: the colour under a transparent pixel is
@@ -25,11 +25,20 @@ from PIL import Image as PillowImage
 from roi_cls.base.errors import ImageReadError
 from roi_cls.base.location import is_remote, reaching
 from roi_cls.roi.colour import Colours, read_colours
-from roi_cls.roi.decoders import Decoded, Samples, decode_by_opencv, decode_by_pillow, read_jpeg
+from roi_cls.roi.decoders import (
+    Decoded,
+    Samples,
+    check_cmyk,
+    decode_by_libjpeg,
+    decode_by_opencv,
+    decode_by_pillow,
+    read_jpeg,
+)
 from roi_cls.roi.image_header import (
     EXPORT_AGAIN,
     GIVE_PICTURES,
     MAX_PIXELS,
+    DamagedError,
     JpegParts,
     PngParts,
     Space,
@@ -51,8 +60,6 @@ _STRIP = 256
 Header = PngParts | JpegParts | str
 """What a file says before it is decoded; a kind's name where only its decoder reads that."""
 _RGB_FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
-# The bit alone: of REDUCED_COLOR the colour bit is BGR's, which OpenCV 5 refuses beside RGB's.
-_REDUCED_FLAGS = {1: 0} | {i: getattr(cv2, f"IMREAD_REDUCED_GRAYSCALE_{i}") for i in (2, 4, 8)}
 
 
 def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image:
@@ -129,7 +136,10 @@ def naming_picture(name: Path | str) -> Iterator[None]:
     try:
         yield
     except UndecodableError as error:
-        raise ImageReadError(name, error.reason, error.remedy) from error.__cause__
+        is_damaged = isinstance(error, DamagedError)
+        raise ImageReadError(
+            name, error.reason, error.remedy, is_damaged=is_damaged
+        ) from error.__cause__
     except MemoryError as error:
         remedy = "Free memory, or lower the limit with --max-pixels or ROI_CLS_MAX_PIXELS."
         raise ImageReadError(name, "its pixels do not fit into memory", remedy) from error
@@ -153,21 +163,29 @@ def read_header(data: bytes, max_pixels: int) -> Header:
 
 
 def decode_pixels(
-    data: bytes, header: Header, max_pixels: int, factor: int = 1, color: ColorChoice = "srgb"
+    data: bytes,
+    header: Header,
+    max_pixels: int,
+    factor: int = 1,
+    *,
+    color: ColorChoice = "srgb",
+    partial: bool = False,
 ) -> tuple[Image, Colours]:
     """Return upright RGB, smaller by ``factor``, and what brings its colours to sRGB.
 
     Args:
         data: The file.
-        header: What ``read_header`` returned.
+        header: What ``read_header`` returned; of a PNG whose header is damaged, too, ``"PNG"``.
         max_pixels: Larger pictures are refused.
-        factor: 1, or for a grey or colour JPEG 2, 4 or 8.
+        factor: 1, or for a grey or colour JPEG of a side of 8 pixels or more 2, 4 or 8.
         color: Whether printing inks become RGB by their profile, or by what they add up to.
+        partial: Of a damaged picture, give what its decoder can; grey, black or white beyond.
 
     Raises:
-        UndecodableError: The pixels are damaged, without a fixed range, or over the limit.
+        DamagedError: The pixels are damaged.
+        UndecodableError: They are without a fixed range, or over the limit.
     """
-    decoded = _decode(data, header, max_pixels, factor)
+    decoded = _decode(data, header, max_pixels, factor, partial=partial)
     colours = choose_colours(decoded.profile, decoded.space, color)
     samples = decoded.samples
     if decoded.space == "CMYK":
@@ -182,15 +200,17 @@ def choose_colours(profile: bytes, space: Space, color: ColorChoice) -> Colours:
     return colours.as_stored() if color == "stored" else colours
 
 
-def _decode(data: bytes, header: Header, max_pixels: int, factor: int) -> Decoded:
-    if isinstance(header, PngParts):
+def _decode(data: bytes, header: Header, max_pixels: int, factor: int, *, partial: bool) -> Decoded:
+    if isinstance(header, JpegParts) and header.components in (1, 3):
+        samples: Samples = decode_by_libjpeg(data, header, factor, partial=partial)
+    elif isinstance(header, PngParts) and not partial:
         samples = _decode_png(header)
-    elif isinstance(header, JpegParts) and header.components in (1, 3):
-        shape = -(-header.height // factor), -(-header.width // factor)
-        samples = decode_by_opencv(data, shape, _RGB_FLAGS | _REDUCED_FLAGS[factor])
     else:  # OpenCV's CMYK differs from every other program's
-        kind = header if isinstance(header, str) else "JPEG"
-        return decode_by_pillow(data, kind, max_pixels)
+        kind = "JPEG" if isinstance(header, JpegParts) else "PNG"
+        kind = header if isinstance(header, str) else kind
+        if isinstance(header, JpegParts) and not partial:
+            check_cmyk(data, header)
+        return decode_by_pillow(data, kind, max_pixels, partial=partial)
     return Decoded(samples, header.space, read_orientation(header.exif), header.profile)
 
 

@@ -88,6 +88,10 @@ class UndecodableError(Exception):
         self.remedy = remedy
 
 
+class DamagedError(UndecodableError):
+    """It is a picture, but not whole: a decoder may still give a part of it."""
+
+
 Space = Literal["L", "RGB", "CMYK"]
 """What the samples of a picture are, under Pillow's names: grey, RGB, or inks."""
 
@@ -128,6 +132,7 @@ class JpegParts:
     exif: bytes
     profile: bytes
     """The ICC profile; empty: none, or one of whose parts some are missing."""
+    is_progressive: bool
 
     @property
     def space(self) -> Space:
@@ -173,15 +178,15 @@ def read_png(data: bytes) -> PngParts:
     """Return what a PNG says of itself.
 
     Raises:
-        UndecodableError: It is cut off, or damaged where the picture depends on it.
+        DamagedError: It is cut off, or damaged where the picture depends on it.
     """
     chunks = _walk_png(data)
     header = b"".join(chunks[b"IHDR"])[8:-4]
     if len(header) != 13:
-        raise UndecodableError("it is damaged (its PNG header has a wrong length)")
+        raise DamagedError("it is damaged (its PNG header has a wrong length)")
     width, height, depth, color, *methods = struct.unpack(">IIBBBBB", header)
     if depth not in _PNG_DEPTHS.get(color, ()) or methods not in ([0, 0, 0], [0, 0, 1]):
-        raise UndecodableError("it is damaged (its PNG header has unknown values)")
+        raise DamagedError("it is damaged (its PNG header has unknown values)")
     # The rest stays behind: OpenCV would decode every frame of an APNG, libpng would write to
     # stderr about a bad colour profile. OpenCV overlooks tRNS in grey pictures: the caller's work.
     kept = {0: (), 2: (b"tRNS",), 3: (b"PLTE", b"tRNS")}.get(color, ())
@@ -226,11 +231,11 @@ def _walk_png(data: bytes) -> dict[bytes, list[memoryview]]:
     """Return whole chunks by name, in file order, up to the last."""
     if not data.startswith(_PNG_SIGNATURE):
         if _PNG_SIGNATURE.startswith(data):
-            raise UndecodableError(f"it is cut off after {len(data)} bytes")
-        raise UndecodableError("its PNG signature is damaged, as by a transfer in text mode")
+            raise DamagedError(f"it is cut off after {len(data)} bytes")
+        raise DamagedError("its PNG signature is damaged, as by a transfer in text mode")
     view, offset = memoryview(data), len(_PNG_SIGNATURE)
     chunks: dict[bytes, list[memoryview]] = {}
-    kind, cut = b"", UndecodableError(f"it is cut off after {len(data)} bytes")
+    kind, cut = b"", DamagedError(f"it is cut off after {len(data)} bytes")
     while kind != b"IEND":
         if offset + 12 > len(data):
             raise cut
@@ -248,7 +253,7 @@ def _walk_png(data: bytes) -> dict[bytes, list[memoryview]]:
             chunks[kind] = [view[offset:end]]
         offset = end
     if not chunks.keys() >= {b"IHDR", b"IDAT"}:
-        raise UndecodableError("it is damaged (a PNG without pixels)")
+        raise DamagedError("it is damaged (a PNG without pixels)")
     return chunks
 
 
@@ -256,16 +261,16 @@ def _check_png_chunk(kind: bytes, chunk: memoryview) -> None:
     if kind in _PNG_CHUNKS:
         if zlib.crc32(chunk[4:-4]) != int.from_bytes(chunk[-4:], "big"):
             reason = f"it is damaged (wrong checksum in PNG chunk {kind.decode()})"
-            raise UndecodableError(reason)
+            raise DamagedError(reason)
     elif kind[0] & 0x20 == 0:  # a capital letter: nothing may be shown without it
-        raise UndecodableError(f"it is damaged (unknown PNG chunk {kind!r})")
+        raise DamagedError(f"it is damaged (unknown PNG chunk {kind!r})")
 
 
 def check_png_pixels(data: bytes) -> None:
     """Refuse a PNG whose chunks of pixels have wrong checksums.
 
     Raises:
-        UndecodableError: They have.
+        DamagedError: They have.
     """
     for chunk in _walk_png(data)[b"IDAT"]:
         _check_png_chunk(b"IDAT", chunk)
@@ -278,7 +283,7 @@ def check_webp(data: bytes, max_pixels: int) -> None:
         UndecodableError: It is shorter than it says, or ``check_size`` refuses it.
     """
     if len(data) < max(30, 8 + int.from_bytes(data[4:8], "little")):
-        raise UndecodableError(f"it is cut off after {len(data)} bytes")
+        raise DamagedError(f"it is cut off after {len(data)} bytes")
     if data[12:16] == b"VP8X":
         width, height = (int.from_bytes(data[i : i + 3], "little") + 1 for i in (24, 27))
     elif data[12:16] == b"VP8L":

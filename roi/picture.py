@@ -10,6 +10,7 @@ picture covers the same pixels and looks the same whatever the file.
 
 from __future__ import annotations
 
+from functools import partial as fix
 from pathlib import Path
 from typing import Self
 
@@ -26,11 +27,20 @@ from roi_cls.roi.image import (
     naming_picture,
     read_header,
 )
-from roi_cls.roi.image_header import MAX_PIXELS, JpegParts, PngParts, read_orientation
+from roi_cls.roi.image_header import (
+    MAX_PIXELS,
+    DamagedError,
+    JpegParts,
+    PngParts,
+    UndecodableError,
+    read_orientation,
+    sniff_kind,
+)
 from roi_cls.roi.params import ColorChoice
 
 FACTORS = (1, 2, 4, 8)
 """By how much a picture can be reduced: what JPEG's blocks of 8 by 8 allow."""
+_BLOCK = 8
 
 
 class Picture:
@@ -46,6 +56,7 @@ class Picture:
         *,
         max_pixels: int = MAX_PIXELS,
         color: ColorChoice = "srgb",
+        partial: bool = False,
     ) -> None:
         """Read the header; decode only the kinds whose size is not known otherwise.
 
@@ -54,18 +65,20 @@ class Picture:
             name: What errors call it.
             max_pixels: Larger pictures are refused.
             color: Bring colours to sRGB, or take their numbers as they are stored.
+            partial: Of a damaged picture, take what its decoder can still give.
 
         Raises:
             ImageReadError: As ``decode_image`` raises it, for what the header tells.
             ValueError: ``max_pixels`` is below 1.
         """
         self._data, self._name, self._max_pixels = data, name, max_pixels
-        self._color = color
+        self._color, self._partial = color, partial
+        self._damage: DamagedError | None = None
         self._stored: dict[int, Image] = {}
         self._kept: dict[int, Image] = {}
         self._orientation = 1
         with naming_picture(name):
-            self._header: Header | None = read_header(data, max_pixels)
+            self._header: Header | None = self._read_header()
         if isinstance(self._header, JpegParts | PngParts):
             self._orientation = read_orientation(self._header.exif)
             size = self._header.height, self._header.width
@@ -86,6 +99,7 @@ class Picture:
         picture._data, picture._name, picture._max_pixels = b"", "array", MAX_PIXELS
         picture._header, picture._orientation = None, 1
         picture._color, picture.colours = "stored", Colours()
+        picture._partial, picture._damage = False, None
         picture._kept = {}
         picture._stored = {1: np.ascontiguousarray(image)}
         picture.height, picture.width = image.shape[:2]
@@ -95,6 +109,17 @@ class Picture:
     def reduces_cheaply(self) -> bool:
         """Whether a reduced picture costs less than the full one: a grey or colour JPEG."""
         return isinstance(self._header, JpegParts) and self._header.components in (1, 3)
+
+    @property
+    def damaged(self) -> str | None:
+        """Why the picture was read in part; None: it is whole.
+
+        Raises:
+            ImageReadError: As ``pixels``: where none were asked for, they are decoded.
+        """
+        if not self._kept:
+            self.reduced(FACTORS[-1])
+        return None if self._damage is None else self._damage.reason
 
     def pixels(self) -> Image:
         """Return (height, width, 3), bit for bit what ``decode_image`` returns.
@@ -130,6 +155,16 @@ class Picture:
         """Return the box of the full picture that ``to_reduced`` takes to ``box``."""
         return Box(*(side * factor for side in box.xyxy))
 
+    def _read_header(self) -> Header:
+        try:
+            return read_header(self._data, self._max_pixels)
+        except DamagedError as error:
+            kind = sniff_kind(self._data)
+            if not self._partial or kind == "JPEG":  # without its header it has no size
+                raise
+            self._damage = error
+            return kind
+
     def _as_stored(self, factor: int) -> Image:
         """Return the picture at that scale, in colours of its own."""
         if factor not in self._stored:
@@ -140,10 +175,22 @@ class Picture:
         with naming_picture(self._name):
             if self._header is None or not (factor == 1 or self._decodes_reduced(factor)):
                 return _mean_blocks(self._as_stored(1), factor)
-            image, self.colours = decode_pixels(
-                self._data, self._header, self._max_pixels, factor, self._color
-            )
+            image, self.colours = self._decode_whole_or_part(self._header, factor)
             return image
+
+    def _decode_whole_or_part(self, header: Header, factor: int) -> tuple[Image, Colours]:
+        decode = fix(decode_pixels, self._data, header, self._max_pixels, factor, color=self._color)
+        try:
+            if self._damage is None:
+                return decode()
+        except DamagedError as error:
+            if not self._partial:
+                raise
+            self._damage = error
+        try:
+            return decode(partial=True)
+        except UndecodableError:
+            raise self._damage from None
 
     def _decodes_reduced(self, factor: int) -> bool:
         # libjpeg's blocks start at the upper left of the stored picture. Where EXIF mirrors a side
@@ -152,7 +199,8 @@ class Picture:
             (self._orientation in (2, 3, 6, 7) and self.width % factor)
             or (self._orientation in (3, 4, 7, 8) and self.height % factor)
         )
-        return self.reduces_cheaply and is_whole
+        # The decoder takes the scale by the size it leaves: of less than a block, several leave it.
+        return self.reduces_cheaply and is_whole and max(self.height, self.width) >= _BLOCK
 
 
 def fitting_factor(side: float, kept_px: int) -> int:

@@ -172,6 +172,15 @@ def looked_at_text(prediction: Prediction) -> str:
     if prediction.frames is not None:
         at = "" if prediction.time_s is None else f"highest at {prediction.time_s:g} s of "
         return f"{at}{count_text(prediction.frames, 'frame')}"
+    return ", ".join(filter(None, (_place_text(prediction), damage_text(prediction))))
+
+
+def damage_text(prediction: Prediction) -> str:
+    """Return that the picture was read in part; nothing where it is whole."""
+    return "damaged, read in part" if prediction.damaged else ""
+
+
+def _place_text(prediction: Prediction) -> str:
     reason = next((text for name, text in REASON_TEXT.items() if name == prediction.reason), "")
     if prediction.box is None:
         what = "full frame" if prediction.status == "ok" else ""
