@@ -27,6 +27,7 @@ from roi_cls.roi.decoders import (
     decode_by_libjpeg,
     decode_by_opencv,
     decode_by_pillow,
+    end_jpeg,
     read_jpeg,
 )
 from roi_cls.roi.image_header import (
@@ -157,7 +158,7 @@ def read_header(data: bytes, max_pixels: int) -> Header:
 def decode_pixels(
     data: bytes, header: Header, max_pixels: int, factor: int = 1, *, partial: bool = False
 ) -> Image:
-    """Return upright RGB, smaller by ``factor``: 1, or for a grey or colour JPEG 2, 4 or 8.
+    """Return upright RGB, smaller by ``factor``: 1, or for a reducible JPEG 2, 4 or 8.
 
     Args:
         data: The file.
@@ -171,19 +172,28 @@ def decode_pixels(
         UndecodableError: They are without a fixed range, or over the limit.
     """
     orientation = 1
-    if isinstance(header, JpegParts) and header.components in (1, 3):
-        pixels: Samples = decode_by_libjpeg(data, header, factor, partial=partial)
+    pixels: Samples
+    if isinstance(header, JpegParts) and header.is_reducible:
+        pixels = decode_by_libjpeg(data, header, factor, partial=partial)
+    elif isinstance(header, JpegParts):
+        pixels = _decode_odd_jpeg(data, header, max_pixels, partial)
     elif isinstance(header, PngParts) and not partial:
         pixels = _decode_png(header)
-    else:  # OpenCV's CMYK differs from every other program's
-        kind = "JPEG" if isinstance(header, JpegParts) else "PNG"
-        kind = header if isinstance(header, str) else kind
-        if isinstance(header, JpegParts) and not partial:
-            check_cmyk(data, header)
+    else:
+        kind = "PNG" if isinstance(header, PngParts) else header
         pixels, orientation = decode_by_pillow(data, kind, max_pixels, partial=partial)
     if not isinstance(header, str):
         orientation = read_orientation(header.exif)
     return _turn_upright(_to_rgb(pixels), orientation)
+
+
+def _decode_odd_jpeg(data: bytes, jpeg: JpegParts, max_pixels: int, partial: bool) -> Samples:
+    # OpenCV's CMYK differs from every other program's.
+    if jpeg.is_usual and not partial:
+        check_cmyk(data, jpeg)
+    if jpeg.is_usual or partial:  # where nothing else tells that a picture is cut off, Pillow does
+        data = end_jpeg(data)
+    return decode_by_pillow(data, "JPEG", max_pixels, partial=partial)[0]
 
 
 def _decode_png(png: PngParts) -> Samples:

@@ -88,7 +88,7 @@ class Picture:
     @property
     def reduces_cheaply(self) -> bool:
         """Whether a reduced picture costs less than the full one: a grey or colour JPEG."""
-        return isinstance(self._header, JpegParts) and self._header.components in (1, 3)
+        return isinstance(self._header, JpegParts) and self._header.is_reducible
 
     @property
     def damaged(self) -> str | None:
