@@ -109,6 +109,7 @@ def read_jpeg(data: bytes) -> JpegParts:
                 exif=told.get("exif") or b"",
                 profile=told.get("icc_profile") or b"",
                 is_progressive="progressive" in told,
+                is_usual=_is_usually_sampled(data),
             )
     except _PILLOW_ERRORS as error:
         reason = f"its JPEG header cannot be read ({_one_line(error)})"
@@ -117,10 +118,18 @@ def read_jpeg(data: bytes) -> JpegParts:
         raise DamagedError(reason) from error
 
 
+def _is_usually_sampled(data: bytes) -> bool:
+    try:
+        simplejpeg.decode_jpeg_header(data, strict=False)
+    except ValueError as error:
+        return "subsampling" not in str(error)
+    return True
+
+
 def decode_by_libjpeg(
     data: bytes, jpeg: JpegParts, factor: int, *, partial: bool = False
 ) -> NDArray[np.uint8]:
-    """Return the RGB of a grey or colour JPEG, (ceil(height / factor), ceil(width / factor), 3).
+    """Return the RGB of a reducible JPEG, (ceil(height / factor), ceil(width / factor), 3).
 
     The pixels are OpenCV's and Pillow's, but these overlook what libjpeg warns of: a scan that ends
     too soon or makes no sense. Not turned upright.
@@ -141,7 +150,7 @@ def decode_by_libjpeg(
 
 
 def check_cmyk(data: bytes, jpeg: JpegParts) -> None:
-    """Refuse a JPEG of four components whose pixels are damaged: Pillow decodes them.
+    """Refuse a usually sampled CMYK JPEG whose pixels are damaged: Pillow decodes them.
 
     Raises:
         DamagedError: They are.
@@ -213,6 +222,11 @@ def _tidy_jpeg(data: bytes) -> bytes:
     return b"".join([*kept, data[offset:]])
 
 
+def end_jpeg(data: bytes) -> bytes:
+    """Return a JPEG with an end, without which Pillow gives nothing."""
+    return data + _JPEG_END
+
+
 def decode_by_opencv(data: bytes, shape: tuple[int, int], flags: int) -> Samples:
     """Return RGB or, as ``IMREAD_UNCHANGED``, RGBA where the file has alpha; 8 or 16 bits.
 
@@ -268,8 +282,6 @@ def decode_by_pillow(data: bytes, kind: str, max_pixels: int, *, partial: bool =
         data = pick_full_tiff(data)
     elif kind == "JPEG 2000" and not partial:
         check_jpeg_2000(data)
-    elif kind == "JPEG":  # what lacks its end alone is whole, and Pillow refuses it
-        data += _JPEG_END
     try:
         with _quiet(), _PLUGINS[kind](io.BytesIO(data)) as picture:
             check_size(picture.height, picture.width, max_pixels)

@@ -32,6 +32,7 @@ from roi_cls.roi.decoders import (
     decode_by_libjpeg,
     decode_by_opencv,
     decode_by_pillow,
+    end_jpeg,
     read_jpeg,
 )
 from roi_cls.roi.image_header import (
@@ -201,17 +202,26 @@ def choose_colours(profile: bytes, space: Space, color: ColorChoice) -> Colours:
 
 
 def _decode(data: bytes, header: Header, max_pixels: int, factor: int, *, partial: bool) -> Decoded:
-    if isinstance(header, JpegParts) and header.components in (1, 3):
-        samples: Samples = decode_by_libjpeg(data, header, factor, partial=partial)
+    if isinstance(header, JpegParts) and not header.is_reducible:
+        return _decode_odd_jpeg(data, header, max_pixels, partial)
+    samples: Samples
+    if isinstance(header, JpegParts):
+        samples = decode_by_libjpeg(data, header, factor, partial=partial)
     elif isinstance(header, PngParts) and not partial:
         samples = _decode_png(header)
-    else:  # OpenCV's CMYK differs from every other program's
-        kind = "JPEG" if isinstance(header, JpegParts) else "PNG"
-        kind = header if isinstance(header, str) else kind
-        if isinstance(header, JpegParts) and not partial:
-            check_cmyk(data, header)
+    else:
+        kind = "PNG" if isinstance(header, PngParts) else header
         return decode_by_pillow(data, kind, max_pixels, partial=partial)
     return Decoded(samples, header.space, read_orientation(header.exif), header.profile)
+
+
+def _decode_odd_jpeg(data: bytes, jpeg: JpegParts, max_pixels: int, partial: bool) -> Decoded:
+    # OpenCV's CMYK differs from every other program's.
+    if jpeg.is_usual and not partial:
+        check_cmyk(data, jpeg)
+    if jpeg.is_usual or partial:  # where nothing else tells that a picture is cut off, Pillow does
+        data = end_jpeg(data)
+    return decode_by_pillow(data, "JPEG", max_pixels, partial=partial)
 
 
 def _mix_inks(inks: Image, colours: Colours) -> Image:

@@ -133,6 +133,13 @@ class JpegParts:
     profile: bytes
     """The ICC profile; empty: none, or one of whose parts some are missing."""
     is_progressive: bool
+    is_usual: bool
+    """Whether its components are sampled as TurboJPEG knows it, which tells damage."""
+
+    @property
+    def is_reducible(self) -> bool:
+        """Whether it can be decoded at a smaller scale: grey or colour, usually sampled."""
+        return self.components in (1, 3) and self.is_usual
 
     @property
     def space(self) -> Space:

@@ -108,7 +108,7 @@ class Picture:
     @property
     def reduces_cheaply(self) -> bool:
         """Whether a reduced picture costs less than the full one: a grey or colour JPEG."""
-        return isinstance(self._header, JpegParts) and self._header.components in (1, 3)
+        return isinstance(self._header, JpegParts) and self._header.is_reducible
 
     @property
     def damaged(self) -> str | None:
@@ -117,7 +117,7 @@ class Picture:
         Raises:
             ImageReadError: As ``pixels``: where none were asked for, they are decoded.
         """
-        if not self._kept:
+        if not self._stored:
             self.reduced(FACTORS[-1])
         return None if self._damage is None else self._damage.reason
 

@@ -24,8 +24,9 @@ OTHERS: dict[str, Any] = {
     "full_frame": "squash",
     "border": "shift",
     "resampling": "lanczos",
+    "damaged": "read",
 }
-DETECTION_FIELDS = {"crop", "detector", "detector_sha256", "min_score"}
+DETECTION_FIELDS = {"crop", "damaged", "detector", "detector_sha256", "min_score"}
 
 
 def test_every_field_is_in_the_table() -> None:
@@ -35,9 +36,9 @@ def test_every_field_is_in_the_table() -> None:
 def test_digest_never_changes_for_the_same_recipe() -> None:
     # Of values that are given, so that other defaults need no other digest here.
     params = CropParams(**{**OTHERS, "crop": "face"})
-    assert params.digest == "8b9124270cadc6bb650403f41a7186f524719abdc9aef486750271e9c105894c"
+    assert params.digest == "fc4c556b64c253b0931f62c724c3a7c5ad612b760e3e84c77ded1a243c771f2b"
     assert (
-        params.detector_digest == "a5cd16b2cb82d3be5c43b549f116e2978c82521a2416ca63d08493b4615d0102"
+        params.detector_digest == "e6f52f2bbd4b789cb0065a96c43e1b3814d2a56c4d33217fb97d9193c64fb44e"
     )
 
 
@@ -99,6 +100,7 @@ def test_json_gives_back_the_same_recipe(name: str | None) -> None:
         ({"crop": "half"}, r"crop must be one of \('face', 'full'\), got 'half'"),
         ({"border": "wrap"}, r"border must be one of .*'shift'\), got 'wrap'"),
         ({"fallback": "none"}, r"fallback must be one of .*'skip', 'error'\), got 'none'"),
+        ({"damaged": "skip"}, r"damaged must be one of \('error', 'read'\), got 'skip'"),
         ({"face": []}, r"face must be one of .*, got \[\]"),
         ({"min_score": -0.1}, r"min_score must be between 0 and 1, got -0\.1"),
         ({"min_score": float("nan")}, r"min_score must be between 0 and 1, got nan"),
