@@ -65,6 +65,8 @@ class Prediction:
     """Probability of the target from which it is the answer; null for more than two classes."""
     damaged: str | None = None
     """Why the picture is not whole: it was read in part, or is in error for it."""
+    color_profile: str | None = None
+    """The colour profile that was applied, or ``ignored:`` and why; null: it is sRGB."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields of ``roi-cls predict --json``."""
@@ -90,6 +92,7 @@ class Prediction:
                 time_s=self.time_s,
                 threshold=self.threshold,
                 damaged=self.damaged,
+                color_profile=self.color_profile,
             )
 
 

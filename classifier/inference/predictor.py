@@ -136,6 +136,7 @@ class Predictor(Closing):
                 face_score=plan.best_score,
                 time_s=source.time_s,
                 damaged=crops.detection.damaged,
+                color_profile=crops.detection.color_profile,
             )
         together, first = self._aggregate_scores(scores)
         face = plan.cuts[first].face
@@ -152,6 +153,7 @@ class Predictor(Closing):
             per_face=self._answer_each(crops, scores) if is_per_face else None,
             time_s=source.time_s,
             damaged=crops.detection.damaged,
+            color_profile=crops.detection.color_profile,
         )
 
     def _aggregate_scores(self, scores: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:

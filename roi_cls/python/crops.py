@@ -98,6 +98,7 @@ class FaceCrop:
             face_score=self.face_score,
             faces=self.faces,
             damaged=self.record.damaged if self.record else None,
+            color_profile=self.record.color_profile if self.record else None,
         )
         return self.error or looked_at_text(told) or self.status
 

@@ -93,15 +93,21 @@ def faces(draw: st.DrawFn) -> Face:
     st.lists(faces(), max_size=4),
     st.sampled_from([None, "short", "full", "tiles"]),
     st.none() | st.text(),
+    st.none() | st.text(),
 )
 def test_json_gives_back_the_same_detection(
-    height: int, width: int, found: list[Face], step: Step | None, damaged: str | None
+    height: int,
+    width: int,
+    found: list[Face],
+    step: Step | None,
+    damaged: str | None,
+    profile: str | None,
 ) -> None:
-    detection = Detection(height, width, tuple(found), step, damaged)
+    detection = Detection(height, width, tuple(found), step, damaged, profile)
     assert Detection.from_dict(json.loads(json.dumps(detection.to_dict()))) == detection
 
 
-SEEN = {"height": 1, "width": 1, "faces": [], "step": None, "damaged": None}
+SEEN = {"height": 1, "width": 1, "faces": [], "step": None, "damaged": None, "color_profile": None}
 
 
 @pytest.mark.parametrize(

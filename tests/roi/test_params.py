@@ -24,9 +24,10 @@ OTHERS: dict[str, Any] = {
     "full_frame": "squash",
     "border": "shift",
     "resampling": "lanczos",
+    "color": "stored",
     "damaged": "read",
 }
-DETECTION_FIELDS = {"crop", "damaged", "detector", "detector_sha256", "min_score"}
+DETECTION_FIELDS = {"color", "crop", "damaged", "detector", "detector_sha256", "min_score"}
 
 
 def test_every_field_is_in_the_table() -> None:
@@ -36,9 +37,9 @@ def test_every_field_is_in_the_table() -> None:
 def test_digest_never_changes_for_the_same_recipe() -> None:
     # Of values that are given, so that other defaults need no other digest here.
     params = CropParams(**{**OTHERS, "crop": "face"})
-    assert params.digest == "fc4c556b64c253b0931f62c724c3a7c5ad612b760e3e84c77ded1a243c771f2b"
+    assert params.digest == "b8afe669b6b13f0c199c1250a43dde42afb5d28b32c4086934d114a7c2ce66a8"
     assert (
-        params.detector_digest == "e6f52f2bbd4b789cb0065a96c43e1b3814d2a56c4d33217fb97d9193c64fb44e"
+        params.detector_digest == "17b41d0d5827406296345ea1bdf6d4d5fac9c77d03d07e0e4402102152a0dcbf"
     )
 
 

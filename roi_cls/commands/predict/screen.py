@@ -22,11 +22,11 @@ from roi_cls.classifier.inference.prediction import Prediction
 from roi_cls.console.terminal import rate_text, show
 from roi_cls.console.words import (
     count_text,
-    damage_text,
     format_span,
     looked_at_text,
     prediction_line,
     printable,
+    remark_text,
     threshold_text,
 )
 from roi_cls.drawing.ink import break_lines, keep_ends
@@ -252,14 +252,15 @@ class _Table:
         if prediction.box is None and is_placed:
             return [looked_at_text(prediction)]
         if prediction.box is None:
-            what = looked_at_text(replace(prediction, reason=None, damaged=None))
+            bare = replace(prediction, reason=None, damaged=None, color_profile=None)
+            what = looked_at_text(bare)
             reason = (prediction.reason or "").replace("_", " ")
-            return [": ".join(filter(None, (what, reason))), damage_text(prediction)]
+            return [": ".join(filter(None, (what, reason))), remark_text(prediction)]
         left, top, right, bottom = (round(value) for value in prediction.box)
         place = f"at {left},{top}-{right},{bottom}" if is_placed else f"{right - left} px"
         others = f"{prediction.faces} {'faces ' if is_placed else ''}seen"
         seen = others if prediction.faces > 1 else ""
-        return [f"face {place}", seen, damage_text(prediction)]
+        return [f"face {place}", seen, remark_text(prediction)]
 
     def _shorten(self, text: str, width: int) -> str:
         return keep_ends(
