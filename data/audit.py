@@ -78,6 +78,8 @@ class Audit:
     """The unreadable ones that are pictures, but not whole."""
     parts: dict[str, dict[str, int]]
     """Part to class to pictures; ``undecided``: the data give none."""
+    color_profiles: dict[str, dict[str, int]]
+    """Colour profile to class to pictures, readable ones; ``none``: the file says nothing."""
     exact_duplicates: tuple[tuple[Path, ...], ...]
     """Groups of files of equal bytes."""
     near_duplicates: tuple[tuple[Path, ...], ...]
@@ -133,6 +135,7 @@ def audit_samples(
         "unreadable": tuple((fact.path, fact.error) for fact in facts if fact.error is not None),
         "damaged": tuple(fact.path for fact in facts if fact.damaged),
         "parts": _count(samples),
+        "color_profiles": _count_profiles(samples, facts),
         "exact_duplicates": _paths(samples, exact),
         "near_duplicates": _paths(samples, near),
         "leaks": leaks,
@@ -171,6 +174,16 @@ def _count(samples: Sequence[Sample]) -> dict[str, dict[str, int]]:
     labels = sorted({label for _, label in counts})
     parts = [part for part in PARTS if any(found == part for found, _ in counts)]
     return {part: {label: counts[part, label] for label in labels} for part in parts}
+
+
+def _count_profiles(
+    samples: Sequence[Sample], facts: Sequence[PictureFacts]
+) -> dict[str, dict[str, int]]:
+    readable = [pair for pair in zip(samples, facts, strict=True) if pair[1].error is None]
+    counts = Counter((dict(f.categories)["color_profile"], str(s.label)) for s, f in readable)
+    labels = sorted({str(sample.label) for sample in samples})
+    names = sorted({name for name, _ in counts})
+    return {name: {label: counts[name, label] for label in labels} for name in names}
 
 
 def _judge(found: dict[str, Any]) -> tuple[Finding, ...]:

@@ -21,6 +21,7 @@ from roi_cls.base.pool import WorkerPool, in_worker
 from roi_cls.cache.options import BuildOptions
 from roi_cls.data.near import Fingerprint, take_fingerprint
 from roi_cls.roi.image import read_bytes
+from roi_cls.roi.image_header import sniff_kind
 from roi_cls.roi.picture import Picture, fitting_factor
 
 _LIGHT_PX = 128  # light is measured at this scale or the next larger one, like the fingerprint
@@ -70,7 +71,13 @@ def read_facts(path: Path, max_pixels: int) -> PictureFacts:
         None,
         hashlib.sha256(data).hexdigest(),
         fingerprint,
-        (("size", size), ("suffix", path.suffix.lower()), *categories),
+        (
+            ("size", size),
+            ("suffix", path.suffix.lower()),
+            ("format", sniff_kind(data)),
+            ("color_profile", picture.colours.name or picture.colours.note or "none"),
+            *categories,
+        ),
         (
             ("width", picture.width),
             ("height", picture.height),
@@ -92,10 +99,8 @@ def _read_header(
             if isinstance(picture, JpegImageFile):
                 tables = picture.quantization
             categories = (
-                ("format", str(picture.format)),
                 ("colour_mode", picture.mode),
                 ("exif", "yes" if len(picture.getexif()) else "no"),
-                ("colour_profile", "yes" if "icc_profile" in picture.info else "no"),
                 ("jpeg_tables", _name_tables(tables)),
             )
     except (OSError, SyntaxError, ValueError, PillowImage.DecompressionBombError):
