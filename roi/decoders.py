@@ -87,30 +87,34 @@ _PILLOW_ERRORS = (
     ArithmeticError, EOFError, RuntimeError, struct.error, zlib.error,
 )  # fmt: skip
 _JPEG_END = b"\xff\xd9"
-_JPEG_SEGMENT = re.compile(rb"\xff+([^\0\1\xd0-\xd8\xff])")  # these have no body
+_JPEG_MARKER = re.compile(rb"\xff+([^\0\1\xd0-\xd8\xff])")  # these begin no segment
+_TOLD = (0xE1, 0xE2)  # APP1, APP2: EXIF and ICC profile
+_PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
+_COMPONENTS = {"Gray": 1, "RGB": 3, "YCbCr": 3, "CMYK": 4, "YCCK": 4}
 _QUIET_LOCK = threading.Lock()
 # Without a handler Pillow's errors would reach stderr by logging's last resort.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 def read_jpeg(data: bytes) -> JpegParts:
-    """Return what a JPEG says of itself.
+    """Return what a JPEG says of itself: size and components by libjpeg, else by Pillow.
 
     Raises:
         UndecodableError: It is damaged before its first scan, or not of 8 bits.
     """
+    # Pillow reads EXIF and profiles, too, in 0.3 ms, a tenth of decoding at half the size.
+    told = [data[start + 2 : end] for marker, start, end in _walk_jpeg(data) if marker in _TOLD]
+    exif = next((body for body in told if body.startswith(b"Exif\0\0")), b"")
+    profile = _join_profile([body for body in told if body.startswith(b"ICC_PROFILE\0")])
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(data, strict=False)
+        return JpegParts(height, width, _COMPONENTS[colours], exif, profile, is_usual=True)
+    except (ValueError, KeyError) as error:  # KeyError: it got as far as no colours
+        is_usual = "subsampling" not in str(error)
     try:
         with _quiet(), JpegImagePlugin.JpegImageFile(io.BytesIO(data)) as picture:
-            told = picture.info
-            return JpegParts(
-                picture.height,
-                picture.width,
-                picture.layers,
-                exif=told.get("exif") or b"",
-                profile=told.get("icc_profile") or b"",
-                is_progressive="progressive" in told,
-                is_usual=_is_usually_sampled(data),
-            )
+            size = picture.height, picture.width
+            return JpegParts(*size, picture.layers, exif, profile, is_usual)
     except _PILLOW_ERRORS as error:
         reason = f"its JPEG header cannot be read ({_one_line(error)})"
         if "cannot handle" in reason:  # its bits or components
@@ -118,12 +122,24 @@ def read_jpeg(data: bytes) -> JpegParts:
         raise DamagedError(reason) from error
 
 
-def _is_usually_sampled(data: bytes) -> bool:
-    try:
-        simplejpeg.decode_jpeg_header(data, strict=False)
-    except ValueError as error:
-        return "subsampling" not in str(error)
-    return True
+def _walk_jpeg(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield marker, start and end of the segments up to the first scan's own.
+
+    The marker stands before the start. What lies between segments is passed over, as every decoder
+    does.
+    """
+    marker, end = 0, 2
+    while marker != 0xDA and (found := _JPEG_MARKER.search(data, end)):
+        marker, start = found[1][0], found.end()
+        end = start + int.from_bytes(data[start : start + 2], "big")
+        yield marker, start, end
+
+
+def _join_profile(parts: list[bytes]) -> bytes:
+    """Return the ICC profile of bodies that each hold a part, its number and how many there are."""
+    parts = sorted(parts)
+    is_whole = bool(parts) and all(part[13:14] == bytes([len(parts)]) for part in parts)
+    return b"".join(part[14:] for part in parts) if is_whole else b""
 
 
 def decode_by_libjpeg(
@@ -145,7 +161,7 @@ def decode_by_libjpeg(
         MemoryError: They do not fit.
     """
     if partial:
-        return _run_libjpeg(_tidy_jpeg(data), jpeg, factor, strict=False)
+        return _run_libjpeg(_mend_jpeg(data), jpeg, factor, strict=False)
     return _decode_strictly(data, jpeg, factor)
 
 
@@ -164,16 +180,14 @@ def _decode_strictly(
 ) -> NDArray[np.uint8]:
     """Return the pixels of a JPEG whose scans are whole.
 
-    What harms no pixel is mended first: what stands between the segments of the header, and the
-    missing end of a file whose one scan is complete. Whether a progressive file lacks a further
-    scan, nobody can tell.
+    Raises:
+        DamagedError: They are not, even with what harms no pixel mended.
     """
     try:
         return _run_libjpeg(data, jpeg, factor, colours)
     except DamagedError as first:
-        mended = _tidy_jpeg(data) + (b"" if jpeg.is_progressive else _JPEG_END)
         try:
-            return _run_libjpeg(mended, jpeg, factor, colours)
+            return _run_libjpeg(_mend_jpeg(data), jpeg, factor, colours)
         except DamagedError as error:
             if "Premature end of JPEG file" in first.reason:
                 raise DamagedError(f"it is cut off after {len(data)} bytes") from error
@@ -195,31 +209,30 @@ def _run_libjpeg(
         why = _one_line(error).removeprefix("Corrupt JPEG data: ")
         if "nsufficient memory" in why:
             raise MemoryError(why) from error
+        if why.startswith("Unsupported"):
+            raise UndecodableError(f"it is a JPEG of a rare kind ({why})", CONVERT) from error
         raise DamagedError(f"it is damaged ({why})") from error
     if pixels.shape != shape:
         raise DamagedError("its pixel data are damaged")
     return np.asarray(pixels, np.uint8)
 
 
-def _tidy_jpeg(data: bytes) -> bytes:
-    """Return a JPEG whose header has only what pixels need, for a decoder that takes no other.
+def _mend_jpeg(data: bytes) -> bytes:
+    """Return a JPEG without what libjpeg warns of although it harms no pixel.
 
-    Left out is what libjpeg warns of and every decoder passes over: bytes between segments, a
-    damaged profile, JFIF's version.
+    That is what stands between the segments of its header, a damaged profile, JFIF's version, and a
+    missing end where one scan holds the whole picture: nobody can tell whether a progressive file
+    lacks a further scan.
     """
-    kept, offset = [data[:2]], 2
-    while found := _JPEG_SEGMENT.search(data, offset):
-        marker = found[1][0]
-        end = found.end() + int.from_bytes(data[found.end() : found.end() + 2])
-        body = data[found.end() : end]
+    kept, rest, is_progressive = [data[:2]], 2, False
+    for marker, start, end in _walk_jpeg(data):
+        body, rest = data[start:end], end
+        is_progressive |= marker in _PROGRESSIVE
         if marker == 0xE0 and body[2:].startswith(b"JFIF\0"):
             body = body[:7] + b"\1" + body[8:]
-        if marker in (0xE0, 0xEE) or marker < 0xE0:  # of the others, only these tell colours
-            kept += [b"\xff", found[1], body]
-        offset = end
-        if marker == 0xDA:  # the scan
-            break
-    return b"".join([*kept, data[offset:]])
+        if marker < 0xE0 or marker in (0xE0, 0xEE):  # from there on, only these tell colours
+            kept.append(bytes([0xFF, marker]) + body)
+    return b"".join([*kept, data[rest:], b"" if is_progressive else _JPEG_END])
 
 
 def end_jpeg(data: bytes) -> bytes:

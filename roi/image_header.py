@@ -132,7 +132,6 @@ class JpegParts:
     exif: bytes
     profile: bytes
     """The ICC profile; empty: none, or one of whose parts some are missing."""
-    is_progressive: bool
     is_usual: bool
     """Whether its components are sampled as TurboJPEG knows it, which tells damage."""
 

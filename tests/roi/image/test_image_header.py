@@ -234,7 +234,7 @@ def test_deep_jpeg_is_named() -> None:
     data = bytearray(FILES["jpeg"])
     data[data.index(b"\xff\xc0") + 4] = 12
     assert refusal(bytes(data)) == (
-        f"its JPEG header cannot be read (cannot handle 12-bit layers). {CONVERT}"
+        f"it is a JPEG of a rare kind (Unsupported JPEG data precision 12). {CONVERT}"
     )
 
 
