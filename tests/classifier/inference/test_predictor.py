@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image as PillowImage
 
 from roi_cls.base.errors import BundleError
 from roi_cls.classifier.inference.loaded import LoadedModel
@@ -20,10 +21,12 @@ from roi_cls.classifier.models.score import compute_logits
 from roi_cls.classifier.models.timm_model import timm_model
 from roi_cls.classifier.runs.bundle import load_bundle, write_config
 from roi_cls.classifier.runs.folder import RunFolder
+from roi_cls.console.words import looked_at_text
 from roi_cls.data.sample import LabelSet
 from roi_cls.roi import CropParams, mediapipe_detector, models
 from roi_cls.roi.recipe import open_recipe
-from tests.helpers.pictures import noise
+from tests.helpers.colours import PROFILES, store
+from tests.helpers.pictures import encode, noise
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +119,25 @@ def test_bytes_and_file_give_the_same_row(toy_run: RunFolder, toy_set: Path) -> 
     assert file == data
 
 
+def test_profile_in_the_file_is_followed_and_told(toy_run: RunFolder, toy_set: Path) -> None:
+    path = toy_set / "red" / "03.png"
+    with PillowImage.open(path) as picture:
+        pixels = np.array(picture.convert("RGB"))
+    files = [
+        encode(pixels, "PNG"),
+        encode(store(pixels, "Display P3"), "PNG", icc_profile=PROFILES["Display P3"]),
+        encode(pixels, "TIFF", icc_profile=b"broken"),
+    ]
+    with open_predictor([toy_run.path], "cpu") as predictor:
+        plain, wide, broken = predictor.predict([Source("a", data) for data in files])
+    notes = [row.color_profile for row in (plain, wide, broken)]
+    assert notes == [None, "Display P3", "ignored: broken"]
+    assert (wide.label, wide.score) == (plain.label, pytest.approx(plain.score, abs=0.02))
+    assert replace(broken, color_profile=None) == plain
+    assert looked_at_text(wide) == looked_at_text(plain)
+    assert looked_at_text(broken) == f"{looked_at_text(plain)}, colour profile ignored: broken"
+
+
 def test_whole_picture_is_predicted_without_a_detector(
     toy_run: RunFolder, toy_set: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,6 +158,7 @@ def test_whole_picture_is_predicted_without_a_detector(
     assert list(values) == [
         *("path", "status", "error", "label", "score", "probabilities", "unsure", "source"),
         *("reason", "box", "face_score", "faces", "per_face", "time_s", "frames", "threshold"),
+        *("damaged", "color_profile"),
     ]
 
 
