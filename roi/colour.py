@@ -118,9 +118,10 @@ def _make_transform(
     profile: ImageCms.ImageCmsProfile, space: Space
 ) -> ImageCms.ImageCmsTransform | None:
     """Return the way to sRGB; None where it changes nothing that can be seen."""
-    meant = {"GRAY": "L", "RGB": "RGB", "CMYK": "CMYK"}.get(profile.profile.xcolor_space.strip())
+    said = _legible(profile.profile.xcolor_space)
+    meant = {"GRAY": "L", "RGB": "RGB", "CMYK": "CMYK"}.get(said)
     if meant != space and not (meant == "RGB" and space == "L"):  # grey is RGB of equal parts
-        raise _IgnoredError(f"a profile of {profile.profile.xcolor_space.strip()}")
+        raise _IgnoredError(f"a profile of {said}")
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
     transform = ImageCms.ImageCmsTransform(profile, srgb, meant, "RGB", ImageCms.Intent.PERCEPTUAL)
     if meant == "CMYK":

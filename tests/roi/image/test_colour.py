@@ -16,7 +16,7 @@ COLOURS = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
 
 
 def apart(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.int64]:
-    return np.abs(one.astype(np.int64) - other)
+    return np.asarray(np.abs(one.astype(np.int64) - other))
 
 
 @pytest.mark.parametrize("name", PROFILES)

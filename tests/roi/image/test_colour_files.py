@@ -6,6 +6,7 @@ import io
 import struct
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -103,7 +104,7 @@ def test_picture_in_display_p3_is_the_one_in_srgb(name: str) -> None:
 @pytest.mark.parametrize("name", PROFILES)
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 def test_wide_gamuts_come_back_at_every_scale(name: str, kind: str) -> None:
-    options = {"quality": 98, "subsampling": 0} if kind == "JPEG" else {}
+    options: dict[str, Any] = {"quality": 98, "subsampling": 0} if kind == "JPEG" else {}
     data = encode(store(SRGB_PIXELS, name), kind, icc_profile=PROFILES[name], **options)
     for factor in FACTORS:
         wanted = Picture.of(SRGB_PIXELS).reduced(factor)

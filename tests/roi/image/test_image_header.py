@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from roi_cls.base.errors import ImageReadError
 from roi_cls.roi.image import Image, decode_image
+from tests.helpers.colours import PROFILES
 from tests.helpers.pictures import encode, noise
 
 AGAIN = "Remove it, or copy or export it again."
@@ -39,6 +40,8 @@ FILES = {
     "tiff lzw": encode(SMALL, "TIFF", "RGB", compression="tiff_lzw"),
     "tiff deep": cv2.imencode(".tif", SMALL.astype(np.uint16) * 257)[1].tobytes(),
     "gif": encode(SMALL, "GIF", "P"),
+    "png profile": encode(SMALL, "PNG", "RGB", icc_profile=PROFILES["Display P3"]),
+    "jpeg profile": encode(SMALL, "JPEG", "RGB", icc_profile=PROFILES["Display P3"]),
     "avif": encode(SMALL, "AVIF", "RGB"),
     "jpeg 2000": encode(SMALL, "JPEG2000", "RGB"),
     "jpeg 2000 stream": encode(SMALL, "JPEG2000", "L", no_jp2=True),

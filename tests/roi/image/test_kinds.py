@@ -56,7 +56,7 @@ def test_lossless_kind_gives_back_its_pixels(
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_avif_is_turned_upright_once(orientation: int) -> None:
-    best = {"quality": 100, "subsampling": "4:4:4"}
+    best: dict[str, Any] = {"quality": 100, "subsampling": "4:4:4"}
     plain = PillowImage.fromarray(decode_image(encode(RGB, "AVIF", **best), "a"))
     np.testing.assert_allclose(np.asarray(plain), RGB, atol=9)
     turns = [None, 0, 3, 1, 5, 4, 6, 2]  # of Pillow's Transpose, by EXIF's orientation
