@@ -209,7 +209,7 @@ def _run_libjpeg(
         why = _one_line(error).removeprefix("Corrupt JPEG data: ")
         if "nsufficient memory" in why:
             raise MemoryError(why) from error
-        if why.startswith("Unsupported"):
+        if "data precision" in why:
             raise UndecodableError(f"it is a JPEG of a rare kind ({why})", CONVERT) from error
         raise DamagedError(f"it is damaged ({why})") from error
     if pixels.shape != shape:

@@ -12,7 +12,13 @@ from PIL import Image as PillowImage
 from sklearn.metrics import roc_auc_score
 
 from roi_cls.cache.options import BuildOptions
-from roi_cls.data.audit import Audit, LabelStatistic, audit_samples, measure_statistics
+from roi_cls.data.audit import (
+    Audit,
+    LabelStatistic,
+    audit_samples,
+    audit_verdict,
+    measure_statistics,
+)
 from roi_cls.data.collect import collect_samples
 from roi_cls.data.picture_facts import PictureFacts, read_all_facts, read_facts
 from roi_cls.roi.image import Image
@@ -90,6 +96,13 @@ def test_unreadable_files_are_listed_and_measured_no_further(folder: Path) -> No
     found = audit(folder)
     assert [path.name for path, _ in found.unreadable] == ["00.png", "02.png"]
     assert "it is cut off after 2000 bytes" in found.unreadable[1][1]
+    assert [path.name for path in found.damaged] == ["02.png"]
+    assert [(one.kind, one.text) for one in found.findings] == [
+        ("unreadable", "Files that cannot be read: 2."),
+        ("damaged", "Pictures among them that are cut off or damaged: 1."),
+    ]
+    assert "80 pictures, 2 of them unreadable (1 damaged). " in audit_verdict(found)
+    assert found.to_dict()["damaged"] == [str(folder / "train/a/02.png")]
     assert not found.failed
     assert found.parts["train"] == {"a": 20, "b": 20}
 

@@ -280,3 +280,18 @@ def test_face_of_many_is_an_answer_of_its_own() -> None:
     assert {**face, "threshold": 0.1, "faces": 1}.items() <= first.to_dict().items()
     assert first.overruled() == "plain"
     assert list(Prediction("a.png", "error", "Cannot read.").of_each_face()) == []
+
+
+def test_damaged_picture_is_read_where_the_call_says_so(toy_run: RunFolder, toy_set: Path) -> None:
+    data = (toy_set / "blue" / "00.png").read_bytes()[:-12]  # whole, but for the last chunk
+    sources = [Source("cut", data), Source(str(toy_set / "blue" / "00.png"))]
+    reason = f"it is cut off after {len(data)} bytes"
+    with open_predictor([toy_run.path], "cpu") as predictor:
+        refused, whole = predictor.predict(sources)
+    assert (refused.status, refused.damaged, whole.damaged) == ("error", reason, None)
+    assert reason in str(refused.error)
+    options = PredictOptions(damaged="read")
+    with open_predictor([toy_run.path], "cpu", options=options) as predictor:
+        read, again = predictor.predict(sources)
+    assert (read.status, read.damaged, again) == ("ok", reason, whole)
+    assert read.probabilities == whole.probabilities

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from roi_cls.base.errors import ImageReadError
 from roi_cls.roi import image as image_module
+from roi_cls.roi.decoders import read_jpeg
 from roi_cls.roi.image import Image, decode_image
 from roi_cls.roi.picture import FACTORS, Picture
 from tests.helpers.pictures import encode, noise, png_chunk
@@ -177,7 +178,8 @@ def test_what_is_left_of_a_jpeg_is_read_and_marked(
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP", "TIFF"])
 def test_upper_half_of_a_cut_file_is_read(kind: str, capfd: pytest.CaptureFixture[str]) -> None:
-    data = encode(PORTRAIT, kind, **({"interlace": False} if kind == "GIF" else {}))
+    options: dict[str, Any] = {"interlace": False} if kind == "GIF" else {}
+    data = encode(PORTRAIT, kind, **options)
     whole, cut = decode_image(data, "a"), half(data)
     picture = Picture(cut, "a", partial=True)
     assert picture.damaged == refusal(cut)
@@ -210,8 +212,8 @@ def test_cut_file_of_any_kind_is_refused(kind: str, options: dict[str, Any]) -> 
 
 
 def test_webp_whose_length_was_mended_after_a_cut_is_refused() -> None:
-    for options in ({}, {"lossless": True}):
-        data = encode(PORTRAIT, "WEBP", **options)
+    for is_lossless in (False, True):
+        data = encode(PORTRAIT, "WEBP", lossless=is_lossless)
         cut = len(data) // 2 & ~1
         mended = data[:4] + struct.pack("<I", cut - 8) + data[8:16]
         mended += struct.pack("<I", cut - 20) + data[20:cut]
@@ -271,7 +273,7 @@ def test_oddly_sampled_jpeg_is_read_by_pillow() -> None:
 
 
 def test_size_that_libjpeg_reads_otherwise_takes_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    header = image_module.read_jpeg(WHOLE)
+    header = read_jpeg(WHOLE)
     small = replace(header, height=8, width=8)
     monkeypatch.setattr(image_module, "read_jpeg", lambda data: small)
     assert "too small" in refusal(WHOLE)
@@ -285,6 +287,7 @@ def test_scales_are_those_of_opencv(kind: str, size: tuple[int, int]) -> None:
     for factor in FACTORS[1:]:
         flags = getattr(cv2, f"IMREAD_REDUCED_COLOR_{factor}") | cv2.IMREAD_IGNORE_ORIENTATION
         wanted = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        assert wanted is not None
         np.testing.assert_array_equal(Picture(data, "a").reduced(factor), wanted[..., ::-1])
 
 
