@@ -177,6 +177,8 @@ class CropSummary:
     errors: int = 0
     skipped: int = 0
     """Pictures without a face, where the recipe has no substitute."""
+    damaged: int = 0
+    """Pictures that are not whole: in error, or read in part where the recipe says so."""
     detected: int = 0
     """Pictures on which the detector really ran."""
     cropped: int = 0
@@ -195,6 +197,7 @@ class CropSummary:
         self.images += 1
         self.errors += record.status == "error"
         self.skipped += record.status == "skipped"
+        self.damaged += record.damaged is not None
         self.detected += result.detected
         self.cropped += result.cropped
         self.reused += record.status != "error" and not (result.detected or result.cropped)
@@ -215,6 +218,7 @@ class CropSummary:
             "reasons": dict(sorted(self.reasons.items())),
             "errors": self.errors,
             "skipped": self.skipped,
+            "damaged": self.damaged,
             "steps": {step: self.steps[step] for step in get_args(Step) if self.steps[step]},
             "detected": self.detected,
             "cropped": self.cropped,

@@ -74,7 +74,7 @@ class CropBuilder(Closing):
             sha256 = hashlib.sha256(data).hexdigest()
             return self._build(path, sha256, data, stamp)
         except ImageReadError as error:
-            return CropResult(self._error_record(path, str(error), sha256))
+            return CropResult(self._error_record(path, str(error), sha256, error.damage))
 
     def load(self, record: CropRecord) -> Image:
         """Return the crops of an ok row, (N, size_px, size_px, 3) RGB uint8.
@@ -116,7 +116,8 @@ class CropBuilder(Closing):
             plan = plan_crop(detection, params)
         except NoFaceError as error:
             message = f"Cannot crop {str(path)!r}: {error}"
-            return CropResult(self._error_record(path, message, sha256), detected)
+            record = self._error_record(path, message, sha256, detection.damaged)
+            return CropResult(record, detected)
         record = ok_record(path, sha256, detection, plan, params)
         must_cut = bool(plan.cuts) and self._store.read_crop(sha256) is None
         if must_cut:
@@ -124,7 +125,10 @@ class CropBuilder(Closing):
         return CropResult(record, detected, must_cut, stamp)
 
     def _open_picture(self, path: Path, data: bytes) -> Picture:
-        return Picture(data, path, max_pixels=self._max_pixels)
+        params = self._params
+        partial = params.damaged == "read"
+        limit = self._max_pixels
+        return Picture(data, path, max_pixels=limit, color=params.color, partial=partial)
 
     def _detect(self, picture: Picture) -> Detection:
         if self._detector is None and self._params.crop == "face":
@@ -136,8 +140,11 @@ class CropBuilder(Closing):
         self._store.write_crop(sha256, pixels)
         return pixels
 
-    def _error_record(self, path: Path, message: str, sha256: str | None) -> CropRecord:
-        return CropRecord(path, "error", message, sha256, recipe=self._params.digest)
+    def _error_record(
+        self, path: Path, message: str, sha256: str | None, damaged: str | None
+    ) -> CropRecord:
+        recipe = self._params.digest
+        return CropRecord(path, "error", message, sha256, recipe=recipe, damaged=damaged)
 
 
 def recut(record: CropRecord, *, max_pixels: int = MAX_PIXELS) -> Image:
@@ -158,16 +165,19 @@ def recut(record: CropRecord, *, max_pixels: int = MAX_PIXELS) -> Image:
             f"Cannot make the crop of {str(record.path)!r} again: the file has changed "
             "meanwhile. Run the command once more."
         )
-    # Of a recipe, only these three say how a region becomes a crop.
+    # Of a recipe, only these four say how a region becomes a crop.
     style = CropParams.from_dict(
         {
             **CropParams().to_dict(),
             "size_px": record.size_px,
             "border": record.border,
             "resampling": record.resampling,
+            "color": record.color,
         }
     )
-    return cut_crops(Picture(data, record.path, max_pixels=max_pixels), record.cuts, style)
+    partial = record.damaged is not None
+    picture = Picture(data, record.path, max_pixels=max_pixels, color=style.color, partial=partial)
+    return cut_crops(picture, record.cuts, style)
 
 
 def _read_settled(path: Path) -> tuple[bytes, FileStamp | None]:

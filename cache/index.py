@@ -84,6 +84,7 @@ class CropIndex(Closing):
             "size_px": params.size_px,
             "border": params.border,
             "resampling": params.resampling,
+            "color": params.color,
             "recipe": params.digest,
         }
         self._contents: list[tuple[Any, ...]] = []

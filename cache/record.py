@@ -77,8 +77,15 @@ class CropRecord:
     """How the crop was filled where its region leaves the picture."""
     resampling: str | None = None
     """How the region was brought to the crop's size."""
+    color: str | None = None
+    """How its colours were taken: brought to ``srgb``, or as ``stored``."""
+    color_profile: str | None = None
+    """The colour profile that was applied, by its own name, or ``ignored:`` and why; None: the
+    picture is sRGB, or says nothing of its colours."""
     recipe: str | None = None
     """Digest of the crop recipe."""
+    damaged: str | None = None
+    """Why the picture is not whole: it was read in part, or is in error for it."""
 
     @property
     def cuts(self) -> tuple[Cut, ...]:
@@ -167,7 +174,10 @@ def ok_record(
         size_px=params.size_px,
         border=params.border,
         resampling=params.resampling,
+        color=params.color,
+        color_profile=detection.color_profile,
         recipe=params.digest,
+        damaged=detection.damaged,
     )
 
 

@@ -74,8 +74,12 @@ class Audit:
     pictures: int
     unreadable: tuple[tuple[Path, str], ...]
     """Path and error."""
+    damaged: tuple[Path, ...]
+    """The unreadable ones that are pictures, but not whole."""
     parts: dict[str, dict[str, int]]
     """Part to class to pictures; ``undecided``: the data give none."""
+    color_profiles: dict[str, dict[str, int]]
+    """Colour profile to class to pictures, readable ones; ``none``: the file says nothing."""
     exact_duplicates: tuple[tuple[Path, ...], ...]
     """Groups of files of equal bytes."""
     near_duplicates: tuple[tuple[Path, ...], ...]
@@ -129,7 +133,9 @@ def audit_samples(
     readable = [i for i, fact in enumerate(facts) if fact.error is None]
     found: dict[str, Any] = {
         "unreadable": tuple((fact.path, fact.error) for fact in facts if fact.error is not None),
+        "damaged": tuple(fact.path for fact in facts if fact.damaged),
         "parts": _count(samples),
+        "color_profiles": _count_profiles(samples, facts),
         "exact_duplicates": _paths(samples, exact),
         "near_duplicates": _paths(samples, near),
         "leaks": leaks,
@@ -170,6 +176,16 @@ def _count(samples: Sequence[Sample]) -> dict[str, dict[str, int]]:
     return {part: {label: counts[part, label] for label in labels} for part in parts}
 
 
+def _count_profiles(
+    samples: Sequence[Sample], facts: Sequence[PictureFacts]
+) -> dict[str, dict[str, int]]:
+    readable = [pair for pair in zip(samples, facts, strict=True) if pair[1].error is None]
+    counts = Counter((dict(f.categories)["color_profile"], str(s.label)) for s, f in readable)
+    labels = sorted({str(sample.label) for sample in samples})
+    names = sorted({name for name, _ in counts})
+    return {name: {label: counts[name, label] for label in labels} for name in names}
+
+
 def _judge(found: dict[str, Any]) -> tuple[Finding, ...]:
     rules: tuple[tuple[str, Level, str], ...] = (
         ("leaks", "fail", "Pictures with the same bytes in two parts"),
@@ -180,6 +196,7 @@ def _judge(found: dict[str, Any]) -> tuple[Finding, ...]:
         ("exact_duplicates", "warn", "Sets of files with the same bytes"),
         ("near_duplicates", "warn", "Sets of pictures that look alike"),
         ("unreadable", "warn", "Files that cannot be read"),
+        ("damaged", "warn", "Pictures among them that are cut off or damaged"),
     )
     findings = [
         Finding(kind, level, f"{text}: {len(found[kind])}.")
@@ -219,7 +236,8 @@ def _plain(value: Any) -> Any:
 def audit_verdict(audit: Audit) -> str:
     """Return in a sentence whether the data are sound."""
     fails = sum(finding.level == "fail" for finding in audit.findings)
-    what = f"{audit.pictures} pictures, {len(audit.unreadable)} of them unreadable."
+    what = f"{audit.pictures} pictures, {len(audit.unreadable)} of them unreadable"
+    what += f" ({len(audit.damaged)} damaged)." if audit.damaged else "."
     if fails:
         return f"{what} Scores on these data would be wrong: {fails} finding(s) below fail."
     return f"{what} Nothing leaks from one part into another, and no equal files differ in label."

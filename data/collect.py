@@ -31,8 +31,25 @@ _READ_SUFFIXES = (
     ".tif",
     ".tiff",
     ".gif",
+    ".heic",
+    ".heif",
+    ".hif",
+    ".avif",
+    ".jp2",
+    ".j2k",
+    ".jpf",
+    ".jpx",
+    ".ppm",
+    ".pgm",
+    ".pbm",
+    ".pnm",
+    ".tga",
 )
-_UNREAD_SUFFIXES = (".heic", ".heif", ".avif", ".jp2", ".jxl")  # rows in error say what to do
+# Rows in error say what to do.
+_UNREAD_SUFFIXES = (
+    ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".pef", ".srw",
+    ".exr", ".hdr", ".pfm", ".qoi",
+)  # fmt: skip
 _ORIGIN_NAME = re.compile(r"image_[0-9]+_([^_]+)")  # the name without its suffix
 _LAYOUTS = (
     "Name them image_<index>_<label>.png, put each class into a folder of its own, or list them "

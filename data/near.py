@@ -35,7 +35,7 @@ ZOOMS = (0.0, 0.04, 0.08)
 """Shares of the sides cut away before hashing: one hash each, so that trimmed copies are found."""
 HASHES = len(ZOOMS) + 1
 """Of a picture: one per zoom, the first of them plain, and last that of its mirror image."""
-FINGERPRINT_VERSION = 1
+FINGERPRINT_VERSION = 2
 """Raised whenever the same picture gets another fingerprint; kept ones are then taken anew."""
 _SOURCE_PX = 128  # side of the square that is hashed
 _FINGERPRINT_BYTES = 8 * HASHES + SIDE_PX * SIDE_PX

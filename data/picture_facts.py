@@ -21,6 +21,7 @@ from roi_cls.base.pool import WorkerPool, in_worker
 from roi_cls.cache.options import BuildOptions
 from roi_cls.data.near import Fingerprint, take_fingerprint
 from roi_cls.roi.image import read_bytes
+from roi_cls.roi.image_header import sniff_kind
 from roi_cls.roi.picture import Picture, fitting_factor
 
 _LIGHT_PX = 128  # light is measured at this scale or the next larger one, like the fingerprint
@@ -38,6 +39,8 @@ class PictureFacts:
     """Name and value, like ``format`` and ``JPEG``."""
     quantities: tuple[tuple[str, float], ...] = ()
     """Name and value, like ``width`` and 1024."""
+    damaged: bool = False
+    """Whether it cannot be read because it is not whole."""
 
 
 def read_all_facts(paths: Sequence[Path], options: BuildOptions) -> Iterator[PictureFacts]:
@@ -60,7 +63,7 @@ def read_facts(path: Path, max_pixels: int) -> PictureFacts:
         fingerprint = take_fingerprint(picture)
         light = _measure_light(picture)
     except ImageReadError as error:
-        return PictureFacts(path, str(error))
+        return PictureFacts(path, str(error), damaged=error.is_damaged)
     categories, quantities = _read_header(data)
     size = f"{picture.width} x {picture.height}"
     return PictureFacts(
@@ -68,7 +71,13 @@ def read_facts(path: Path, max_pixels: int) -> PictureFacts:
         None,
         hashlib.sha256(data).hexdigest(),
         fingerprint,
-        (("size", size), ("suffix", path.suffix.lower()), *categories),
+        (
+            ("size", size),
+            ("suffix", path.suffix.lower()),
+            ("format", sniff_kind(data)),
+            ("color_profile", picture.colours.name or picture.colours.note or "none"),
+            *categories,
+        ),
         (
             ("width", picture.width),
             ("height", picture.height),
@@ -90,10 +99,8 @@ def _read_header(
             if isinstance(picture, JpegImageFile):
                 tables = picture.quantization
             categories = (
-                ("format", str(picture.format)),
                 ("colour_mode", picture.mode),
                 ("exif", "yes" if len(picture.getexif()) else "no"),
-                ("colour_profile", "yes" if "icc_profile" in picture.info else "no"),
                 ("jpeg_tables", _name_tables(tables)),
             )
     except (OSError, SyntaxError, ValueError, PillowImage.DecompressionBombError):

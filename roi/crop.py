@@ -84,10 +84,14 @@ def make_crops(picture: Picture, params: CropParams, detector: FaceDetector | No
 def detect_faces(picture: Picture, params: CropParams, detector: FaceDetector | None) -> Detection:
     """Return what the detector sees; nothing is looked for where the recipe cuts full frames."""
     if params.crop == "full":
-        return Detection(picture.height, picture.width, ())
-    if detector is None:
+        detection = Detection(picture.height, picture.width, ())
+    elif detector is None:
         raise ValueError("a recipe that crops faces needs a detector")
-    return detector.detect(picture)
+    else:
+        detection = detector.detect(picture)
+    if params.damaged == "read":
+        detection = replace(detection, damaged=picture.damaged)
+    return replace(detection, color_profile=picture.colours.note)
 
 
 def cut_crops(picture: Picture, cuts: Sequence[Cut], params: CropParams) -> Image:

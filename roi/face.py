@@ -120,6 +120,10 @@ class Detection:
     """Most confident first."""
     step: Step | None = None
     """The last step that was needed; None: nothing was looked for, or by a model of the user's."""
+    damaged: str | None = None
+    """Why the picture was read in part; None: it is whole."""
+    color_profile: str | None = None
+    """The colour profile that was applied, or ``ignored:`` and why; None: it is sRGB."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; ``from_dict`` reads them back exactly."""
@@ -127,6 +131,8 @@ class Detection:
             "height": self.height,
             "width": self.width,
             "step": self.step,
+            "damaged": self.damaged,
+            "color_profile": self.color_profile,
             "faces": [
                 {
                     "box": list(face.box.xyxy),
@@ -156,4 +162,7 @@ class Detection:
         )
         if (step := values["step"]) not in (None, *get_args(Step)):
             raise ValueError(f"step must be one of {get_args(Step)}, got {step!r}")
-        return cls(int(values["height"]), int(values["width"]), faces, step)
+        damaged, profile = values["damaged"], values["color_profile"]
+        if not (isinstance(damaged, str | None) and isinstance(profile, str | None)):
+            raise TypeError(f"remarks must be text or null, got {damaged!r} and {profile!r}")
+        return cls(int(values["height"]), int(values["width"]), faces, step, damaged, profile)

@@ -1,9 +1,10 @@
 """Files and bytes to upright RGB pixels. Knows pictures, not faces, and writes nothing.
 
-One kind of file has one decoder, so a file has one set of pixels: OpenCV for PNG and for grey or
-colour JPEG, Pillow for the rest. Headers are read before OpenCV decodes, since it takes a cut
-picture for a whole one and reports damage on stderr; what it alone finds, a changed byte among
-the pixels, still leaves a line there. EXIF orientation is applied, colour profiles are ignored.
+One kind of file has one decoder, so a file has one set of pixels: libjpeg for grey or colour JPEG,
+OpenCV for PNG, Pillow for the rest. A PNG's chunks are read before OpenCV decodes, since it takes a
+cut picture for a whole one and reports damage on stderr; what it alone finds, a changed byte among
+the pixels, still leaves a line there. EXIF orientation is applied, and what a file says of its
+colours is told beside the pixels, since to convert what was reduced costs less.
 Transparency is composited on white, as a page shows it: the colour under a transparent pixel is
 whatever the last program left there.
 """
@@ -12,30 +13,44 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as PillowImage
 
 from roi_cls.base.errors import ImageReadError
 from roi_cls.base.location import is_remote, reaching
-from roi_cls.roi.decoders import Samples, decode_by_opencv, decode_by_pillow
+from roi_cls.roi.colour import Colours, read_colours
+from roi_cls.roi.decoders import (
+    Decoded,
+    Samples,
+    check_cmyk,
+    decode_by_libjpeg,
+    decode_by_opencv,
+    decode_by_pillow,
+    end_jpeg,
+    read_jpeg,
+)
 from roi_cls.roi.image_header import (
     EXPORT_AGAIN,
     GIVE_PICTURES,
     MAX_PIXELS,
+    DamagedError,
     JpegParts,
     PngParts,
+    Space,
     UndecodableError,
     check_png_pixels,
     check_size,
-    read_jpeg,
     read_orientation,
     read_png,
     sniff_kind,
 )
+from roi_cls.roi.params import ColorChoice
 
 Image = NDArray[np.uint8]
 """(height, width, 3) RGB uint8, C-contiguous."""
@@ -46,8 +61,6 @@ _STRIP = 256
 Header = PngParts | JpegParts | str
 """What a file says before it is decoded; a kind's name where only its decoder reads that."""
 _RGB_FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
-# The bit alone: of REDUCED_COLOR the colour bit is BGR's, which OpenCV 5 refuses beside RGB's.
-_REDUCED_FLAGS = {1: 0} | {i: getattr(cv2, f"IMREAD_REDUCED_GRAYSCALE_{i}") for i in (2, 4, 8)}
 
 
 def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image:
@@ -103,7 +116,7 @@ def _read_file(path: Path) -> bytes:
 
 
 def decode_image(data: bytes, name: Path | str, *, max_pixels: int = MAX_PIXELS) -> Image:
-    """Return the upright pixels of an encoded picture, whatever its name says it is.
+    """Return the upright sRGB pixels of an encoded picture, whatever its name says it is.
 
     Grey is repeated, 16 bits are scaled to 8 (value / 257, rounded). The array is writable and
     the caller's own. Nothing is allocated for a picture over ``max_pixels`` (width times height).
@@ -114,7 +127,8 @@ def decode_image(data: bytes, name: Path | str, *, max_pixels: int = MAX_PIXELS)
         ValueError: ``max_pixels`` is below 1.
     """
     with naming_picture(name):
-        return decode_pixels(data, read_header(data, max_pixels), max_pixels)
+        pixels, colours = decode_pixels(data, read_header(data, max_pixels), max_pixels)
+        return colours.to_srgb(pixels)
 
 
 @contextmanager
@@ -123,7 +137,10 @@ def naming_picture(name: Path | str) -> Iterator[None]:
     try:
         yield
     except UndecodableError as error:
-        raise ImageReadError(name, error.reason, error.remedy) from error.__cause__
+        is_damaged = isinstance(error, DamagedError)
+        raise ImageReadError(
+            name, error.reason, error.remedy, is_damaged=is_damaged
+        ) from error.__cause__
     except MemoryError as error:
         remedy = "Free memory, or lower the limit with --max-pixels or ROI_CLS_MAX_PIXELS."
         raise ImageReadError(name, "its pixels do not fit into memory", remedy) from error
@@ -146,23 +163,72 @@ def read_header(data: bytes, max_pixels: int) -> Header:
     return header
 
 
-def decode_pixels(data: bytes, header: Header, max_pixels: int, factor: int = 1) -> Image:
-    """Return upright RGB, smaller by ``factor``: 1, or for a grey or colour JPEG 2, 4 or 8.
+def decode_pixels(
+    data: bytes,
+    header: Header,
+    max_pixels: int,
+    factor: int = 1,
+    *,
+    color: ColorChoice = "srgb",
+    partial: bool = False,
+) -> tuple[Image, Colours]:
+    """Return upright RGB, smaller by ``factor``, and what brings its colours to sRGB.
+
+    Args:
+        data: The file.
+        header: What ``read_header`` returned; of a PNG whose header is damaged, too, ``"PNG"``.
+        max_pixels: Larger pictures are refused.
+        factor: 1, or for a grey or colour JPEG of a side of 8 pixels or more 2, 4 or 8.
+        color: Whether printing inks become RGB by their profile, or by what they add up to.
+        partial: Of a damaged picture, give what its decoder can; grey, black or white beyond.
 
     Raises:
-        UndecodableError: The pixels are damaged, without a fixed range, or over the limit.
+        DamagedError: The pixels are damaged.
+        UndecodableError: They are without a fixed range, or over the limit.
     """
-    if isinstance(header, PngParts):
-        pixels = _decode_png(header)
-    elif isinstance(header, JpegParts) and header.components in (1, 3):
-        shape = -(-header.height // factor), -(-header.width // factor)
-        pixels = decode_by_opencv(data, shape, _RGB_FLAGS | _REDUCED_FLAGS[factor])
-    else:  # OpenCV's CMYK differs from every other program's
-        kind = header if isinstance(header, str) else "JPEG"
-        pixels, orientation = decode_by_pillow(data, kind, max_pixels)
-    if not isinstance(header, str):
-        orientation = read_orientation(header.exif)
-    return _turn_upright(_to_rgb(pixels), orientation)
+    decoded = _decode(data, header, max_pixels, factor, partial=partial)
+    colours = choose_colours(decoded.profile, decoded.space, color)
+    samples = decoded.samples
+    if decoded.space == "CMYK":
+        samples = _mix_inks(samples.astype(np.uint8, copy=False), colours)
+        colours = replace(colours, transform=None)
+    return _turn_upright(_to_rgb(samples), decoded.orientation), colours
+
+
+def choose_colours(profile: bytes, space: Space, color: ColorChoice) -> Colours:
+    """Return what is made of the colours of a file, by what it says and by the recipe."""
+    colours = read_colours(profile, space)
+    return colours.as_stored() if color == "stored" else colours
+
+
+def _decode(data: bytes, header: Header, max_pixels: int, factor: int, *, partial: bool) -> Decoded:
+    if isinstance(header, JpegParts) and not header.is_reducible:
+        return _decode_odd_jpeg(data, header, max_pixels, partial)
+    samples: Samples
+    if isinstance(header, JpegParts):
+        samples = decode_by_libjpeg(data, header, factor, partial=partial)
+    elif isinstance(header, PngParts) and not partial:
+        samples = _decode_png(header)
+    else:
+        kind = "PNG" if isinstance(header, PngParts) else header
+        return decode_by_pillow(data, kind, max_pixels, partial=partial)
+    return Decoded(samples, header.space, read_orientation(header.exif), header.profile)
+
+
+def _decode_odd_jpeg(data: bytes, jpeg: JpegParts, max_pixels: int, partial: bool) -> Decoded:
+    # OpenCV's CMYK differs from every other program's.
+    if jpeg.is_usual and not partial:
+        check_cmyk(data, jpeg)
+    if jpeg.is_usual or partial:  # where nothing else tells that a picture is cut off, Pillow does
+        data = end_jpeg(data)
+    return decode_by_pillow(data, "JPEG", max_pixels, partial=partial)
+
+
+def _mix_inks(inks: Image, colours: Colours) -> Image:
+    """Return (height, width, 3) of (height, width, 4) CMYK."""
+    if colours.transform is not None:
+        return colours.to_srgb(inks)
+    return np.array(PillowImage.fromarray(inks, "CMYK").convert("RGB"))
 
 
 def _decode_png(png: PngParts) -> Samples:
@@ -204,6 +270,8 @@ def _to_rgb(samples: Samples) -> Image:
         return np.repeat(pixels[:, :, None], 3, axis=2)
     if pixels.shape[2] == 3:
         return pixels
+    if not pixels[..., 3].any():  # alpha that hides everything is none: programs leave it at 0
+        return np.ascontiguousarray(pixels[..., :3])
     rgb = np.empty((*pixels.shape[:2], 3), np.uint8)
     for start in range(0, len(pixels), _STRIP):
         strip = slice(start, start + _STRIP)

@@ -10,6 +10,7 @@ import struct
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Literal
 
 MAX_PIXELS = 100_000_000
 """Pixels of the largest picture that is decoded, unless told otherwise; 300 MB as RGB.
@@ -20,22 +21,47 @@ EXPORT_AGAIN = "Remove it, or copy or export it again."
 CONVERT = "Convert it to PNG or JPEG."
 GIVE_PICTURES = "Give PNG, JPEG, WebP, BMP, TIFF or GIF files."
 _DOWNLOAD = "Download the picture itself."
+NO_RANGE = "its pixels are float, signed or 32-bit numbers, which have no fixed range"
+FIX_RANGE = "Convert it to 8 or 16 bits, unsigned."
+CODES, GAMMA = b"cICP", b"gAMA"
+"""What begins a profile that is none, but numbers that stand for one: as PNG's chunks are named."""
+_RAW, _DEVELOP = "a camera's raw picture", "Export it as JPEG or TIFF with a raw developer."
 _KINDS = (
     ("PNG", re.compile(rb"\x89PNG")),
     ("JPEG", re.compile(rb"\xff\xd8(\xff|\Z)")),
     ("GIF", re.compile(rb"GIF8[79]a")),
     ("WebP", re.compile(rb"RIFF....WEBP", re.DOTALL)),
-    ("TIFF", re.compile(rb"II[*+]\0|MM\0[*+]")),
+    ("TIFF", re.compile(rb"II[*+]\0(?!....CR)|MM\0[*+]", re.DOTALL)),  # CR: Canon's raw
+    # Brands that say no more than "a picture" stand before those of what it is coded in.
+    ("AVIF", re.compile(rb"....ftyp(avi[fs]|m[is]f1....(....){0,9}?avi[fs])", re.DOTALL)),
+    ("HEIC", re.compile(rb"....ftyp(hei[cfmsx]|hev[cmsx]|m[is]f1)", re.DOTALL)),
+    ("JPEG 2000", re.compile(rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51")),
+    ("PNM", re.compile(rb"P[1-6](\s|#[^\n]*\n)+\d+(\s|#[^\n]*\n)+\d+\s")),
     # Two letters are a word, so the header's size must be one that exists.
     ("BMP", re.compile(rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL)),
+    # No magic number: no palette and true colour or grey, or a palette of whole entries.
+    (
+        "TGA",
+        re.compile(
+            rb".(\0[\x02\x03\x0a\x0b]\0{5}|\x01[\x01\x09]..(?!\0\0)..[\x0f\x10\x18\x20])"
+            rb"....(?!\0\0)..(?!\0\0)..[\x08\x10\x18\x20][\0-\x3f]",
+            re.DOTALL,
+        ),
+    ),
 )
 _TEXT = rb"(\xef\xbb\xbf)?\s*"  # a byte order mark and blanks
 _FOREIGN = (
-    (rb"....ftyp(hei[cfmsx]|hev[cmsx]|mif1|msf1)", "a HEIC picture", CONVERT),
-    (rb"....ftypavi[fs]", "an AVIF picture", CONVERT),
+    (
+        rb"II\*\0....CR|....ftypcrx |IIR[OS]|MMOR|IIU\0|FUJIFILMCCD-RAW|FOVb|\0MRM",
+        _RAW,
+        _DEVELOP,
+    ),
     (rb"....ftyp", "a video", GIVE_PICTURES),
     (rb"\xff\x0a|\0\0\0\x0cJXL ", "a JPEG XL picture", CONVERT),
-    (rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "a JPEG 2000 picture", CONVERT),
+    (rb"P[Ff]\s|v/1\x01|#\?RADIANCE", "a picture of float numbers (PFM, EXR or HDR)", CONVERT),
+    (rb"qoif", "a QOI picture", CONVERT),
+    (rb"P7\s", "a PAM picture", CONVERT),
+    (rb"\0\0\x01\0.\0", "an icon", CONVERT),
     (rb"8BPS", "a Photoshop file", CONVERT),
     (rb"%PDF", "a PDF document", CONVERT),
     (_TEXT + rb"(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*(<!doctype svg|<svg)", "an SVG drawing", CONVERT),
@@ -47,8 +73,10 @@ _PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_CHUNK = struct.Struct(">I4s")
 _PNG_CHUNKS = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"eXIf", b"IEND"))
-_JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # tables and reserved between them
 _MAX_SIDE = 1_000_000  # libpng's
+_LONGEST_PROFILE = 2**22  # 4 MiB: of printing inks they have one or two
+_RAW_COLOURS = {32803, 34892}  # TIFF's: of a colour filter array, and linear
+_MOST_DIRECTORIES = 64  # of a TIFF
 
 
 class UndecodableError(Exception):
@@ -58,6 +86,14 @@ class UndecodableError(Exception):
         super().__init__(reason)
         self.reason = reason
         self.remedy = remedy
+
+
+class DamagedError(UndecodableError):
+    """It is a picture, but not whole: a decoder may still give a part of it."""
+
+
+Space = Literal["L", "RGB", "CMYK"]
+"""What the samples of a picture are, under Pillow's names: grey, RGB, or inks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +109,16 @@ class PngParts:
     transparent: bytes
     """The tRNS chunk where one is allowed; empty: none."""
     exif: bytes
+    profile: bytes
+    """What it says of its colours, as ``read_colours`` takes it; empty: nothing, or that it is
+    sRGB."""
     pixels_only: bytes
     """The file without its metadata, animation, and grey transparency."""
+
+    @property
+    def space(self) -> Space:
+        """What the samples are."""
+        return "L" if self.color in (0, 4) else "RGB"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +130,20 @@ class JpegParts:
     components: int
     """1: grey; 3: colour; 4: CMYK."""
     exif: bytes
+    profile: bytes
+    """The ICC profile; empty: none, or one of whose parts some are missing."""
+    is_usual: bool
+    """Whether its components are sampled as TurboJPEG knows it, which tells damage."""
+
+    @property
+    def is_reducible(self) -> bool:
+        """Whether it can be decoded at a smaller scale: grey or colour, usually sampled."""
+        return self.components in (1, 3) and self.is_usual
+
+    @property
+    def space(self) -> Space:
+        """What the samples are."""
+        return {1: "L", 3: "RGB"}.get(self.components, "CMYK")  # type: ignore[return-value]
 
 
 def sniff_kind(data: bytes) -> str:
@@ -126,15 +184,15 @@ def read_png(data: bytes) -> PngParts:
     """Return what a PNG says of itself.
 
     Raises:
-        UndecodableError: It is cut off, or damaged where the picture depends on it.
+        DamagedError: It is cut off, or damaged where the picture depends on it.
     """
     chunks = _walk_png(data)
     header = b"".join(chunks[b"IHDR"])[8:-4]
     if len(header) != 13:
-        raise UndecodableError("it is damaged (its PNG header has a wrong length)")
+        raise DamagedError("it is damaged (its PNG header has a wrong length)")
     width, height, depth, color, *methods = struct.unpack(">IIBBBBB", header)
     if depth not in _PNG_DEPTHS.get(color, ()) or methods not in ([0, 0, 0], [0, 0, 1]):
-        raise UndecodableError("it is damaged (its PNG header has unknown values)")
+        raise DamagedError("it is damaged (its PNG header has unknown values)")
     # The rest stays behind: OpenCV would decode every frame of an APNG, libpng would write to
     # stderr about a bad colour profile. OpenCV overlooks tRNS in grey pictures: the caller's work.
     kept = {0: (), 2: (b"tRNS",), 3: (b"PLTE", b"tRNS")}.get(color, ())
@@ -147,8 +205,27 @@ def read_png(data: bytes) -> PngParts:
         color,
         transparent=b"".join(chunks.get(b"tRNS", ()))[8:-4] if color in (0, 2, 3) else b"",
         exif=b"".join(chunks.get(b"eXIf", ()))[8:-4],
+        profile=_read_png_profile(chunks),
         pixels_only=data if is_plain else _join_png(chunks, order),
     )
+
+
+def _read_png_profile(chunks: dict[bytes, list[memoryview]]) -> bytes:
+    """Return what counts of a PNG's chunks for colour, as ``read_colours`` takes it."""
+    cicp, iccp, gama, chrm = (
+        bytes(chunks[kind][0][8:-4]) if kind in chunks else b""
+        for kind in (b"cICP", b"iCCP", b"gAMA", b"cHRM")
+    )
+    if cicp:
+        return CODES + cicp[:2]
+    if iccp:
+        inflater = zlib.decompressobj()
+        with suppress(zlib.error):
+            profile = inflater.decompress(iccp.partition(b"\0")[2][1:], _LONGEST_PROFILE)
+            if inflater.eof:
+                return profile
+        return b"broken"
+    return GAMMA + gama + chrm if gama and b"sRGB" not in chunks else b""
 
 
 def _join_png(chunks: dict[bytes, list[memoryview]], order: tuple[bytes, ...]) -> bytes:
@@ -160,11 +237,11 @@ def _walk_png(data: bytes) -> dict[bytes, list[memoryview]]:
     """Return whole chunks by name, in file order, up to the last."""
     if not data.startswith(_PNG_SIGNATURE):
         if _PNG_SIGNATURE.startswith(data):
-            raise UndecodableError(f"it is cut off after {len(data)} bytes")
-        raise UndecodableError("its PNG signature is damaged, as by a transfer in text mode")
+            raise DamagedError(f"it is cut off after {len(data)} bytes")
+        raise DamagedError("its PNG signature is damaged, as by a transfer in text mode")
     view, offset = memoryview(data), len(_PNG_SIGNATURE)
     chunks: dict[bytes, list[memoryview]] = {}
-    kind, cut = b"", UndecodableError(f"it is cut off after {len(data)} bytes")
+    kind, cut = b"", DamagedError(f"it is cut off after {len(data)} bytes")
     while kind != b"IEND":
         if offset + 12 > len(data):
             raise cut
@@ -182,7 +259,7 @@ def _walk_png(data: bytes) -> dict[bytes, list[memoryview]]:
             chunks[kind] = [view[offset:end]]
         offset = end
     if not chunks.keys() >= {b"IHDR", b"IDAT"}:
-        raise UndecodableError("it is damaged (a PNG without pixels)")
+        raise DamagedError("it is damaged (a PNG without pixels)")
     return chunks
 
 
@@ -190,59 +267,19 @@ def _check_png_chunk(kind: bytes, chunk: memoryview) -> None:
     if kind in _PNG_CHUNKS:
         if zlib.crc32(chunk[4:-4]) != int.from_bytes(chunk[-4:], "big"):
             reason = f"it is damaged (wrong checksum in PNG chunk {kind.decode()})"
-            raise UndecodableError(reason)
+            raise DamagedError(reason)
     elif kind[0] & 0x20 == 0:  # a capital letter: nothing may be shown without it
-        raise UndecodableError(f"it is damaged (unknown PNG chunk {kind!r})")
+        raise DamagedError(f"it is damaged (unknown PNG chunk {kind!r})")
 
 
 def check_png_pixels(data: bytes) -> None:
     """Refuse a PNG whose chunks of pixels have wrong checksums.
 
     Raises:
-        UndecodableError: They have.
+        DamagedError: They have.
     """
     for chunk in _walk_png(data)[b"IDAT"]:
         _check_png_chunk(b"IDAT", chunk)
-
-
-def read_jpeg(data: bytes) -> JpegParts:
-    """Return what a JPEG says of itself.
-
-    Raises:
-        UndecodableError: It is cut off, damaged before its first scan, or not of 8 bits.
-    """
-    try:
-        frame, exif, scan = _walk_jpeg(data)
-    except IndexError:
-        raise UndecodableError(f"it is cut off after {len(data)} bytes") from None
-    if len(frame) < 6:
-        raise UndecodableError("it is damaged (a JPEG scan without a frame)")
-    # A scan never holds this pair but at its end, and previews lie before it.
-    if data.rfind(b"\xff\xd9", scan) < 0:
-        raise UndecodableError(f"it is cut off after {len(data)} bytes")
-    depth, height, width, components = struct.unpack(">BHHB", frame[:6])
-    if depth != 8:
-        raise UndecodableError(f"it is a JPEG of {depth} bits", CONVERT)
-    return JpegParts(height, width, components, exif)
-
-
-def _walk_jpeg(data: bytes) -> tuple[bytes, bytes, int]:
-    """Return the frame header, EXIF, and where the scan starts; IndexError where data end."""
-    offset, frame, exif = 2, b"", b""
-    while (marker := data[offset + 1]) != 0xDA:  # start of scan
-        if data[offset] != 0xFF or marker == 0xD9:
-            raise UndecodableError(f"it is damaged (no JPEG segment at byte {offset})")
-        if marker == 0xFF:  # padding
-            offset += 1
-            continue
-        length = data[offset + 2] << 8 | data[offset + 3]
-        body = data[offset + 4 : offset + 2 + length]
-        if marker in _JPEG_FRAMES and not frame:
-            frame = body
-        elif marker == 0xE1 and body.startswith(b"Exif\0\0") and not exif:
-            exif = body
-        offset += 2 + length
-    return frame, exif, offset
 
 
 def check_webp(data: bytes, max_pixels: int) -> None:
@@ -252,7 +289,7 @@ def check_webp(data: bytes, max_pixels: int) -> None:
         UndecodableError: It is shorter than it says, or ``check_size`` refuses it.
     """
     if len(data) < max(30, 8 + int.from_bytes(data[4:8], "little")):
-        raise UndecodableError(f"it is cut off after {len(data)} bytes")
+        raise DamagedError(f"it is cut off after {len(data)} bytes")
     if data[12:16] == b"VP8X":
         width, height = (int.from_bytes(data[i : i + 3], "little") + 1 for i in (24, 27))
     elif data[12:16] == b"VP8L":
@@ -261,6 +298,86 @@ def check_webp(data: bytes, max_pixels: int) -> None:
     else:
         width, height = (int.from_bytes(data[i : i + 2], "little") & 0x3FFF for i in (26, 28))
     check_size(height, width, max_pixels)
+
+
+def check_jpeg_2000(data: bytes) -> None:
+    """Refuse a JPEG 2000 that was cut: its decoder leaves grey what is missing.
+
+    Raises:
+        UndecodableError: The mark at the end of its pixels is not there.
+    """
+    # The mark cannot occur among the pixels, but in a preview before them.
+    if data.rfind(b"\xff\xd9", data.find(b"\xff\x4f\xff\x51")) < 0:
+        raise UndecodableError(f"it is cut off after {len(data)} bytes")
+
+
+def pick_full_tiff(data: bytes) -> bytes:
+    """Return a TIFF with its full picture first: it may begin with a thumbnail of it.
+
+    Raises:
+        UndecodableError: It is a camera's raw picture, or its numbers have no fixed range.
+    """
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
+    if order is None:  # BigTIFF: of microscopes and maps, not of cameras
+        return data
+    found = _walk_tiff(data, order)
+    if any(50706 in tags or _RAW_COLOURS & {*tags.get(262, ())} for tags in found.values()):
+        raise UndecodableError(f"it is {_RAW}", _DEVELOP)
+    first = place = next(iter(found), 0)
+    whole = [at for at, tags in found.items() if not _is_part(tags)]
+    if whole and whole[0] != first:
+        place = max(whole, key=lambda at: _area(found[at]))
+    tags = found.get(place, {})
+    if {*tags.get(339, (1,))} - {1, 4} or max(tags.get(258, (1,))) > 16:
+        raise UndecodableError(NO_RANGE, FIX_RANGE)
+    return data if place == first else data[:4] + struct.pack(order + "I", place) + data[8:]
+
+
+def _is_part(tags: dict[int, tuple[int, ...]]) -> bool:
+    """Whether NewSubfileType says that it is a smaller copy (1) or a mask (4) of another."""
+    return bool(tags.get(254, (0,))[0] & 5)
+
+
+def _area(tags: dict[int, tuple[int, ...]]) -> int:
+    return max(tags.get(256, (0,))) * max(tags.get(257, (0,)))
+
+
+def _walk_tiff(data: bytes, order: str) -> dict[int, dict[int, tuple[int, ...]]]:
+    """Return the whole numbers in each directory, by tag, those below others included."""
+    found: dict[int, dict[int, tuple[int, ...]]] = {}
+    waiting = [*struct.unpack_from(order + "I", data.ljust(8, b"\0"), 4)]
+    while waiting and len(found) < _MOST_DIRECTORIES:
+        place = waiting.pop(0)
+        if place in found or place == 0:
+            continue
+        with suppress(struct.error):  # what is damaged is the decoder's to tell
+            (count,) = struct.unpack_from(order + "H", data, place)
+            found[place] = tags = {}
+            for entry in range(place + 2, place + 2 + 12 * count, 12):
+                tag, form, length = struct.unpack_from(order + "HHI", data, entry)
+                if (letter := {1: "B", 3: "H", 4: "I", 13: "I"}.get(form)) and 0 < length <= 64:
+                    layout = f"{order}{length}{letter}"
+                    inside = struct.calcsize(layout) <= 4
+                    at = (
+                        entry + 8 if inside else struct.unpack_from(order + "I", data, entry + 8)[0]
+                    )
+                    tags[tag] = struct.unpack_from(layout, data, at)
+            waiting += struct.unpack_from(order + "I", data, place + 2 + 12 * count)
+            waiting += tags.get(330, ())
+    return found
+
+
+def read_colr(data: bytes) -> bytes:
+    """Return what the colour box of a JPEG 2000 or AVIF says, as ``read_colours`` takes it.
+
+    Empty: there is none, it is sRGB, or it is an AVIF's profile, which its decoder gives.
+    """
+    found = re.search(rb"(....)colr(?:nclx\0(.)\0(.)|\x02..)", data, re.DOTALL)
+    if found is None:
+        return b""
+    if found[2] is not None:
+        return CODES + found[2] + found[3]
+    return data[found.end() : found.start() + int.from_bytes(found[1])]
 
 
 def read_orientation(exif: bytes) -> int:

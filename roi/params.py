@@ -20,6 +20,8 @@ Fallback = Literal["full", "center", "skip", "error"]
 FullFrame = Literal["pad", "crop", "squash"]
 Border = Literal["replicate", "constant", "shift"]
 Resampling = Literal["area", "lanczos"]
+ColorChoice = Literal["srgb", "stored"]
+Damaged = Literal["error", "read"]
 _CHOICES = {
     "crop": CropKind,
     "detector": DetectorKind,
@@ -28,6 +30,8 @@ _CHOICES = {
     "full_frame": FullFrame,
     "border": Border,
     "resampling": Resampling,
+    "color": ColorChoice,
+    "damaged": Damaged,
 }
 
 
@@ -62,6 +66,12 @@ class CropParams:
     """Where the square leaves the picture: repeat the edge, fill with grey, or shift it inside."""
     resampling: Resampling = "area"
     """``area``: mean when shrinking, cubic when enlarging; ``lanczos``: slower, sharper."""
+    color: ColorChoice = "srgb"
+    """Colours are brought to ``srgb`` by the profile in the file, or their numbers taken as
+    ``stored``."""
+    damaged: Damaged = "error"
+    """A picture that is cut off or damaged is in ``error``, or what can be of it is ``read`` and
+    its row marked."""
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -144,8 +154,9 @@ def _recipe_digest(params: CropParams) -> str:
 @functools.lru_cache(maxsize=256)
 def _detector_digest(params: CropParams) -> str:
     if params.crop == "full":
-        return _digest({"version": RECIPE_VERSION, "crop": "full"})
-    names = ("detector", "detector_sha256", "min_score", "wants_all_faces")
+        values = {"crop": "full", "color": params.color, "damaged": params.damaged}
+        return _digest({"version": RECIPE_VERSION, **values})
+    names = ("detector", "detector_sha256", "min_score", "wants_all_faces", "color", "damaged")
     return _digest({"version": RECIPE_VERSION, **{n: getattr(params, n) for n in names}})
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from roi_cls.base.errors import ExportError
-from roi_cls.classifier.inference.cropping import SourceCropper
+from roi_cls.classifier.inference.cropping import Refusal, SourceCropper
 from roi_cls.classifier.inference.loaded import LoadedModel
 from roi_cls.classifier.inference.prediction import Source
 from roi_cls.classifier.inference.scorer import Scorer
@@ -120,7 +120,7 @@ def crop_real_pictures(
     with SourceCropper(loaded.views, detector_model, (run.detector,)) as cropper:
         for done, sample in enumerate(samples, 1):
             views = cropper.crop(Source(str(sample.path)))
-            if not isinstance(views, str) and all(len(view.pixels) for view in views):
+            if not isinstance(views, Refusal) and all(len(view.pixels) for view in views):
                 kept.append([view.pixels[0] for view in views])
                 labels.append(sample.label)
             on_picture(done, len(samples))

@@ -11,9 +11,9 @@ import itertools
 import operator
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -30,10 +30,21 @@ from roi_cls.roi import CropParams, Detection, plan_crop
 from roi_cls.roi.crop import Crops, FaceDetector, cut_crops, detect_faces
 from roi_cls.roi.image import read_bytes
 from roi_cls.roi.image_header import MAX_PIXELS
+from roi_cls.roi.params import ColorChoice
 from roi_cls.roi.picture import Picture
 from roi_cls.roi.recipe import open_recipe
 
-Cropped = tuple[Crops, ...] | str
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why there are no crops of a picture."""
+
+    error: str
+    damaged: str | None = None
+    """Why the picture is not whole, where that is the error."""
+
+
+Cropped = tuple[Crops, ...] | Refusal
 """The crops of each view, or why there are none."""
 Crop = Callable[[Source], Cropped]
 CropOpener = Callable[[], AbstractContextManager[Crop]]
@@ -81,15 +92,17 @@ class SourceCropper(Closing):
             ValueError: It was closed.
         """
         if source.error is not None:
-            return source.error
+            return Refusal(source.error)
         try:
-            picture = self._open(source)
+            pictures = self._open(source)
             with self._lock:
                 if self._is_closed:
                     raise ValueError("a SourceCropper that was closed cannot crop")
-                return self._cut(picture)
-        except (ImageReadError, LocationError, NoFaceError) as error:
-            return str(error)
+                return self._cut(pictures)
+        except ImageReadError as error:
+            return Refusal(str(error), error.damage)
+        except (LocationError, NoFaceError) as error:
+            return Refusal(str(error))
 
     def close(self) -> None:
         """Free the detectors, once the source at work is done."""
@@ -98,18 +111,27 @@ class SourceCropper(Closing):
             for detector in self._detectors.values():
                 detector.close()
 
-    def _open(self, source: Source) -> Picture:
+    def _open(self, source: Source) -> dict[ColorChoice, Picture]:
+        """Return the picture in the colours that each view takes: one, but for odd ensembles."""
+        colors = {view.color for view in self._views}
         if source.image is not None:
-            return Picture.of(source.image)
+            return dict.fromkeys(colors, Picture.of(source.image))
         data = read_bytes(as_path(source.path)) if source.data is None else source.data
-        return Picture(data, source.path, max_pixels=self._max_pixels)
+        # One picture for all views: it is read in part only where each of them was made so.
+        partial = all(view.damaged == "read" for view in self._views)
+        return {
+            color: Picture(
+                data, source.path, max_pixels=self._max_pixels, color=color, partial=partial
+            )
+            for color in colors
+        }
 
-    def _cut(self, picture: Picture) -> tuple[Crops, ...]:
+    def _cut(self, pictures: Mapping[ColorChoice, Picture]) -> tuple[Crops, ...]:
         """Return the crops of each view; views that detect alike look once."""
         seen: dict[str, Detection] = {}
         found = []
         for view in self._views:
-            key = view.detector_digest
+            key, picture = view.detector_digest, pictures[view.color]
             if key not in seen:
                 seen[key] = detect_faces(picture, view, self._detectors.get(key))
             plan = plan_crop(seen[key], view)
@@ -191,8 +213,8 @@ def _without_pixels(source: Source) -> Source:
     return replace(source, data=None, image=None)
 
 
-def _died(source: Source, exit_code: int | None) -> str:
-    return tell_death(source.path, exit_code)
+def _died(source: Source, exit_code: int | None) -> Refusal:
+    return Refusal(tell_death(source.path, exit_code))
 
 
 def _nothing() -> None:

@@ -11,7 +11,7 @@ from roi_cls.classifier.config import BATCH_SIZE, Aggregate
 from roi_cls.roi.crop import Crops
 from roi_cls.roi.image import Image
 from roi_cls.roi.image_header import MAX_PIXELS
-from roi_cls.roi.params import FaceChoice
+from roi_cls.roi.params import Damaged, FaceChoice
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +63,10 @@ class Prediction:
     """Of a video as a whole: how many of its frames were scored."""
     threshold: float | None = None
     """Probability of the target from which it is the answer; null for more than two classes."""
+    damaged: str | None = None
+    """Why the picture is not whole: it was read in part, or is in error for it."""
+    color_profile: str | None = None
+    """The colour profile that was applied, or ``ignored:`` and why; null: it is sRGB."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields of ``roi-cls predict --json``."""
@@ -87,6 +91,8 @@ class Prediction:
                 faces=1,
                 time_s=self.time_s,
                 threshold=self.threshold,
+                damaged=self.damaged,
+                color_profile=self.color_profile,
             )
 
 
@@ -120,6 +126,8 @@ class PredictOptions:
     """Margin below which an answer is unsure; None: the model's own."""
     detector_model: Path | None = None
     """Where the detector's model files lie, if not with the model."""
+    damaged: Damaged | None = None
+    """What is done with a damaged picture; None: as in training."""
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:

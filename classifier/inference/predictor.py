@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 from roi_cls.base.closing import Closing
 from roi_cls.base.errors import BundleError
 from roi_cls.classifier.config import Device
-from roi_cls.classifier.inference.cropping import Cropped, SourceCropper, crop_ahead, open_cropping
+from roi_cls.classifier.inference.cropping import (
+    Cropped,
+    Refusal,
+    SourceCropper,
+    crop_ahead,
+    open_cropping,
+)
 from roi_cls.classifier.inference.prediction import Looked, Prediction, PredictOptions, Source
 from roi_cls.classifier.inference.scorer import OpenedModel, open_scorer
 from roi_cls.classifier.metrics.decision import decide, is_unsure
@@ -60,6 +66,8 @@ class Predictor(Closing):
         self.bundle = _decided(opened, self.options)
         """The model's facts, with the threshold and the abstention band that are used."""
         self._views = _faced(opened, self.options.face)
+        if damaged := self.options.damaged:
+            self._views = tuple(replace(view, damaged=damaged) for view in self._views)
         self.shown = next((i for i, view in enumerate(self._views) if view.crop == "face"), 0)
         """Index of the view whose face and box are told."""
         model, folders = self.options.detector_model, opened.detector_folders
@@ -88,7 +96,9 @@ class Predictor(Closing):
 
     def _conclude(self, batch: Sequence[tuple[Source, Cropped]]) -> list[Looked]:
         """Return the predictions of pictures that are cropped."""
-        usable = [views for _, views in batch if not isinstance(views, str) and self._faces(views)]
+        usable = [
+            views for _, views in batch if not isinstance(views, Refusal) and self._faces(views)
+        ]
         pixels = [
             np.concatenate([_for_each(views[i].pixels, self._faces(views)) for views in usable])
             for i in range(len(self._views) if usable else 0)
@@ -96,8 +106,8 @@ class Predictor(Closing):
         size = self.options.batch_size
         scores = iter(self.scorer.probabilities(pixels, size) if usable else ())
         return [
-            Looked(Prediction(source.path, "error", views, time_s=source.time_s), None)
-            if isinstance(views, str)
+            Looked(_refused(source, views), None)
+            if isinstance(views, Refusal)
             else Looked(
                 self._answer(
                     source,
@@ -125,6 +135,8 @@ class Predictor(Closing):
                 reason=plan.reason,
                 face_score=plan.best_score,
                 time_s=source.time_s,
+                damaged=crops.detection.damaged,
+                color_profile=crops.detection.color_profile,
             )
         together, first = self._aggregate_scores(scores)
         face = plan.cuts[first].face
@@ -140,6 +152,8 @@ class Predictor(Closing):
             faces=plan.faces,
             per_face=self._answer_each(crops, scores) if is_per_face else None,
             time_s=source.time_s,
+            damaged=crops.detection.damaged,
+            color_profile=crops.detection.color_profile,
         )
 
     def _aggregate_scores(self, scores: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
@@ -212,6 +226,11 @@ def _faced(opened: OpenedModel, face: FaceChoice | None) -> tuple[CropParams, ..
             "in different ways. Leave --face out, or name another --run."
         )
     return views
+
+
+def _refused(source: Source, refusal: Refusal) -> Prediction:
+    damaged, time_s = refusal.damaged, source.time_s
+    return Prediction(source.path, "error", refusal.error, damaged=damaged, time_s=time_s)
 
 
 def _for_each(pixels: NDArray[np.uint8], faces: int) -> NDArray[np.uint8]:

@@ -14,15 +14,24 @@ class RoiClsError(Exception):
 class ImageReadError(RoiClsError):
     """A file or a buffer is not a picture this project can decode."""
 
-    def __init__(self, path: Path | str, reason: str, remedy: str) -> None:
+    def __init__(
+        self, path: Path | str, reason: str, remedy: str, is_damaged: bool = False
+    ) -> None:
         super().__init__(f"Cannot read {str(path)!r}: {reason}. {remedy}")
         self.path = path
         self.reason = reason
         self.remedy = remedy
+        self.is_damaged = is_damaged
+        """Whether it is a picture that is not whole: ``--damaged read`` may still take its rest."""
+
+    @property
+    def damage(self) -> str | None:
+        """Why the picture is not whole; None where something else is wrong."""
+        return self.reason if self.is_damaged else None
 
     def __reduce__(self) -> tuple[type, tuple[object, ...]]:
         """Pickle by the constructor's arguments: worker processes send errors home."""
-        return type(self), (self.path, self.reason, self.remedy)
+        return type(self), (self.path, self.reason, self.remedy, self.is_damaged)
 
 
 class NoFaceError(RoiClsError):

@@ -172,6 +172,17 @@ def looked_at_text(prediction: Prediction) -> str:
     if prediction.frames is not None:
         at = "" if prediction.time_s is None else f"highest at {prediction.time_s:g} s of "
         return f"{at}{count_text(prediction.frames, 'frame')}"
+    return ", ".join(filter(None, (_place_text(prediction), remark_text(prediction))))
+
+
+def remark_text(prediction: Prediction) -> str:
+    """Return that the picture was read in part, or its colours not as it says; mostly nothing."""
+    is_ignored = (prediction.color_profile or "").startswith("ignored")
+    colours = f"colour profile {prediction.color_profile}" if is_ignored else ""
+    return ", ".join(filter(None, ("damaged, read in part" * bool(prediction.damaged), colours)))
+
+
+def _place_text(prediction: Prediction) -> str:
     reason = next((text for name, text in REASON_TEXT.items() if name == prediction.reason), "")
     if prediction.box is None:
         what = "full frame" if prediction.status == "ok" else ""

@@ -30,7 +30,7 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0}
 _JITTER_S = 1e-4  # times are rounded to the container's ticks
 _MOST_LOST = 0.1  # of the frames a header promises: some tell by their duration, about
 # Containers alone. FFmpeg would also take lists that name other files and servers (HLS, concat).
-_PICTURE_BRANDS = rb"(?!hei[cfmsx]|hev[cmsx]|mif1|msf1|avi[fs])"
+_PICTURE_BRANDS = rb"(?!hei[cfmsx]|hev[cmsx]|mif1|msf1|avi[fs]|crx )"
 _CONTAINER = re.compile(
     rb"....(ftyp" + _PICTURE_BRANDS + rb"|moov|mdat|wide|free|skip)"  # MP4, QuickTime, 3GP
     rb"|RIFF....AVI |\x1aE\xdf\xa3|FLV\x01|OggS"  # AVI, Matroska and WebM, Flash, Ogg

@@ -19,7 +19,7 @@ from roi_cls.cache.build import build_crops
 from roi_cls.cache.builder import open_builder
 from roi_cls.cache.options import BuildOptions
 from roi_cls.cache.record import CropStatus, ok_record
-from roi_cls.classifier.inference.cropping import CropOpener, crop_ahead, open_cropping
+from roi_cls.classifier.inference.cropping import CropOpener, Refusal, crop_ahead, open_cropping
 from roi_cls.classifier.inference.prediction import Prediction
 from roi_cls.python.display import (
     RowList,
@@ -97,6 +97,8 @@ class FaceCrop:
             box=self.box,
             face_score=self.face_score,
             faces=self.faces,
+            damaged=self.record.damaged if self.record else None,
+            color_profile=self.record.color_profile if self.record else None,
         )
         return self.error or looked_at_text(told) or self.status
 
@@ -217,8 +219,9 @@ def _crop(
     ):
         for source, crops in found:
             path = as_path(source.path)
-            if isinstance(crops, str):
-                yield _of_record(CropRecord(path, "error", crops), None)
+            if isinstance(crops, Refusal):
+                record = CropRecord(path, "error", crops.error, damaged=crops.damaged)
+                yield _of_record(record, None)
             else:
                 yield _of_crops(path, crops[0], recipe)
 

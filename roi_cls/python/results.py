@@ -43,7 +43,8 @@ from roi_cls.python.display import (
     picture_html,
     table_html,
 )
-from roi_cls.roi.image import Image, decode_image, read_bytes
+from roi_cls.roi.image import Image, read_bytes
+from roi_cls.roi.picture import Picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -309,7 +310,9 @@ def explain_source(
     answer = Answer.of(found.looked, predictor.bundle.labels.target, shown)
     frame = source.image
     if found.heats and frame is None and source.data is not None:
-        frame = decode_image(source.data, source.path, max_pixels=predictor.options.max_pixels)
+        limit, partial = predictor.options.max_pixels, answer.damaged is not None
+        picture = Picture(source.data, source.path, max_pixels=limit, partial=partial)
+        frame = picture.pixels()
     first = found.heats[shown : shown + 1]
     others = tuple(heat for i, heat in enumerate(found.heats) if i != shown)
     return ExplainedPicture(answer, found.label, found.method, first + others, frame)

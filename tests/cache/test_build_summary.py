@@ -12,9 +12,11 @@ LATE = CropRecord(Path("b"), "ok", source="face", step="tiles")
 FALLBACK = CropRecord(Path("c"), "ok", source="full_frame", reason="too_small", step="full")
 SKIPPED = CropRecord(Path("d"), "skipped", reason="no_face", step="tiles")
 ERROR = CropRecord(Path("e"), "error", "it is empty")
+DAMAGED = CropRecord(Path("g"), "error", "it is cut off", damaged="it is cut off")
+IN_PART = CropRecord(Path("h"), "ok", source="face", damaged="it is cut off")
 WHOLE = CropRecord(Path("f"), "ok", source="full_frame")
 EMPTY = {
-    **dict.fromkeys(("images", "face", "full_frame", "errors", "skipped"), 0),
+    **dict.fromkeys(("images", "face", "full_frame", "errors", "skipped", "damaged"), 0),
     **dict.fromkeys(("detected", "cropped", "reused"), 0),
     "reasons": {},
     "steps": {},
@@ -53,8 +55,12 @@ EMPTY = {
         ),
         ([CropResult(ERROR), CropResult(ERROR, True)], {"images": 2, "errors": 2, "detected": 1}),
         ([CropResult(WHOLE, False, True)], {"images": 1, "full_frame": 1, "cropped": 1}),
+        (
+            [CropResult(DAMAGED), CropResult(IN_PART)],
+            {"images": 2, "errors": 1, "face": 1, "damaged": 2, "reused": 1},
+        ),
     ],
-    ids=["none", "new", "known", "cut again", "fallback", "skipped", "errors", "whole"],
+    ids=["none", "new", "known", "cut again", "fallback", "skipped", "errors", "whole", "damaged"],
 )
 def test_rows_are_counted(results: list[CropResult], counts: dict[str, object]) -> None:
     summary = CropSummary()

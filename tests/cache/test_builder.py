@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ import pytest
 
 from roi_cls.base.errors import CacheError, ImageReadError, StorageError
 from roi_cls.cache import builder as builder_module
-from roi_cls.cache.builder import CropBuilder
+from roi_cls.cache.builder import CropBuilder, recut
 from roi_cls.cache.record import CropRecord, CropResult, read_stamp
 from roi_cls.roi import CropParams, Detection
 from roi_cls.roi.crop import make_crops
@@ -356,3 +357,29 @@ def test_cache_that_may_only_be_read_gives_what_it_holds(
     assert work(result) == (False, False)
     assert result.record == record
     monkeypatch.undo()
+
+
+def test_damaged_picture_is_in_error_or_read_and_marked(
+    picture: Path, build: Build, open_builder: OpenBuilder
+) -> None:
+    cut = picture.read_bytes()[:-12]
+    picture.write_bytes(cut)
+    reason = f"it is cut off after {len(cut)} bytes"
+    read = build(picture, damaged="read")
+    assert (read.record.status, read.record.damaged) == ("ok", reason)
+    assert (read.detected, read.cropped) == (True, True)
+    again = build(picture, damaged="read")  # by detection and crop alone
+    assert (again.record, again.detected, again.cropped) == (read.record, False, False)
+    with open_builder(damaged="read") as builder:
+        np.testing.assert_array_equal(recut(read.record), builder.load(read.record))
+    refused = build(picture).record
+    assert (refused.status, refused.damaged) == ("error", reason)
+    whole = build(picture, crop="full", damaged="read").record
+    assert (whole.source, whole.damaged) == ("full_frame", reason)
+    assert CropRecord.from_dict(picture, read.record.to_dict()) == read.record
+
+
+def test_whole_picture_is_cropped_the_same_either_way(picture: Path, build: Build) -> None:
+    record = build(picture).record
+    other = build(picture, damaged="read").record
+    assert replace(other, recipe=record.recipe) == record

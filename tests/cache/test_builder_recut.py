@@ -22,6 +22,7 @@ from roi_cls.cache.record import CropRecord
 from roi_cls.cache.store import CropStore
 from roi_cls.roi import CropParams, Face
 from roi_cls.roi.picture import Picture
+from tests.helpers.colours import PROFILES
 from tests.helpers.fakes import FakeDetector, see_at
 from tests.helpers.pictures import encode, exif, noise
 
@@ -37,6 +38,7 @@ RECIPES: dict[str, dict[str, object]] = {
     "every face aligned": {"face": "all", "align": True, "margin": 1.0},
     "lanczos": {"resampling": "lanczos", "size_px": 24},
     "enlarged": {"size_px": 64},
+    "stored colours": {"color": "stored"},
     "whole, padded": {"crop": "full"},
     "whole, cropped": {"crop": "full", "full_frame": "crop"},
     "whole, squashed": {"crop": "full", "full_frame": "squash"},
@@ -50,7 +52,8 @@ def drawn(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """Smooth noise, 61 px high and 93 px wide; as JPEG it may be decoded at a reduced scale."""
     path = tmp_path / f"a{request.param}"
     noise = np.random.default_rng(0).integers(1, 256, (7, 9, 3)).astype(np.uint8)
-    cv2.imwrite(str(path), cv2.resize(noise, (93, 61), interpolation=cv2.INTER_CUBIC))
+    pixels = cv2.resize(noise, (93, 61), interpolation=cv2.INTER_CUBIC)
+    PillowImage.fromarray(pixels).save(path, icc_profile=PROFILES["Display P3"])
     return path
 
 
@@ -77,6 +80,19 @@ def test_row_from_a_manifest_gives_the_stored_crop_bit_for_bit(
     assert np.array_equal(again, stored)
     assert again.shape[0] == (2 if "every" in recipe else 1)
     assert again.dtype == np.uint8
+
+
+def test_row_tells_what_was_made_of_the_colours_also_where_nothing_is_done(
+    drawn: Path, open_builder: OpenBuilder
+) -> None:
+    crops = {}
+    for color, note in (("srgb", "Display P3"), ("stored", "ignored: Display P3")):
+        for _ in range(2):
+            with open_builder(color=color) as builder:
+                row = builder.build(drawn).record
+                crops[color] = builder.load(row)
+            assert (row.color, row.color_profile) == (color, note)
+    assert np.abs(crops["srgb"].astype(int) - crops["stored"]).mean() > 1
 
 
 def test_changed_picture_is_told(record: CropRecord) -> None:

@@ -47,6 +47,7 @@ def test_row_of_a_face_tells_where_it_was() -> None:
         size_px=224,
         border="replicate",
         resampling="area",
+        color="srgb",
         recipe=params.digest,
     )
 

@@ -17,7 +17,10 @@ from roi_cls.base.location import as_path
 from roi_cls.data.collect import collect_samples
 from roi_cls.data.sample import Sample
 
-KNOWN = ".png, .jpg, .jpeg, .jpe, .jfif, .webp, .bmp, .tif, .tiff, .gif".replace(".", "")
+KNOWN = (
+    "png, jpg, jpeg, jpe, jfif, webp, bmp, tif, tiff, gif, heic, heif, hif, avif, jp2, j2k, jpf, "
+    "jpx, ppm, pgm, pbm, pnm, tga"
+)
 Found = list[tuple[str, str | None, str | None]]
 
 
@@ -333,11 +336,11 @@ def test_every_picture_is_one_sample(
 
 
 def test_pictures_that_cannot_be_read_do_not_vanish(tmp_path: Path) -> None:
-    make(tmp_path, "train/a/1.png", "train/a/2.HEIC", "train/b/3.jfif", "testing/a/4.avif")
+    make(tmp_path, "train/a/1.png", "train/a/2.JXL", "train/b/3.jfif", "testing/a/4.dng")
     assert found(tmp_path) == [
-        ("testing/a/4.avif", "a", "test"),
+        ("testing/a/4.dng", "a", "test"),
         ("train/a/1.png", "a", "train"),
-        ("train/a/2.HEIC", "a", "train"),
+        ("train/a/2.JXL", "a", "train"),
         ("train/b/3.jfif", "b", "train"),
     ]
 

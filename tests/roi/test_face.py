@@ -92,12 +92,22 @@ def faces(draw: st.DrawFn) -> Face:
     st.integers(1, 10**5),
     st.lists(faces(), max_size=4),
     st.sampled_from([None, "short", "full", "tiles"]),
+    st.none() | st.text(),
+    st.none() | st.text(),
 )
 def test_json_gives_back_the_same_detection(
-    height: int, width: int, found: list[Face], step: Step | None
+    height: int,
+    width: int,
+    found: list[Face],
+    step: Step | None,
+    damaged: str | None,
+    profile: str | None,
 ) -> None:
-    detection = Detection(height, width, tuple(found), step)
+    detection = Detection(height, width, tuple(found), step, damaged, profile)
     assert Detection.from_dict(json.loads(json.dumps(detection.to_dict()))) == detection
+
+
+SEEN = {"height": 1, "width": 1, "faces": [], "step": None, "damaged": None, "color_profile": None}
 
 
 @pytest.mark.parametrize(
@@ -105,8 +115,10 @@ def test_json_gives_back_the_same_detection(
     [
         ({"height": 1, "width": 1}, KeyError),
         ({"height": 1, "width": 1, "faces": []}, KeyError),
-        ({"height": None, "width": 1, "faces": [], "step": None}, TypeError),
-        ({"height": "a", "width": 1, "faces": [], "step": None}, ValueError),
+        ({"height": 1, "width": 1, "faces": [], "step": None}, KeyError),
+        ({**SEEN, "height": None}, TypeError),
+        ({**SEEN, "height": "a"}, ValueError),
+        ({**SEEN, "damaged": 1}, TypeError),
         ({"height": 1, "width": 1, "faces": [], "step": "long"}, ValueError),
         ({"height": 1, "width": 1, "faces": [{"box": [1, 2, 3]}]}, TypeError),
     ],

@@ -24,8 +24,10 @@ OTHERS: dict[str, Any] = {
     "full_frame": "squash",
     "border": "shift",
     "resampling": "lanczos",
+    "color": "stored",
+    "damaged": "read",
 }
-DETECTION_FIELDS = {"crop", "detector", "detector_sha256", "min_score"}
+DETECTION_FIELDS = {"color", "crop", "damaged", "detector", "detector_sha256", "min_score"}
 
 
 def test_every_field_is_in_the_table() -> None:
@@ -35,9 +37,9 @@ def test_every_field_is_in_the_table() -> None:
 def test_digest_never_changes_for_the_same_recipe() -> None:
     # Of values that are given, so that other defaults need no other digest here.
     params = CropParams(**{**OTHERS, "crop": "face"})
-    assert params.digest == "8b9124270cadc6bb650403f41a7186f524719abdc9aef486750271e9c105894c"
+    assert params.digest == "b8afe669b6b13f0c199c1250a43dde42afb5d28b32c4086934d114a7c2ce66a8"
     assert (
-        params.detector_digest == "a5cd16b2cb82d3be5c43b549f116e2978c82521a2416ca63d08493b4615d0102"
+        params.detector_digest == "17b41d0d5827406296345ea1bdf6d4d5fac9c77d03d07e0e4402102152a0dcbf"
     )
 
 
@@ -101,6 +103,7 @@ def test_json_gives_back_the_same_recipe(name: str | None) -> None:
         ({"crop": "half"}, r"crop must be one of \('face', 'full'\), got 'half'"),
         ({"border": "wrap"}, r"border must be one of .*'shift'\), got 'wrap'"),
         ({"fallback": "none"}, r"fallback must be one of .*'skip', 'error'\), got 'none'"),
+        ({"damaged": "skip"}, r"damaged must be one of \('error', 'read'\), got 'skip'"),
         ({"face": []}, r"face must be one of .*, got \[\]"),
         ({"min_score": -0.1}, r"min_score must be between 0 and 1, got -0\.1"),
         ({"min_score": float("nan")}, r"min_score must be between 0 and 1, got nan"),

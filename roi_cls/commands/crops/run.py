@@ -150,6 +150,9 @@ def summary_text(summary: dict[str, Any]) -> str:
     if reasons:
         parts[-1] += f" ({reasons})"
     lines = [", ".join([*parts, count_text(summary["errors"], "error")])]
+    if summary["damaged"]:
+        told = "--manifest says why, --damaged read takes what can be read"
+        lines.append(f"{count_text(summary['damaged'], 'damaged picture')} ({told})")
     if steps := summary["steps"]:
         needed = ", ".join(f"{_STEP_NAMES[step]} {count}" for step, count in steps.items())
         lines.append(f"last step the detector needed: {needed}")

@@ -63,7 +63,8 @@ def view_crop(
     recipe = open_recipe(params, detector_model)
     params = recipe.params
     data = read_bytes(path)
-    source = Picture(data, path, max_pixels=max_pixels)
+    partial = params.damaged == "read"
+    source = Picture(data, path, max_pixels=max_pixels, color=params.color, partial=partial)
     try:
         with recipe.open_detector() as detector:
             crops = make_crops(source, params, detector)
@@ -256,6 +257,8 @@ def cut_sentences(record: CropRecord, detection: Detection, params: CropParams) 
         refused.append(f"{count_text(small, 'face')} smaller than {params.min_face_px} px")
     if refused:
         texts.append(f"Also seen, but refused: {' and '.join(refused)}.")
+    if record.damaged:
+        texts.append(f"The picture was read in part: {record.damaged}.")
     texts.append(f"The picture has {size_text(detection.width, detection.height)}.")
     return texts
 

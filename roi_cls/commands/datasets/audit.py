@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -80,19 +80,22 @@ def _render_audit(audit: Audit, source: Path) -> str:
         console.print(f"{finding.level}: {finding.text}", soft_wrap=True)
         for example in name_examples(audit, finding, _root(source)):
             console.print(f"      {example}", soft_wrap=True)
-    console.print(_parts_table(audit))
+    console.print(_counts_table("pictures", audit.parts))
+    if audit.color_profiles.keys() - {"none"}:
+        console.print(_counts_table("colour profile", audit.color_profiles))
     if audit.statistics:
         console.print(_statistics_table(audit))
     return "\n".join(line.rstrip() for line in stream.getvalue().rstrip().splitlines())
 
 
-def _parts_table(audit: Audit) -> Table:
-    labels = list(next(iter(audit.parts.values()), {}))
-    table = _new_table("pictures", [*labels, "all"])
-    for part, counts in audit.parts.items():
+def _counts_table(what: str, rows: Mapping[str, Mapping[str, int]]) -> Table:
+    """Return how many pictures of each class there are in each row."""
+    labels = list(next(iter(rows.values()), {}))
+    table = _new_table(what, [*labels, "all"])
+    for name, counts in rows.items():
         total = sum(counts.values())
         cells = [f"{count} ({count / total:.0%})" for count in counts.values()]
-        table.add_row(part, *cells, str(total))
+        table.add_row(name, *cells, str(total))
     return table
 
 

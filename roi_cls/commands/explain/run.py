@@ -25,7 +25,8 @@ from roi_cls.inputs.sources import (
     name_inputs,
     open_sources,
 )
-from roi_cls.roi.image import Image, decode_image, read_bytes
+from roi_cls.roi.image import Image, read_bytes
+from roi_cls.roi.picture import Picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,8 @@ class _Explaining:
 
     def _draw(self, number: int, source: Source, explanation: Explanation) -> str:
         path = self._job.folder / f"{row_name(number, explanation.looked.prediction)}.png"
-        frame = _decode(source, self._job.options.max_pixels)
+        is_damaged = explanation.looked.prediction.damaged is not None
+        frame = _decode(source, self._job.options.max_pixels, is_damaged)
         write_drawing(path, draw_explanation(frame, explanation, self._predictor.shown))
         return str(path)
 
@@ -124,7 +126,8 @@ def _read(source: Source) -> Source:
         return replace(source, error=str(error))
 
 
-def _decode(source: Source, max_pixels: int) -> Image:
+def _decode(source: Source, max_pixels: int, partial: bool) -> Image:
     if source.image is not None:
         return source.image
-    return decode_image(source.data or b"", source.path, max_pixels=max_pixels)
+    data = source.data or b""
+    return Picture(data, source.path, max_pixels=max_pixels, partial=partial).pixels()

@@ -33,7 +33,7 @@ from roi_cls.inputs.arguments import (
     read_source_options,
 )
 from roi_cls.roi.image_header import MAX_PIXELS
-from roi_cls.roi.params import FaceChoice
+from roi_cls.roi.params import Damaged, FaceChoice
 
 if TYPE_CHECKING:
     from roi_cls.commands.predict.output import RowForm
@@ -88,6 +88,14 @@ def predict(
     face: Annotated[
         FaceChoice | None,
         typer.Option(rich_help_panel=_ANSWER, help="Which face to look at; unset: as in training."),
+    ] = None,
+    damaged: Annotated[
+        Damaged | None,
+        typer.Option(
+            rich_help_panel=_ANSWER,
+            help="Pictures that are cut off or damaged: in error, or read as far as they go and "
+            "marked; unset: as in training.",
+        ),
     ] = None,
     aggregate: Annotated[
         Aggregate,
@@ -161,6 +169,7 @@ def predict(
         threshold,
         abstain,
         detector_model,
+        damaged,
     )
     sources = read_source_options(every, timeout, max_bytes, allow_private, max_pixels)
     models = choose_models(run, model, runs)

@@ -34,7 +34,8 @@ from roi_cls.drawing.ink import (
     write,
 )
 from roi_cls.roi.crop import Crops
-from roi_cls.roi.image import Image, decode_image, read_bytes
+from roi_cls.roi.image import Image, read_bytes
+from roi_cls.roi.picture import Picture
 
 _EDGE, _GAP = 16, 12
 _LEAST_WIDTH = 420  # px, so that the words have room
@@ -75,7 +76,7 @@ class RowPictures:
                     of_view = f"-view{place}" if place > 1 else ""
                     of_face = f"-face{face}" if face > 1 else ""
                     _write_png(self.crops / f"{name}{of_view}{of_face}.png", pixels)
-        if self.drawings and (frame := self._frame(source)) is not None:
+        if self.drawings and (frame := self._frame(source, looked)) is not None:
             drawing = _draw_verdict(frame, looked.views[shown], looked.prediction, target)
             write_drawing(self.drawings / f"{name}.jpg", drawing)
 
@@ -92,10 +93,12 @@ class RowPictures:
         encoded = cv2.imencode(".jpg", pixels, (cv2.IMWRITE_JPEG_QUALITY, 95))[1]
         return replace(source, data=encoded.tobytes(), image=None)
 
-    def _frame(self, source: Source) -> Image | None:
+    def _frame(self, source: Source, looked: Looked) -> Image | None:
+        partial = looked.prediction.damaged is not None
         try:
             data = read_bytes(as_path(source.path)) if source.data is None else source.data
-            return decode_image(data, source.path, max_pixels=self.max_pixels)
+            limit = self.max_pixels
+            return Picture(data, source.path, max_pixels=limit, partial=partial).pixels()
         except ImageReadError:
             return None  # it was there when it was judged, and is gone since: the row stands
 

@@ -26,6 +26,7 @@ from roi_cls.console.words import (
     looked_at_text,
     prediction_line,
     printable,
+    remark_text,
     threshold_text,
 )
 from roi_cls.drawing.ink import break_lines, keep_ends
@@ -251,13 +252,15 @@ class _Table:
         if prediction.box is None and is_placed:
             return [looked_at_text(prediction)]
         if prediction.box is None:
-            what = looked_at_text(replace(prediction, reason=None))
+            bare = replace(prediction, reason=None, damaged=None, color_profile=None)
+            what = looked_at_text(bare)
             reason = (prediction.reason or "").replace("_", " ")
-            return [": ".join(filter(None, (what, reason)))]
+            return [": ".join(filter(None, (what, reason))), remark_text(prediction)]
         left, top, right, bottom = (round(value) for value in prediction.box)
         place = f"at {left},{top}-{right},{bottom}" if is_placed else f"{right - left} px"
         others = f"{prediction.faces} {'faces ' if is_placed else ''}seen"
-        return [f"face {place}", others if prediction.faces > 1 else ""]
+        seen = others if prediction.faces > 1 else ""
+        return [f"face {place}", seen, remark_text(prediction)]
 
     def _shorten(self, text: str, width: int) -> str:
         return keep_ends(
@@ -289,6 +292,7 @@ class _Totals:
     answers: Counter[str] = field(default_factory=Counter)
     unsure: int = 0
     full_frames: int = 0
+    damaged: int = 0
     skipped: int = 0
     errors: int = 0
     threshold: float | None = None
@@ -303,6 +307,7 @@ class _Totals:
         self.pictures += not is_video and not is_frame
         self.full_frames += prediction.source == "full_frame" and not is_video
         self.errors += prediction.status == "error"
+        self.damaged += prediction.damaged is not None and not is_video
         if is_frame:
             return  # the video's own row tells what its frames come to
         self.skipped += prediction.status == "skipped"
@@ -332,6 +337,7 @@ class _Totals:
         yield f"{before}{self._what()} in {took} ({rate}): {', '.join(facts)}."
         remarks = [f"{self.unsure} unsure (marked ?)"] if self.unsure else []
         remarks += [count_text(self.full_frames, "full frame")] if self.full_frames else []
+        remarks += [f"{self.damaged} damaged"] if self.damaged else []
         if remarks:
             yield f"{', '.join(remarks)}."
         if self.threshold is not None:

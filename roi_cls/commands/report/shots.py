@@ -195,7 +195,8 @@ class Photographer:
             return self._with_crop(card, looked), self._is_same(i, looked)
         explanation = self.explainer.explain(source)
         card = self._with_crop(card, explanation.looked)
-        frame = Picture(data, path).pixels()
+        damaged = explanation.looked.prediction.damaged
+        frame = Picture(data, path, partial=damaged is not None).pixels()
         return self._with_heat(card, explanation, frame), self._is_same(i, explanation.looked)
 
     def _with_crop(self, card: Card, looked: Looked) -> Card:

@@ -88,7 +88,12 @@ class ExplainingDesk:
         prediction = explanation.looked.prediction
         if not explanation.heats:
             return Explained(prediction, explanation.label, "", ()), b""
-        picture = Picture(source.data or b"", source.path, max_pixels=self._max_pixels)
+        picture = Picture(
+            source.data or b"",
+            source.path,
+            max_pixels=self._max_pixels,
+            partial=prediction.damaged is not None,
+        )
         frame = to_png(_reduce(draw_on_frame(picture.pixels(), explanation.heats)))
         heats = tuple(
             HeatSeen(heat.view, to_text(to_png(draw_on_crop(heat, CROP_PX))))

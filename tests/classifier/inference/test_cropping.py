@@ -3,20 +3,22 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from roi_cls.classifier.inference.cropping import Crop, SourceCropper, crop_ahead
+from roi_cls.classifier.inference.cropping import Crop, Refusal, SourceCropper, crop_ahead
 from roi_cls.classifier.inference.prediction import Source
 from roi_cls.roi import CropParams
+from tests.helpers.pictures import encode, noise
 
 
-def _tell_process(source: Source) -> str:
+def _tell_process(source: Source) -> Refusal:
     if source.path == "deadly":
         os._exit(7)
-    return f"{source.path} {os.getpid()}"
+    return Refusal(f"{source.path} {os.getpid()}")
 
 
 @contextlib.contextmanager
@@ -35,8 +37,8 @@ def _run(
     """Return the names in order, and whether each was cropped in this process."""
     names, here = [], []
     for source, cropped in crop_ahead(sources, _tell_process, _telling, workers, ahead):
-        assert isinstance(cropped, str)
-        name, process = cropped.split()
+        assert isinstance(cropped, Refusal)
+        name, process = cropped.error.split()
         assert source.path == name
         names.append(name)
         here.append(int(process) == os.getpid())
@@ -65,11 +67,13 @@ def test_picture_that_kills_its_worker_is_one_row() -> None:
     sources = [*_sources(3), Source("deadly"), Source("last")]
     rows = list(crop_ahead(sources, _tell_process, _telling, 1, 4))
     assert [source.path for source, _ in rows] == ["0", "1", "2", "deadly", "last"]
-    assert rows[3][1] == (
+    assert rows[3][1] == Refusal(
         "Cannot crop 'deadly': the process that decoded it died (exit code 7). "
         "The picture may be made to crash decoders; remove it or convert it to PNG."
     )
-    assert str(rows[4][1]).startswith("last ")
+    last = rows[4][1]
+    assert isinstance(last, Refusal)
+    assert last.error.startswith("last ")
 
 
 def test_sources_are_taken_as_they_are_needed() -> None:
@@ -81,7 +85,7 @@ def test_sources_are_taken_as_they_are_needed() -> None:
             taken += 1
             yield Source(f"{taken}", data=bytes(100))
 
-    rows = crop_ahead(endless(), lambda source: source.path, _telling, 0, 5)
+    rows = crop_ahead(endless(), lambda source: Refusal(source.path), _telling, 0, 5)
     for answered in range(1, 200):
         source, _ = next(rows)
         assert source.data is None  # not kept for the whole run
@@ -92,7 +96,8 @@ def test_sources_are_taken_as_they_are_needed() -> None:
 def test_leaving_early_leaves_no_process() -> None:
     rows = crop_ahead(_sources(10_000), _tell_process, _telling, 2, 4)
     _, cropped = next(rows)
-    process = int(str(cropped).split()[1])
+    assert isinstance(cropped, Refusal)
+    process = int(cropped.error.split()[1])
     rows.close()
     with pytest.raises(ProcessLookupError):
         os.kill(process, 0)
@@ -101,10 +106,26 @@ def test_leaving_early_leaves_no_process() -> None:
 def test_cropper_tells_what_is_wrong_and_crops_arrays(tmp_path: Path) -> None:
     image = np.full((20, 30, 3), 7, np.uint8)
     with SourceCropper([CropParams(crop="full", size_px=16)], None, ()) as cropper:
-        assert cropper.crop(Source("x", error="no such host")) == "no such host"
+        assert cropper.crop(Source("x", error="no such host")) == Refusal("no such host")
         assert "no such file" in str(cropper.crop(Source(str(tmp_path / "x.png"))))
         views = cropper.crop(Source("frame", image=image))
-    assert not isinstance(views, str)
+    assert not isinstance(views, Refusal)
     assert views[0].pixels.shape == (1, 16, 16, 3)
     with pytest.raises(ValueError, match="was closed"):
         cropper.crop(Source("frame", image=image))
+
+
+def test_damaged_picture_is_read_in_part_where_every_recipe_says_so() -> None:
+    cut = Source("a.png", data=(data := encode(noise(20, 30, 3)))[: len(data) // 2])
+    strict = CropParams(crop="full", size_px=16)
+    lenient = replace(strict, damaged="read")
+    reason = f"it is cut off after {len(data) // 2} bytes"
+    for views in ([strict], [strict, lenient]):
+        with SourceCropper(views, None, ()) as cropper:
+            refusal = cropper.crop(cut)
+        assert isinstance(refusal, Refusal)
+        assert refusal.damaged == reason
+    with SourceCropper([lenient], None, ()) as cropper:
+        crops = cropper.crop(cut)
+    assert not isinstance(crops, Refusal)
+    assert crops[0].detection.damaged == reason

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image as PillowImage
 
 from roi_cls.base.errors import BundleError
 from roi_cls.classifier.inference.loaded import LoadedModel
@@ -20,11 +21,13 @@ from roi_cls.classifier.models.score import compute_logits
 from roi_cls.classifier.models.timm_model import timm_model
 from roi_cls.classifier.runs.bundle import load_bundle, write_config
 from roi_cls.classifier.runs.folder import RunFolder
+from roi_cls.console.words import looked_at_text
 from roi_cls.data.sample import LabelSet
 from roi_cls.roi import CropParams
 from roi_cls.roi.detection import detector, models
 from roi_cls.roi.recipe import open_recipe
-from tests.helpers.pictures import noise
+from tests.helpers.colours import PROFILES, store
+from tests.helpers.pictures import encode, noise
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +120,26 @@ def test_bytes_and_file_give_the_same_row(toy_run: RunFolder, toy_set: Path) -> 
     assert file == data
 
 
+def test_profile_in_the_file_is_followed_and_told(toy_run: RunFolder, toy_set: Path) -> None:
+    path = toy_set / "red" / "03.png"
+    with PillowImage.open(path) as picture:
+        pixels = np.array(picture.convert("RGB"))
+    files = [
+        encode(pixels, "PNG"),
+        encode(store(pixels, "Display P3"), "PNG", icc_profile=PROFILES["Display P3"]),
+        encode(pixels, "TIFF", icc_profile=b"broken"),
+    ]
+    with open_predictor([toy_run.path], "cpu") as predictor:
+        plain, wide, broken = predictor.predict([Source("a", data) for data in files])
+    notes = [row.color_profile for row in (plain, wide, broken)]
+    assert notes == [None, "Display P3", "ignored: broken"]
+    assert wide.label == plain.label
+    assert wide.score == pytest.approx(plain.score, abs=0.02)
+    assert replace(broken, color_profile=None) == plain
+    assert looked_at_text(wide) == looked_at_text(plain)
+    assert looked_at_text(broken) == f"{looked_at_text(plain)}, colour profile ignored: broken"
+
+
 def test_whole_picture_is_predicted_without_a_detector(
     toy_run: RunFolder, toy_set: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,6 +160,7 @@ def test_whole_picture_is_predicted_without_a_detector(
     assert list(values) == [
         *("path", "status", "error", "label", "score", "probabilities", "unsure", "source"),
         *("reason", "box", "face_score", "faces", "per_face", "time_s", "frames", "threshold"),
+        *("damaged", "color_profile"),
     ]
 
 
@@ -257,3 +281,18 @@ def test_face_of_many_is_an_answer_of_its_own() -> None:
     assert {**face, "threshold": 0.1, "faces": 1}.items() <= first.to_dict().items()
     assert first.overruled() == "plain"
     assert list(Prediction("a.png", "error", "Cannot read.").of_each_face()) == []
+
+
+def test_damaged_picture_is_read_where_the_call_says_so(toy_run: RunFolder, toy_set: Path) -> None:
+    data = (toy_set / "blue" / "00.png").read_bytes()[:-12]  # whole, but for the last chunk
+    sources = [Source("cut", data), Source(str(toy_set / "blue" / "00.png"))]
+    reason = f"it is cut off after {len(data)} bytes"
+    with open_predictor([toy_run.path], "cpu") as predictor:
+        refused, whole = predictor.predict(sources)
+    assert (refused.status, refused.damaged, whole.damaged) == ("error", reason, None)
+    assert reason in str(refused.error)
+    options = PredictOptions(damaged="read")
+    with open_predictor([toy_run.path], "cpu", options=options) as predictor:
+        read, again = predictor.predict(sources)
+    assert (read.status, read.damaged, again) == ("ok", reason, whole)
+    assert read.probabilities == whole.probabilities

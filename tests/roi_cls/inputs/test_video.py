@@ -159,6 +159,7 @@ def test_what_is_no_distance_is_refused(text: str) -> None:
         (b"\0\0\0\x14ftypqt  ", True),
         (b"\0\0\0\x1cftypheic", False),
         (b"\0\0\0\x1cftypavif", False),
+        (b"\0\0\0\x1cftypcrx ", False),
         (b"RIFF\0\0\0\0AVI LIST", True),
         (b"RIFF\0\0\0\0WEBPVP8 ", False),
         (b"\x1aE\xdf\xa3\x9f", True),

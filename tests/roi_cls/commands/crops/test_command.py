@@ -27,7 +27,7 @@ from tests.helpers.stored import stored_crops
 Command = Callable[..., CompletedProcess[str]]
 Crops = Callable[..., tuple[int, dict[str, Any]]]
 SUMMARY = [
-    *("images", "face", "full_frame", "reasons", "errors", "skipped", "steps"),
+    *("images", "face", "full_frame", "reasons", "errors", "skipped", "damaged", "steps"),
     *("detected", "cropped", "reused", "seconds", "images_per_second"),
 ]
 
@@ -164,6 +164,7 @@ def test_summary_counts_one_thing_in_the_singular() -> None:
         **dict.fromkeys(("images", "face", "full_frame", "errors"), 1),
         "reasons": {"no_face": 1},
         "skipped": 0,
+        "damaged": 0,
         "steps": {"short": 1, "tiles": 1},
         "seconds": 2.04,
         "images_per_second": 0.5,
@@ -173,6 +174,24 @@ def test_summary_counts_one_thing_in_the_singular() -> None:
         "last step the detector needed: short range 1, tiles 1\n"
         "detected 1, cropped 1, reused 1 in 2.0 s (0.5 pictures/s)"
     )
+    told = "1 damaged picture (--manifest says why, --damaged read takes what can be read)"
+    assert summary_text({**summary, "damaged": 1}).splitlines()[1] == told
+
+
+def test_damaged_picture_is_counted_and_read_where_it_is_asked_for(
+    crops: Crops, photos: Path, tmp_path: Path
+) -> None:
+    cut = photos / "1.png"
+    cut.write_bytes(cut.read_bytes()[:-12])
+    reason = f"it is cut off after {cut.stat().st_size} bytes"
+    code, summary = crops(photos)
+    assert (code, summary["errors"], summary["damaged"]) == (3, 1, 1)
+    manifest = tmp_path / "rows.csv"
+    code, summary = crops(photos, "--damaged", "read", "--manifest", manifest)
+    assert (code, summary["errors"], summary["damaged"]) == (0, 0, 1)
+    with manifest.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["damaged"] for row in rows] == ["", reason, "", ""]
 
 
 def test_full_disk_stops_with_a_remedy_and_what_is_finished_is_kept(

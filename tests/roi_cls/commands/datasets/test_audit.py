@@ -9,6 +9,9 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
+from PIL import Image as PillowImage
+
+from tests.helpers.colours import PROFILES
 
 Command = Callable[..., CompletedProcess[str]]
 
@@ -36,6 +39,18 @@ def test_report_names_faults_with_paths_in_the_set(command: Command, folder: Pat
     assert "Scores on these data would be wrong: 1 finding(s) below fail." in done.stdout
     assert "fail: Pictures with the same bytes in two parts: 1." in done.stdout
     assert f"      train/plain/{source.name}  test/plain/copy.png\n" in done.stdout
+
+
+def test_colour_profiles_are_listed_by_class(command: Command, folder: Path) -> None:
+    assert "colour profile" not in command("data", "audit", folder, "--workers", 0).stdout
+    for path in folder.rglob("odd/*.png"):
+        PillowImage.open(path).save(path, icc_profile=PROFILES["Display P3"])
+    shown = command("data", "audit", folder, "--target", "odd", "--workers", 0).stdout
+    lines = [" ".join(line.split()) for line in shown.splitlines()]
+    assert lines[lines.index("colour profile odd plain all") + 2 :][:2] == [
+        "Display P3 10 (100%) 0 (0%) 10",
+        "none 0 (0%) 30 (100%) 30",
+    ]
 
 
 def test_more_than_a_few_examples_are_left_to_json(command: Command, folder: Path) -> None:

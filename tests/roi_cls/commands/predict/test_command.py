@@ -508,3 +508,17 @@ def test_output_over_the_list_is_refused(predict: Command, picture: Path, tmp_pa
         done = predict(names, "-o", target)
         assert done.returncode == 1
         assert f"Cannot write {str(target)!r}: it is one of the inputs" in done.stderr
+
+
+def test_damaged_picture_is_answered_where_it_is_asked_for(
+    predict: Command, picture: Path, tmp_path: Path
+) -> None:
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(picture.read_bytes()[:-12])
+    reason = f"it is cut off after {cut.stat().st_size} bytes"
+    row = json.loads(predict(cut, "--json").stdout)
+    assert (row["status"], row["damaged"]) == ("error", reason)
+    row = json.loads(predict(cut, "--json", "--damaged", "read").stdout)
+    assert (row["status"], row["damaged"]) == ("ok", reason)
+    line = predict(cut, "--damaged", "read").stdout
+    assert line.endswith("(full frame, damaged, read in part)\n")

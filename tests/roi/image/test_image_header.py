@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from roi_cls.base.errors import ImageReadError
 from roi_cls.roi.image import Image, decode_image
+from tests.helpers.colours import PROFILES
 from tests.helpers.pictures import encode, noise
 
 AGAIN = "Remove it, or copy or export it again."
+DEVELOP = "Export it as JPEG or TIFF with a raw developer."
 CONVERT = "Convert it to PNG or JPEG."
 GIVE = "Give PNG, JPEG, WebP, BMP, TIFF or GIF files."
 SHRINK = "Shrink it, or raise the limit with --max-pixels or ROI_CLS_MAX_PIXELS."
@@ -38,6 +40,16 @@ FILES = {
     "tiff lzw": encode(SMALL, "TIFF", "RGB", compression="tiff_lzw"),
     "tiff deep": cv2.imencode(".tif", SMALL.astype(np.uint16) * 257)[1].tobytes(),
     "gif": encode(SMALL, "GIF", "P"),
+    "png profile": encode(SMALL, "PNG", "RGB", icc_profile=PROFILES["Display P3"]),
+    "jpeg profile": encode(SMALL, "JPEG", "RGB", icc_profile=PROFILES["Display P3"]),
+    "avif": encode(SMALL, "AVIF", "RGB"),
+    "jpeg 2000": encode(SMALL, "JPEG2000", "RGB"),
+    "jpeg 2000 stream": encode(SMALL, "JPEG2000", "L", no_jp2=True),
+    "ppm": encode(SMALL, "PPM", "RGB"),
+    "pgm deep": b"P5 23 18 1023\n" + (SMALL[..., 0].astype(">u2") * 4).tobytes(),
+    "pbm": encode(SMALL, "PPM", "1"),
+    "tga": encode(SMALL, "TGA", "RGBA"),
+    "tga palette": encode(SMALL, "TGA", "P", compression="tga_rle"),
 }
 WHOLE = {name: decode_image(data, name) for name, data in FILES.items()}
 
@@ -60,12 +72,16 @@ def refusal(data: bytes, **options: int) -> str:
             b"BMW is a car maker",
             f"it is not a picture (it begins with b'BMW is a car mak'). {GIVE}",
         ),
-        (b"\0\0\0\x18ftypheic\0\0", f"it is a HEIC picture. {CONVERT}"),
-        (b"\0\0\0\x18ftypmif1\0\0", f"it is a HEIC picture. {CONVERT}"),
-        (b"\0\0\0\x18ftypavif\0\0", f"it is an AVIF picture. {CONVERT}"),
+        (b"\0\0\0\x18ftypcrx \0\0", f"it is a camera's raw picture. {DEVELOP}"),
+        (b"II*\0\x10\0\0\0CR\2\0", f"it is a camera's raw picture. {DEVELOP}"),
+        (b"IIRO\x08\0\0\0", f"it is a camera's raw picture. {DEVELOP}"),
+        (b"FUJIFILMCCD-RAW 0201", f"it is a camera's raw picture. {DEVELOP}"),
         (b"\0\0\0\x18ftypisom\0\0", f"it is a video. {GIVE}"),
         (b"\xff\x0a\xfa", f"it is a JPEG XL picture. {CONVERT}"),
-        (b"\xff\x4f\xff\x51\0", f"it is a JPEG 2000 picture. {CONVERT}"),
+        (b"PF\n2 2\n-1\n", f"it is a picture of float numbers (PFM, EXR or HDR). {CONVERT}"),
+        (b"P7\nWIDTH 2\n", f"it is a PAM picture. {CONVERT}"),
+        (b"qoif\0\0\0\1", f"it is a QOI picture. {CONVERT}"),
+        (b"\0\0\1\0\1\0\x10\x10", f"it is an icon. {CONVERT}"),
         (b"8BPS\0\1", f"it is a Photoshop file. {CONVERT}"),
         (b"%PDF-1.7\n", f"it is a PDF document. {CONVERT}"),
         (b"<svg xmlns=''/>", f"it is an SVG drawing. {CONVERT}"),
@@ -78,9 +94,11 @@ def refusal(data: bytes, **options: int) -> str:
             "it is a Git LFS pointer. Run `git lfs pull` to fetch the picture.",
         ),
         (b"\x89PNG\r\n", f"it is cut off after 6 bytes. {AGAIN}"),
-        (b"\xff\xd8", f"it is cut off after 2 bytes. {AGAIN}"),
-        (b"\xff\xd8\xff\xd9", f"it is damaged (no JPEG segment at byte 2). {AGAIN}"),
-        (b"\xff\xd8\xff\xda\0\2\xff\xd9", f"it is damaged (a JPEG scan without a frame). {AGAIN}"),
+        (b"\xff\xd8", f"its JPEG header cannot be read (not a JPEG file). {AGAIN}"),
+        (
+            b"\xff\xd8\xff\xda\0\2\xff\xd9",
+            f"its JPEG header cannot be read (not identified by this driver). {AGAIN}",
+        ),
         (
             b"\x89PNG\n\x1a\n" + bytes(9),
             f"its PNG signature is damaged, as by a transfer in text mode. {AGAIN}",
@@ -100,15 +118,16 @@ def test_cut_file_is_an_error_or_whole(name: str) -> None:
             image = decode_image(data[:end], name)
         except ImageReadError:
             refused += 1
-        else:  # what was cut held no pixels: GIF's last byte, BMP's padding
+        else:  # what was cut held no pixels: GIF's last byte, TGA's footer, JPEG's end
             np.testing.assert_array_equal(image, WHOLE[name], err_msg=f"{name} cut at {end}")
-    assert refused >= len(data) - 16
-    assert refused == len(data) or name.startswith(("gif", "bmp", "tiff"))
+    assert refused >= len(data) - 26
+    is_padded = ("gif", "bmp", "tiff", "tga", "jpeg")
+    assert refused == len(data) or name.startswith(is_padded)
 
 
 @pytest.mark.parametrize("name", ["png", "jpeg", "webp", "jpeg cmyk"])
 def test_cut_file_says_so(name: str) -> None:
-    end = len(FILES[name]) - 1
+    end = len(FILES[name]) - (4 if name.startswith("jpeg") else 1)
     assert refusal(FILES[name][:end]) == f"it is cut off after {end} bytes. {AGAIN}"
 
 
@@ -217,7 +236,9 @@ def test_pixels_without_a_fixed_range_are_refused() -> None:
 def test_deep_jpeg_is_named() -> None:
     data = bytearray(FILES["jpeg"])
     data[data.index(b"\xff\xc0") + 4] = 12
-    assert refusal(bytes(data)) == f"it is a JPEG of 12 bits. {CONVERT}"
+    assert refusal(bytes(data)) == (
+        f"it is a JPEG of a rare kind (Unsupported JPEG data precision 12). {CONVERT}"
+    )
 
 
 def test_decoder_errors_are_told_on_one_line() -> None:
