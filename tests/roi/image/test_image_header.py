@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roi_cls.base.errors import ImageReadError
+from roi_cls.roi.decoders import read_jpeg
 from roi_cls.roi.image import Image, decode_image
 from tests.helpers.colours import PROFILES
 from tests.helpers.pictures import encode, noise
@@ -298,3 +299,19 @@ def test_any_bytes_give_a_picture_or_an_image_error(data: bytes) -> None:
         assert image.flags.c_contiguous
         assert image.flags.writeable
     assert len(lines) == 1
+
+
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+def test_jpeg_header_gives_exif_and_the_joined_profile(order: tuple[int, int]) -> None:
+    def segment(marker: int, body: bytes) -> bytes:
+        return struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body
+
+    parts = {1: b"colour ", 2: b"profile"}
+    told = [segment(0xE2, b"ICC_PROFILE\0" + bytes([i, 2]) + parts[i]) for i in order]
+    camera = segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0") + segment(0xE1, b"Exif\0\0tags")
+    plain = FILES["jpeg"]
+    found = read_jpeg(plain[:20] + told[0] + camera + told[1] + plain[20:])
+    assert (found.height, found.width, found.components) == (18, 23, 3)
+    assert (found.exif, found.profile) == (b"Exif\0\0tags", b"colour profile")
+    assert read_jpeg(plain[:20] + told[0] + plain[20:]).profile == b""  # a part is missing
+    assert (read_jpeg(plain).exif, read_jpeg(plain).profile) == (b"", b"")
