@@ -10,8 +10,12 @@ from typing import Any, Literal, get_args
 
 from roi_cls.base.errors import BundleError
 
-RECIPE_VERSION = 2
-"""Raised whenever the code derives other pixels from the same parameters."""
+RECIPE_VERSION = 3
+"""Raised whenever the code derives other pixels from the same parameters.
+
+2: pictures are reduced by whole factors first. 3: YuNet beside MediaPipe, faces as they are turned,
+regions limited by the frame, colours brought to sRGB, JPEGs read strictly, PNGs by another decoder.
+"""
 
 CropKind = Literal["face", "full"]
 DetectorKind = Literal["short", "full", "mediapipe", "auto"]
@@ -128,7 +132,9 @@ class CropParams:
         if values.get("version") != RECIPE_VERSION:
             raise BundleError(
                 f"Cannot use the crop recipe: it has version {values.get('version')!r}, this "
-                f"program cuts version {RECIPE_VERSION}. Install the roi-cls that wrote it."
+                f"roi-cls crops by version {RECIPE_VERSION}: it would show the model other pixels "
+                "than those it was trained and judged on. Train again, or install the roi-cls "
+                "that wrote it."
             )
         known = {field.name for field in fields(cls)}
         given = {name: value for name, value in values.items() if name != "version"}
