@@ -29,6 +29,7 @@ class FaceCut:
     model: str
     region: tuple[float, float, float, float]
     angle: float
+    roll: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,8 @@ class CropRecord:
     """How the region was brought to the crop's size."""
     recipe: str | None = None
     """Digest of the crop recipe."""
+    roll: float | None = None
+    """By which the head is tilted in the picture: degrees clockwise, above -180 to 180."""
 
     @property
     def cuts(self) -> tuple[Cut, ...]:
@@ -129,6 +132,7 @@ class CropRecord:
                     face["model"],
                     tuple(face["region"]),
                     face["angle"],
+                    face["roll"],
                 )
                 for face in given["more"]
             )
@@ -168,12 +172,13 @@ def ok_record(
         border=params.border,
         resampling=params.resampling,
         recipe=params.digest,
+        roll=face.roll if face else None,
     )
 
 
 def _as_face_cut(cut: Cut, face: Face) -> FaceCut:
     box, region = face.box.xyxy, cut.region.xyxy
-    return FaceCut(box, face.score, face.keypoints, face.model, region, cut.angle)
+    return FaceCut(box, face.score, face.keypoints, face.model, region, cut.angle, face.roll)
 
 
 def _as_cut(face: FaceCut) -> Cut:

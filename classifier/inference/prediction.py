@@ -56,13 +56,15 @@ class Prediction:
     faces: int = 0
     """How many faces met the recipe's thresholds."""
     per_face: tuple[dict[str, Any], ...] | None = None
-    """With ``face = all``, each face's box, face_score, label, score and probabilities."""
+    """With ``face = all``, each face's box, face_score, roll, label, score and probabilities."""
     time_s: float | None = None
     """Of a frame of a video: seconds from its start."""
     frames: int | None = None
     """Of a video as a whole: how many of its frames were scored."""
     threshold: float | None = None
     """Probability of the target from which it is the answer; null for more than two classes."""
+    roll: float | None = None
+    """By which the face's head is tilted in the picture: degrees clockwise, above -180 to 180."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields of ``roi-cls predict --json``."""

@@ -140,6 +140,7 @@ class Predictor(Closing):
             faces=plan.faces,
             per_face=self._answer_each(crops, scores) if is_per_face else None,
             time_s=source.time_s,
+            roll=face.roll if face else None,
         )
 
     def _aggregate_scores(self, scores: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
@@ -155,7 +156,14 @@ class Predictor(Closing):
             if cut.face:
                 verdict = self.verdict(of_face)
                 del verdict["unsure"], verdict["threshold"]  # of the picture as a whole
-                answers.append({"box": cut.face.box.xyxy, "face_score": cut.face.score, **verdict})
+                answers.append(
+                    {
+                        "box": cut.face.box.xyxy,
+                        "face_score": cut.face.score,
+                        "roll": cut.face.roll,
+                        **verdict,
+                    }
+                )
         return tuple(answers)
 
     def verdict(self, scores: NDArray[np.float64]) -> dict[str, Any]:
