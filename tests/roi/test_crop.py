@@ -230,6 +230,7 @@ def test_picture_turned_by_quarters_gives_the_same_aligned_crop(
 ) -> None:
     image = np.asarray(cv2.GaussianBlur(noise(90, 120, 3, seed=1), (0, 0), 4), dtype=np.uint8)
     box, params = Box(10.3, 40.6, 58.1, 85.4), CropParams(align=True, size_px=64, border=border)
+    points: tuple[tuple[float, float], ...]
     points = ((20.0, 55.0), (44.0, 61.0), (30.0, 68.0), (27.0, 75.0), (11.0, 56.0), (56.0, 66.0))
     upright, _ = make_one(image, params, seeing(box, points=points))
     for _ in range(quarters):

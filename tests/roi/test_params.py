@@ -22,7 +22,7 @@ OTHERS: dict[str, Any] = {
     "size_px": 225,
     "fallback": "skip",
     "full_frame": "squash",
-    "border": "shift",
+    "border": "constant",
     "resampling": "lanczos",
 }
 DETECTION_FIELDS = {"crop", "detector", "detector_sha256", "min_score"}
