@@ -34,7 +34,7 @@ def test_every_field_is_in_the_table() -> None:
 
 def test_digest_never_changes_for_the_same_recipe() -> None:
     # Of values that are given, so that other defaults need no other digest here.
-    params = CropParams(**{**OTHERS, "crop": "face"})
+    params = CropParams(**{**OTHERS, "crop": "face", "border": "shift"})
     assert params.digest == "8b9124270cadc6bb650403f41a7186f524719abdc9aef486750271e9c105894c"
     assert (
         params.detector_digest == "a5cd16b2cb82d3be5c43b549f116e2978c82521a2416ca63d08493b4615d0102"
