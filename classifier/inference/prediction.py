@@ -56,7 +56,7 @@ class Prediction:
     faces: int = 0
     """How many faces met the recipe's thresholds."""
     per_face: tuple[dict[str, Any], ...] | None = None
-    """With ``face = all``, each face's box, face_score, roll, label, score and probabilities."""
+    """With ``face = all``, each face's box, face_score, label, score, probabilities and roll."""
     time_s: float | None = None
     """Of a frame of a video: seconds from its start."""
     frames: int | None = None

@@ -156,14 +156,8 @@ class Predictor(Closing):
             if cut.face:
                 verdict = self.verdict(of_face)
                 del verdict["unsure"], verdict["threshold"]  # of the picture as a whole
-                answers.append(
-                    {
-                        "box": cut.face.box.xyxy,
-                        "face_score": cut.face.score,
-                        "roll": cut.face.roll,
-                        **verdict,
-                    }
-                )
+                told = {"box": cut.face.box.xyxy, "face_score": cut.face.score, **verdict}
+                answers.append({**told, "roll": cut.face.roll})
         return tuple(answers)
 
     def verdict(self, scores: NDArray[np.float64]) -> dict[str, Any]:
