@@ -134,10 +134,11 @@ def _schema(pyarrow: Any) -> Any:
         "model": text,
         "region": numbers,
         "angle": number,
+        "roll": number,
     }
     types = {
         **dict.fromkeys(("height", "width", "faces", "size_px"), whole),
-        **dict.fromkeys(("face_score", "angle"), number),
+        **dict.fromkeys(("face_score", "angle", "roll"), number),
         **dict.fromkeys(("box", "region"), numbers),
         "keypoints": points,
         "more": pyarrow.list_(pyarrow.struct(list(face.items()))),

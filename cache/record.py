@@ -29,6 +29,7 @@ class FaceCut:
     model: str
     region: tuple[float, float, float, float]
     angle: float
+    roll: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,8 @@ class CropRecord:
     """Digest of the crop recipe."""
     damaged: str | None = None
     """Why the picture is not whole: it was read in part, or is in error for it."""
+    roll: float | None = None
+    """By which the head is tilted in the picture: degrees clockwise, above -180 to 180."""
 
     @property
     def cuts(self) -> tuple[Cut, ...]:
@@ -136,6 +139,7 @@ class CropRecord:
                     face["model"],
                     tuple(face["region"]),
                     face["angle"],
+                    face["roll"],
                 )
                 for face in given["more"]
             )
@@ -178,12 +182,13 @@ def ok_record(
         color_profile=detection.color_profile,
         recipe=params.digest,
         damaged=detection.damaged,
+        roll=face.roll if face else None,
     )
 
 
 def _as_face_cut(cut: Cut, face: Face) -> FaceCut:
     box, region = face.box.xyxy, cut.region.xyxy
-    return FaceCut(box, face.score, face.keypoints, face.model, region, cut.angle)
+    return FaceCut(box, face.score, face.keypoints, face.model, region, cut.angle, face.roll)
 
 
 def _as_cut(face: FaceCut) -> Cut:

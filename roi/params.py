@@ -59,15 +59,16 @@ class CropParams:
     margin: float = 0.3
     """Share of the face box added on every side, before it is made square."""
     align: bool = False
-    """Rotate so that the line through the eyes is level."""
+    """Turn the head upright: the eyes level, the forehead up."""
     size_px: int = 224
     """Side of the square crop, in pixels."""
     fallback: Fallback = "full"
     """In place of a face: the ``full`` frame, its ``center``, a ``skip`` or an ``error`` row."""
     full_frame: FullFrame = "pad"
     """How a whole picture is made square: ``pad`` it, ``crop`` its centre, or ``squash`` it."""
-    border: Border = "replicate"
-    """Where the square leaves the picture: repeat the edge, fill with grey, or shift it inside."""
+    border: Border = "shift"
+    """Where the square leaves the picture: limit its margin and ``shift`` it inside; or leave it
+    there and ``replicate`` the edge, or fill with ``constant`` grey."""
     resampling: Resampling = "area"
     """``area``: mean when shrinking, cubic when enlarging; ``lanczos``: slower, sharper."""
     color: ColorChoice = "srgb"

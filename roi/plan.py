@@ -19,6 +19,10 @@ REASON_TEXT: dict[Reason, str] = {
 }
 
 
+_ROUNDING_PX = 1e-6
+"""By which sums of fractions of pixels may be off."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cut:
     """One region of the upright picture that becomes a crop."""
@@ -100,10 +104,10 @@ def choose_reduction(region: Box, size_px: int) -> int:
 
 
 def _cut_around(face: Face, detection: Detection, params: CropParams) -> Cut:
-    angle = _eye_angle(face) if params.align else 0.0
+    angle = (face.roll or 0.0) if params.align else 0.0
     region = face.box.expand(params.margin).square()
     if params.border == "shift":
-        region = _shift_inside(region, angle, detection)
+        region = _fit_inside(region, face.box, angle, detection)
     # A turned region is sampled between the pixels anyway.
     return Cut(region if angle else _snap(region, detection, params), angle, face)
 
@@ -128,7 +132,7 @@ def _snap(region: Box, detection: Detection, params: CropParams) -> Box:
     factor = choose_reduction(region, params.size_px)
     side = max(1, round(region.width / factor)) * factor
     shorter = min(detection.width, detection.height)
-    if region.width <= shorter:
+    if region.width <= shorter + _ROUNDING_PX:
         side = min(side, shorter // factor * factor)
     factor = choose_reduction(Box(0, 0, side, side), params.size_px)  # rounded up, it may be more
     left = _snap_start(region.left, region.right, side, factor, detection.width)
@@ -138,27 +142,30 @@ def _snap(region: Box, detection: Detection, params: CropParams) -> Box:
 
 def _snap_start(low: float, high: float, side: int, factor: int, length: int) -> int:
     start = round((low + high - side) / 2 / factor) * factor
-    if low >= 0 and high <= length:  # what lies in the picture stays in it
+    if low >= -_ROUNDING_PX and high <= length + _ROUNDING_PX:  # what lies inside stays inside
         start = max(0, min(start, (length - side) // factor * factor))
     return start
 
 
-def _eye_angle(face: Face) -> float:
-    """Return the clockwise angle of the line from the right to the left eye, degrees."""
-    (right_x, right_y), (left_x, left_y) = face.keypoints[:2]
-    return math.degrees(math.atan2(left_y - right_y, left_x - right_x))
+def _fit_inside(region: Box, face: Box, angle: float, detection: Detection) -> Box:
+    """Return the region as little beyond the picture as the face allows.
 
-
-def _shift_inside(region: Box, angle: float, detection: Detection) -> Box:
-    """Return the region moved so that it leaves the picture as little as it can."""
+    Its margin gives way first, down to the visible part of the face; then it moves, no further
+    than it must. What lies outside even then is left to the border.
+    """
+    height, width = detection.height, detection.width
     turn = math.radians(angle)
-    reach = region.width / 2 * (abs(math.cos(turn)) + abs(math.sin(turn)))  # of the turned square
-    x, y = region.center
-    new_x = _clamp_center(x, reach, detection.width)
-    new_y = _clamp_center(y, reach, detection.height)
-    half = region.width / 2
-    return Box(new_x - half, new_y - half, new_x + half, new_y + half)
+    spread = abs(math.cos(turn)) + abs(math.sin(turn))  # the turned square reaches over so much
+    visible_width = min(face.right, width) - max(face.left, 0)
+    visible_height = min(face.bottom, height) - max(face.top, 0)
+    fitting = max(min(height, width) / spread, visible_width, visible_height)
+    side = min(region.width, fitting)
+    x = _nearest_center(region.center[0], side * spread, width)
+    y = _nearest_center(region.center[1], side * spread, height)
+    return Box(x - side / 2, y - side / 2, x + side / 2, y + side / 2)
 
 
-def _clamp_center(center: float, reach: float, length: float) -> float:
-    return length / 2 if 2 * reach > length else min(max(center, reach), length - reach)
+def _nearest_center(center: float, reach: float, length: float) -> float:
+    """Return the centre, moved until what reaches so far lies inside, or else covers the length."""
+    ends = (reach / 2, length - reach / 2)
+    return min(max(center, min(ends)), max(ends))

@@ -56,7 +56,7 @@ class Prediction:
     faces: int = 0
     """How many faces met the recipe's thresholds."""
     per_face: tuple[dict[str, Any], ...] | None = None
-    """With ``face = all``, each face's box, face_score, label, score and probabilities."""
+    """With ``face = all``, each face's box, face_score, label, score, probabilities and roll."""
     time_s: float | None = None
     """Of a frame of a video: seconds from its start."""
     frames: int | None = None
@@ -67,6 +67,8 @@ class Prediction:
     """Why the picture is not whole: it was read in part, or is in error for it."""
     color_profile: str | None = None
     """The colour profile that was applied, or ``ignored:`` and why; null: it is sRGB."""
+    roll: float | None = None
+    """By which the face's head is tilted in the picture: degrees clockwise, above -180 to 180."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields of ``roi-cls predict --json``."""

@@ -154,6 +154,7 @@ class Predictor(Closing):
             time_s=source.time_s,
             damaged=crops.detection.damaged,
             color_profile=crops.detection.color_profile,
+            roll=face.roll if face else None,
         )
 
     def _aggregate_scores(self, scores: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
@@ -169,7 +170,8 @@ class Predictor(Closing):
             if cut.face:
                 verdict = self.verdict(of_face)
                 del verdict["unsure"], verdict["threshold"]  # of the picture as a whole
-                answers.append({"box": cut.face.box.xyxy, "face_score": cut.face.score, **verdict})
+                told = {"box": cut.face.box.xyxy, "face_score": cut.face.score, **verdict}
+                answers.append({**told, "roll": cut.face.roll})
         return tuple(answers)
 
     def verdict(self, scores: NDArray[np.float64]) -> dict[str, Any]:

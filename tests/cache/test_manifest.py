@@ -35,11 +35,14 @@ OK = CropRecord(
     step="full",
     region=(0.0, 1.0, 4.75, 5.75),
     angle=-3.5,
-    more=(FaceCut((1.0, 2.0, 3.0, 4.0), 1 / 3, ((0.1, 0.2),), "full", (1.5, 2.5, 3.5, 4.5), 2.5),),
+    more=(
+        FaceCut((1.0, 2.0, 3.0, 4.0), 1 / 3, ((0.1, 0.2),), "full", (1.5, 2.5, 3.5, 4.5), 2.5, 177),
+    ),
     size_px=16,
     border="replicate",
     resampling="area",
     recipe="r" * 64,
+    roll=-3.5,
 )
 SKIPPED = CropRecord(Path("d.png"), "skipped", sha256="6" * 64, reason="low_score", face_score=0.25)
 FALLBACK = CropRecord(Path("b.png"), "ok", source="full_frame", reason="no_face")
@@ -91,7 +94,7 @@ def test_csv_holds_every_row_in_order(tmp_path: Path) -> None:
     assert rows[2]["error"] == ERROR.error
     assert json.loads(rows[0]["box"]) == [1.5, 2.0, 3.25, 4.0]
     assert json.loads(rows[0]["keypoints"]) == [[1.0, 2.0], [3.0, 4.0]]
-    assert (float(rows[0]["angle"]), int(rows[0]["height"])) == (-3.5, 30)
+    assert (float(rows[0]["roll"]), int(rows[0]["height"])) == (-3.5, 30)
     assert (rows[1]["box"], rows[1]["reason"], rows[1]["sha256"]) == ("", "no_face", "")
     assert json.loads(rows[0]["more"]) == plain([OK])[0]["more"]
     assert (rows[3]["status"], rows[3]["face_score"], rows[3]["more"]) == ("skipped", "0.25", "")

@@ -41,14 +41,15 @@ def test_row_of_a_face_tells_where_it_was() -> None:
         keypoints=POINTS,
         model="short",
         step="full",
-        region=(-10, 0, 70, 80),
+        region=(0, 0, 80, 80),
         angle=0.0,
         more=(),
         size_px=224,
-        border="replicate",
+        border="shift",
         resampling="area",
         color="srgb",
         recipe=params.digest,
+        roll=FACE.roll,
     )
 
 
@@ -58,7 +59,7 @@ def test_row_of_a_full_frame_tells_why() -> None:
     assert (row.face_score, row.box, row.keypoints, row.model, row.faces) == (
         0.75, None, None, None, 0,
     )  # fmt: skip
-    assert (row.region, row.step) == ((0, -50, 200, 150), "tiles")
+    assert (row.region, row.step, row.roll) == ((0, -50, 200, 150), "tiles", None)
 
 
 def test_skipped_picture_has_a_row_without_a_region() -> None:
@@ -73,7 +74,7 @@ def test_row_of_all_faces_holds_each_with_its_region() -> None:
     assert (row.box, row.face_score, row.faces, len(row.more)) == (FACE.box.xyxy, 0.75, 2, 1)
     other = row.more[0]
     assert (other.box, other.face_score, other.model) == (FAR.box.xyxy, 0.95, "full")
-    assert other.keypoints == POINTS
+    assert (other.keypoints, other.roll, other.angle) == (POINTS, FAR.roll, FAR.roll)
 
 
 @st.composite

@@ -1,5 +1,6 @@
 """Whatever is planned is cut: square, unstretched, of the recipe's size, within memory's bounds."""
 
+import cmath
 import math
 import tracemalloc
 
@@ -22,9 +23,9 @@ from tests.helpers.pictures import noise
 POINTS = ((40.0, 40.0), (60.0, 40.0))
 
 
-def seeing(*boxes: Box, eyes: tuple[tuple[float, float], ...] = POINTS) -> FakeDetector:
+def seeing(*boxes: Box, points: tuple[tuple[float, float], ...] = POINTS) -> FakeDetector:
     """Return a detector that sees faces in these boxes, wherever they lie."""
-    return FakeDetector(see(*(Face(box, 0.9, eyes, "short") for box in boxes)))
+    return FakeDetector(see(*(Face(box, 0.9, points, "short") for box in boxes)))
 
 
 def cut_of(region: Box, angle: float = 0.0) -> Cut:
@@ -195,20 +196,49 @@ def test_squashed_picture_is_averaged_where_it_shrinks() -> None:
     assert np.ptp(pixels.astype(int)) <= 25
 
 
-@pytest.mark.parametrize("tilt", [-120, -30, 0, 10, 45, 179])
-def test_aligned_crop_shows_the_eyes_level(tilt: int) -> None:
-    turn = math.radians(tilt)
-    eyes = tuple(
-        (200 + side * 30 * math.cos(turn), 150 + side * 30 * math.sin(turn)) for side in (-1, 1)
-    )
+def draw_head(roll: float) -> tuple[Image, FakeDetector]:
+    """Return a head turned clockwise, and a detector that sees it.
+
+    Red is the person's right eye, green the left one, blue the mouth.
+    """
+    turn = cmath.rect(1, math.radians(roll))
+    marks = [200 + 150j + turn * place for place in (-30 - 15j, 30 - 15j, 40j)]
+    points = [(mark.real, mark.imag) for mark in marks]
     image = np.zeros((300, 400, 3), np.uint8)
-    for i, (x, y) in enumerate(eyes):  # red: the person's right eye, green: the left
-        image[..., i] = draw_disc(300, 400, x, y, 6)[..., 0]
-    params = CropParams(align=True, size_px=208)
-    pixels, _ = make_one(image, params, seeing(Box(135, 85, 265, 215), eyes=eyes))
-    right, left = extent(pixels[..., :1]), extent(pixels[..., 1:2])
-    assert right[1] == pytest.approx(left[1], abs=1)
+    for i, point in enumerate(points):
+        image[..., i] = draw_disc(300, 400, *point, 8)[..., 0]
+    right, left, mouth = points
+    keypoints = (right, left, (200.0, 150.0), mouth, right, left)
+    return image, seeing(Box(135, 85, 265, 215), points=keypoints)
+
+
+@pytest.mark.parametrize("roll", range(-165, 181, 15))
+@pytest.mark.parametrize("border", ["replicate", "shift"])
+def test_aligned_crop_has_the_eyes_level_and_the_forehead_up(roll: int, border: Border) -> None:
+    image, detector = draw_head(roll)
+    pixels, _ = make_one(image, CropParams(align=True, size_px=208, border=border), detector)
+    right, left, mouth = (extent(pixels[..., i : i + 1]) for i in range(3))
+    assert right[1] == pytest.approx(left[1], abs=0.5)
     assert left[0] - right[0] == pytest.approx(60, abs=1)
+    assert mouth[1] - left[1] == pytest.approx(55, abs=1)
+
+
+@pytest.mark.parametrize("border", ["replicate", "constant", "shift"])
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_picture_turned_by_quarters_gives_the_same_aligned_crop(
+    quarters: int, border: Border
+) -> None:
+    image = np.asarray(cv2.GaussianBlur(noise(90, 120, 3, seed=1), (0, 0), 4), dtype=np.uint8)
+    box, params = Box(10.3, 40.6, 58.1, 85.4), CropParams(align=True, size_px=64, border=border)
+    points: tuple[tuple[float, float], ...]
+    points = ((20.0, 55.0), (44.0, 61.0), (30.0, 68.0), (27.0, 75.0), (11.0, 56.0), (56.0, 66.0))
+    upright, _ = make_one(image, params, seeing(box, points=points))
+    for _ in range(quarters):
+        image, height = np.rot90(image, -1), image.shape[0]
+        box = Box(height - box.bottom, box.left, height - box.top, box.right)
+        points = tuple((height - y, x) for x, y in points)
+    turned, _ = make_one(np.ascontiguousarray(image), params, seeing(box, points=points))
+    assert np.abs(turned.astype(int) - upright.astype(int)).max() <= 2
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.3, 1.7])

@@ -22,7 +22,7 @@ OTHERS: dict[str, Any] = {
     "size_px": 225,
     "fallback": "skip",
     "full_frame": "squash",
-    "border": "shift",
+    "border": "constant",
     "resampling": "lanczos",
     "color": "stored",
     "damaged": "read",
@@ -36,10 +36,10 @@ def test_every_field_is_in_the_table() -> None:
 
 def test_digest_never_changes_for_the_same_recipe() -> None:
     # Of values that are given, so that other defaults need no other digest here.
-    params = CropParams(**{**OTHERS, "crop": "face"})
-    assert params.digest == "b8afe669b6b13f0c199c1250a43dde42afb5d28b32c4086934d114a7c2ce66a8"
+    params = CropParams(**{**OTHERS, "crop": "face", "border": "shift"})
+    assert params.digest == "16c10ad109e64a65f25c5975bd1a4c9a9d16822b49740490815604b9064780b7"
     assert (
-        params.detector_digest == "17b41d0d5827406296345ea1bdf6d4d5fac9c77d03d07e0e4402102152a0dcbf"
+        params.detector_digest == "99166683dabcc8565ce09bb654648165067796047e8399ffe906795048f79b55"
     )
 
 
@@ -129,8 +129,9 @@ def test_value_out_of_range_is_refused(changes: dict[str, Any], message: str) ->
     [
         (
             {"version": 99},
-            "Cannot use the crop recipe: it has version 99, this program cuts version 2. "
-            "Install the roi-cls that wrote it.",
+            "Cannot use the crop recipe: it has version 99, this roi-cls crops by version 3: it "
+            "would show the model other pixels than those it was trained and judged on. Train "
+            "again, or install the roi-cls that wrote it.",
         ),
         (
             {"colour": "red", "tilt": 1},

@@ -1,5 +1,6 @@
 """Which face is cut, what stands in for one, and where the square lies."""
 
+import cmath
 import math
 from dataclasses import replace
 
@@ -12,13 +13,14 @@ from roi_cls.roi.face import Box, Detection, Face
 from roi_cls.roi.params import Border, CropParams, FaceChoice, FullFrame
 from roi_cls.roi.plan import CropPlan, Cut, Reason, choose_reduction, plan_crop
 
-EYES_LEVEL = ((0.0, 0.0), (10.0, 0.0))
+_UPRIGHT = (-0.2 - 0.1j, 0.2 - 0.1j, 0.1j, 0.3j, -0.4 + 0j, 0.4 + 0j)
+"""The keypoints of a face, in sides of its box from the centre."""
 
 
-def make_face(
-    box: Box, score: float = 0.9, eyes: tuple[tuple[float, float], ...] = EYES_LEVEL
-) -> Face:
-    return Face(box, score, eyes, "short")
+def upright_face(box: Box, roll: float = 0.0, score: float = 0.9) -> Face:
+    turn, side = cmath.rect(1, math.radians(roll)), max(box.width, box.height)
+    points = [complex(*box.center) + side * turn * point for point in _UPRIGHT]
+    return Face(box, score, tuple((point.real, point.imag) for point in points), "short")
 
 
 def see(*faces: Face, height: int = 100, width: int = 200) -> Detection:
@@ -34,11 +36,11 @@ def plan_one(detection: Detection, params: CropParams) -> Cut:
     return only_cut(plan_crop(detection, params))
 
 
-BIG = make_face(Box(0, 0, 60, 60), score=0.6)
-SURE = make_face(Box(140, 10, 170, 40), score=0.95)
-CENTRAL = make_face(Box(85, 35, 115, 65), score=0.7)
-FAINT = make_face(Box(85, 35, 115, 65), score=0.3)
-SMALL = make_face(Box(90, 40, 100, 50), score=0.8)
+BIG = upright_face(Box(0, 0, 60, 60), score=0.6)
+SURE = upright_face(Box(140, 10, 170, 40), score=0.95)
+CENTRAL = upright_face(Box(85, 35, 115, 65), score=0.7)
+FAINT = upright_face(Box(85, 35, 115, 65), score=0.3)
+SMALL = upright_face(Box(90, 40, 100, 50), score=0.8)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +178,7 @@ def test_region_inside_the_picture_stays_inside(
     side = share * min(size)
     left, top = x * (width - side), y * (height - side)
     box = Box(left, top, min(left + side, width), min(top + side, height))
-    detection = see(make_face(box), height=height, width=width)
+    detection = see(upright_face(box), height=height, width=width)
     params = CropParams(margin=0, min_face_px=0, size_px=size_px)
     assert is_inside(plan_one(detection, params).region, detection)
 
@@ -218,45 +220,153 @@ def test_reduction_leaves_the_crop_its_pixels(region: Box, size_px: int, factor:
 
 
 def test_region_that_is_rounded_up_to_the_next_reduction_lies_on_its_pixels() -> None:
-    face = make_face(Box(103.0, 42.0, 166.9, 105.9))  # 63.9 wide: at 64 the next one begins
+    face = upright_face(Box(103.0, 42.0, 166.9, 105.9))  # 63.9 wide: at 64 the next one begins
     params = CropParams(margin=0, size_px=8)
     region = plan_one(see(face, height=400, width=400), params).region
     assert (region.width, choose_reduction(region, 8)) == (64, 4)
     assert region.left % 4 == region.top % 4 == 0
 
 
-@given(detections(), st.floats(0, 5), st.booleans())
-def test_shifted_square_keeps_its_size_and_lies_inside_where_it_fits(
-    detection: Detection, margin: float, align: bool
+@st.composite
+def faces_in_pictures(draw: st.DrawFn) -> Detection:
+    """Draw a face that the picture shows some of, whatever its size, place and roll."""
+    height, width = draw(st.integers(8, 3000)), draw(st.integers(8, 3000))
+    x, y = draw(st.floats(0, width)), draw(st.floats(0, height))
+    half_width, half_height = draw(st.floats(1, 2000)), draw(st.floats(1, 2000))
+    box = Box(x - half_width, y - half_height, x + half_width, y + half_height)
+    return see(upright_face(box, draw(st.floats(-180, 180))), height=height, width=width)
+
+
+def visible_part(detection: Detection) -> Box:
+    box = detection.faces[0].box
+    right, bottom = min(box.right, detection.width), min(box.bottom, detection.height)
+    return Box(max(box.left, 0), max(box.top, 0), right, bottom)
+
+
+def fit_unturned(detection: Detection, margin: float) -> tuple[Box, int]:
+    """Return the region and its step: how far it may lie from where it would be in fractions."""
+    params = CropParams(margin=margin, min_face_px=0, border="shift")
+    region = plan_one(detection, params).region
+    return region, choose_reduction(region, params.size_px)
+
+
+@given(faces_in_pictures(), st.floats(0, 5))
+def test_fitted_square_shows_all_of_the_face_that_the_picture_does(
+    detection: Detection, margin: float
 ) -> None:
-    params = CropParams(margin=margin, min_face_px=0, align=align)
-    free = detection.faces[0].box.expand(margin).square()
-    cut = plan_one(detection, replace(params, border="shift"))
-    step = 1e-6 if cut.angle else choose_reduction(cut.region, params.size_px)
-    assert abs(cut.region.width - free.width) <= step
-    turn = math.radians(cut.angle)
-    reach = free.width / 2 * (abs(math.cos(turn)) + abs(math.sin(turn)))
+    region, step = fit_unturned(detection, margin)
+    visible = visible_part(detection)
+    for side, shown, sign in zip(region.xyxy, visible.xyxy, (1, 1, -1, -1), strict=True):
+        assert sign * (side - shown) <= step
+
+
+@given(faces_in_pictures(), st.floats(0, 5))
+def test_margin_of_a_fitted_square_is_limited_by_the_picture(
+    detection: Detection, margin: float
+) -> None:
+    region, step = fit_unturned(detection, margin)
+    wanted = detection.faces[0].box.expand(margin).square().width
+    visible = visible_part(detection)
+    shorter = min(detection.height, detection.width)
+    assert region.width == region.height
+    assert abs(region.width - min(wanted, max(shorter, visible.width, visible.height))) <= step
+    if min(wanted, max(visible.width, visible.height)) <= shorter:
+        assert is_inside(region, detection)
+
+
+@given(faces_in_pictures(), st.floats(0, 5))
+def test_fitted_square_moves_no_further_than_it_must(detection: Detection, margin: float) -> None:
+    region, step = fit_unturned(detection, margin)
     lengths = (detection.width, detection.height)
-    for center, length in zip(cut.region.center, lengths, strict=True):
-        if 2 * reach <= length:
-            assert reach - step <= center <= length - reach + step
-        else:
-            assert abs(center - length / 2) <= step
-    if free.width <= min(lengths) and not cut.angle:
-        assert is_inside(cut.region, detection)
+    centers = zip(region.center, detection.faces[0].box.center, lengths, strict=True)
+    for center, wanted, length in centers:
+        nearest, furthest = sorted((region.width / 2, length - region.width / 2))
+        assert abs(center - min(max(wanted, nearest), furthest)) <= 1.5 * step
 
 
-@given(detections())
-def test_aligned_eyes_lie_level(detection: Detection) -> None:
-    cut = plan_one(detection, CropParams(align=True, min_face_px=0))
-    (right_x, right_y), (left_x, left_y) = detection.faces[0].keypoints[:2]
+@given(faces_in_pictures(), st.floats(0, 5))
+def test_what_is_fitted_fits(detection: Detection, margin: float) -> None:
+    region, step = fit_unturned(detection, margin)
+    again, _ = fit_unturned(replace(detection, faces=(upright_face(region),)), 0)
+    assert again.xyxy == pytest.approx(region.xyxy, abs=step)
+
+
+@given(faces_in_pictures(), st.floats(0, 5))
+def test_mirrored_face_is_fitted_as_its_mirror_image(detection: Detection, margin: float) -> None:
+    width, box = detection.width, detection.faces[0].box
+    region, step = fit_unturned(detection, margin)
+    mirrored = Box(width - box.right, box.top, width - box.left, box.bottom)
+    other, _ = fit_unturned(replace(detection, faces=(upright_face(mirrored),)), margin)
+    expected = (width - region.right, region.top, width - region.left, region.bottom)
+    assert other.xyxy == pytest.approx(expected, abs=2 * step)
+
+
+@given(faces_in_pictures(), st.floats(0, 5))
+def test_turned_square_lies_inside_with_all_its_corners_unless_the_face_is_too_large(
+    detection: Detection, margin: float
+) -> None:
+    params = CropParams(margin=margin, min_face_px=0, border="shift", align=True)
+    cut = plan_one(detection, params)
     turn = math.radians(cut.angle)
-    dx, dy = left_x - right_x, left_y - right_y
-    assert abs(dy * math.cos(turn) - dx * math.sin(turn)) < 1e-6 * max(1, math.hypot(dx, dy))
-    assert dx * math.cos(turn) + dy * math.sin(turn) >= 0  # the left eye stays on the right
+    reach = cut.region.width / 2 * (abs(math.cos(turn)) + abs(math.sin(turn)))
+    visible = visible_part(detection)
+    if 2 * reach > min(detection.width, detection.height) + 1e-6 and cut.angle:
+        assert cut.region.width == pytest.approx(max(visible.width, visible.height))
+    for center, length in zip(cut.region.center, (detection.width, detection.height), strict=True):
+        if 2 * reach <= length and cut.angle:
+            assert reach - 1e-6 <= center <= length - reach + 1e-6
+
+
+def turned_quarter(detection: Detection) -> Detection:
+    """Return what is seen in the picture turned clockwise by 90 degrees."""
+    (face,), height = detection.faces, detection.height
+    box = face.box
+    turned = Box(height - box.bottom, box.left, height - box.top, box.right)
+    points = tuple((height - y, x) for x, y in face.keypoints)
+    return Detection(detection.width, height, (replace(face, box=turned, keypoints=points),))
+
+
+@given(faces_in_pictures(), st.floats(0, 5), st.sampled_from(["replicate", "constant", "shift"]))
+def test_aligned_region_turns_with_its_picture(
+    detection: Detection, margin: float, border: Border
+) -> None:
+    params = CropParams(margin=margin, min_face_px=0, border=border, align=True)
+    cut, turned = plan_one(detection, params), plan_one(turned_quarter(detection), params)
+    difference = (turned.angle - cut.angle) % 360
+    assert difference == pytest.approx(90, abs=1e-6)
+    if cut.angle and turned.angle:  # else one of the two lies on whole pixels
+        x, y = cut.region.center
+        assert turned.region.center == pytest.approx((detection.height - y, x), abs=1e-6)
+        assert turned.region.width == pytest.approx(cut.region.width)
+
+
+@pytest.mark.parametrize(
+    ("box", "expected"),
+    [
+        (Box(-119, -119, 887, 887), Box(0, 0, 768, 768)),  # larger than the frame
+        (Box(100, 150, 740, 790), Box(0, 0, 768, 768)),  # no room for the margin
+        (Box(10, 20, 210, 220), Box(0, 0, 320, 320)),  # room, once moved
+        (Box(300, 300, 400, 400), Box(270, 270, 430, 430)),  # nothing in the way
+    ],
+)
+def test_portrait_is_cut_without_a_border(box: Box, expected: Box) -> None:
+    detection = see(upright_face(box), height=768, width=768)
+    assert plan_one(detection, CropParams(border="shift")).region == expected
+
+
+def test_face_wider_than_its_picture_is_high_is_padded_above_and_below_alike() -> None:
+    detection = see(upright_face(Box(100, -40, 500, 360)), height=200, width=1000)
+    params = CropParams(border="shift")
+    assert plan_one(detection, params).region == Box(100, -40, 500, 360)
+    low = see(upright_face(Box(100, 0, 500, 400)), height=200, width=1000)
+    assert plan_one(low, params).region == Box(100, 0, 500, 400)
 
 
 def test_unaligned_face_is_not_turned() -> None:
-    tilted = replace(BIG, keypoints=((0.0, 0.0), (10.0, 10.0)))
-    assert plan_one(see(tilted), CropParams()).angle == 0
-    assert plan_one(see(tilted), CropParams(align=True)).angle == pytest.approx(45)
+    tilted = see(upright_face(BIG.box, roll=45))
+    assert plan_one(tilted, CropParams()).angle == 0
+    assert plan_one(tilted, CropParams(align=True)).angle == pytest.approx(45)
+
+
+def test_face_whose_keypoints_do_not_tell_its_roll_is_not_turned() -> None:
+    assert plan_one(see(replace(BIG, keypoints=())), CropParams(align=True)).angle == 0

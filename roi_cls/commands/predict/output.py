@@ -194,12 +194,13 @@ def _schema(pyarrow: Any, labels: Sequence[str]) -> Any:
     probabilities = pyarrow.struct([(label, number) for label in labels])
     verdict = [("label", text), ("score", number), ("probabilities", probabilities)]
     box = pyarrow.list_(number)
+    face = [("box", box), ("face_score", number), *verdict, ("roll", number)]
     types = {
-        **dict.fromkeys(("score", "face_score", "time_s", "threshold"), number),
+        **dict.fromkeys(("score", "face_score", "time_s", "threshold", "roll"), number),
         **dict.fromkeys(("faces", "frames"), whole),
         "probabilities": probabilities,
         "unsure": pyarrow.bool_(),
         "box": box,
-        "per_face": pyarrow.list_(pyarrow.struct([("box", box), ("face_score", number), *verdict])),
+        "per_face": pyarrow.list_(pyarrow.struct(face)),
     }
     return pyarrow.schema([(name, types.get(name, text)) for name in FIELDS])

@@ -160,7 +160,7 @@ def test_whole_picture_is_predicted_without_a_detector(
     assert list(values) == [
         *("path", "status", "error", "label", "score", "probabilities", "unsure", "source"),
         *("reason", "box", "face_score", "faces", "per_face", "time_s", "frames", "threshold"),
-        *("damaged", "color_profile"),
+        *("damaged", "color_profile", "roll"),
     ]
 
 
@@ -274,7 +274,7 @@ def test_answer_tells_the_threshold_that_decided_it(
 
 
 def test_face_of_many_is_an_answer_of_its_own() -> None:
-    face = {"box": (1, 2, 3, 4), "face_score": 0.9, "label": "odd", "score": 0.2}
+    face = {"box": (1, 2, 3, 4), "face_score": 0.9, "roll": 90.0, "label": "odd", "score": 0.2}
     face["probabilities"] = {"odd": 0.2, "plain": 0.8}
     row = Prediction("a.png", "ok", source="face", per_face=(face, face), threshold=0.1)
     first, _ = row.of_each_face()

@@ -257,7 +257,7 @@ def test_every_face_is_scored_and_the_answer_is_exactly_their_aggregate(
     assert [face["face_score"] for face in faces] == pytest.approx([0.85, 0.8, 0.9])
     assert row["faces"] == 3
     for face in faces:
-        assert list(face) == ["box", "face_score", "label", "score", "probabilities"]
+        assert list(face) == ["box", "face_score", "label", "score", "probabilities", "roll"]
         assert face["score"] == face["probabilities"][face["label"]]
     odd = [face["probabilities"]["odd"] for face in faces]
     assert len(set(odd)) == 3

@@ -2,7 +2,7 @@
 
 const COLUMNS = [
   "path", "status", "error", "label", "score", "probabilities", "unsure", "source", "reason", "box",
-  "face_score", "faces", "per_face", "time_s", "frames", "threshold",
+  "face_score", "faces", "per_face", "time_s", "frames", "threshold", "roll",
 ];
 const FORMULA = /^[\s']*[=+\-@]/;
 

@@ -70,6 +70,6 @@ function failed(path, error) {
   return {
     path, status: "error", error: reason, label: null, score: null, probabilities: null,
     unsure: false, source: null, reason: null, box: null, face_score: null, faces: 0,
-    per_face: null, time_s: null, frames: null, threshold: null,
+    per_face: null, time_s: null, frames: null, threshold: null, roll: null,
   };
 }

@@ -240,7 +240,7 @@ def test_full_frame_is_not_dimmed() -> None:
 
 def test_region_beyond_the_frame_is_drawn() -> None:
     detection = detect(make_face(-10, -20, 300), width=700, height=700)
-    record = record_of(detection)
+    record = record_of(detection, replace(PARAMS, border="replicate"))
     frame = np.full((700, 700, 3), 200, np.uint8)
     view = np.asarray(draw_frame(frame, record.cuts, mark_faces(record, detection, PARAMS)))
     left, top = -100, -110  # of the region
