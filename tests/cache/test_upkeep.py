@@ -216,7 +216,7 @@ def test_damaged_entries_are_named_removed_and_made_again(
         ("[]", True),
         ("", True),
         ("\xff", True),
-        ('{"version": 2}', True),
+        ('{"version": 3}', True),
         ("{other}", True),
         ('{"version": 1, "margin": 0.3}', False),
         ('{"version": 9}', False),
