@@ -19,6 +19,7 @@ from roi_cls.roi.detection.search import (
     find_faces,
 )
 from roi_cls.roi.face import Box, Detection, Face
+from roi_cls.roi.image import Image
 from roi_cls.roi.picture import Picture
 from tests.helpers.networks import Networks, Score, draw_squares, place_points
 
@@ -44,6 +45,13 @@ def says(short: float = 0.0, yunet: float = 0.0, full: float = 0.0) -> Score:
     """Return the scores of networks that give the same to every face."""
     scores: dict[NetworkName, float] = {"short": short, "yunet": yunet, "full": full}
     return lambda network, _: scores[network]
+
+
+def draw_two(side: int, other: int, size: int = 320) -> Picture:
+    """Return squares of two sizes, far from each other."""
+    image = draw_squares((40, 60), side=side, size=size).pixels().copy()
+    image[200 : 200 + other, 200 : 200 + other] = (255, 0, 0)
+    return Picture.of(image)
 
 
 def scores_of(detection: Detection) -> list[float]:
@@ -142,9 +150,7 @@ def test_less_is_asked_of_a_small_face_beside_another(
     def see(network: NetworkName, share: float) -> float:
         return (other if share > 0.055 else score) if network == "yunet" else 0.0
 
-    image = draw_squares((40, 60)).pixels().copy()
-    image[200:220, 200:220] = (255, 0, 0)
-    detection, _ = detect(see, Picture.of(image))
+    detection, _ = detect(see, draw_two(SMALL, 20))
     assert scores_of(detection) == pytest.approx(expected)
 
 
@@ -154,9 +160,7 @@ def test_a_face_already_found_is_company_too() -> None:
             return 0.9 if network == "short" else 0.0
         return IN_COMPANY if network == "yunet" else 0.0
 
-    image = draw_squares((40, 60)).pixels().copy()
-    image[200:248, 200:248] = (255, 0, 0)
-    detection, networks = detect(see, Picture.of(image), wants_all=True)
+    detection, networks = detect(see, draw_two(SMALL, LARGE), wants_all=True)
     assert scores_of(detection) == [0.9, IN_COMPANY]
     assert networks.steps == ["short", "yunet", "yunet"]
     alone, _ = detect(see, draw_squares((40, 60)), wants_all=True)
@@ -193,10 +197,17 @@ def test_what_short_range_alone_sees_is_looked_at_again_where_it_is_nearly_sure(
     assert {face.model for face in detection.faces} <= {"short"}
 
 
+def test_short_range_is_not_believed_of_a_small_face() -> None:
+    detection, networks = detect(says(short=0.84, full=0.5), draw_squares((40, 60)))
+    assert networks.steps == ["short", "yunet", "full"]
+    assert scores_of(detection) == pytest.approx([0.67 * SMALL_FACE_GAIN])
+
+
 def test_what_both_networks_see_is_one_suspect() -> None:
     detection, networks = detect(says(0.8, 0.7, 0.6), draw_squares((40, 60), side=LARGE))
     assert networks.steps == ["short", "yunet", "full"]
-    assert [(f.model, f.score) for f in detection.faces] == [("short", pytest.approx(0.7))]
+    assert [face.model for face in detection.faces] == ["short"]
+    assert scores_of(detection) == pytest.approx([0.7])
 
 
 @pytest.mark.parametrize(("full", "expected"), [(0.7, [0.9, 0.65]), (0.0, [0.9, 0.3])])
@@ -208,9 +219,7 @@ def test_doubtful_face_beside_a_sure_one_is_looked_at_again(
             return full
         return 0.9 if share > 0.17 else 0.6
 
-    image = draw_squares((40, 60), side=LARGE).pixels().copy()
-    image[200:260, 200:260] = (255, 0, 0)
-    detection, networks = detect(see, Picture.of(image))
+    detection, networks = detect(see, draw_two(LARGE, 60))
     assert scores_of(detection) == pytest.approx(expected)
     assert (networks.steps, detection.step) == (["short", "full"], "short")
 
@@ -225,13 +234,11 @@ def test_number_of_second_looks_is_bounded() -> None:
 @pytest.mark.parametrize("size", [320, 1280])
 def test_all_faces_are_looked_for_at_every_scale(size: int) -> None:
     def see(network: NetworkName, share: float) -> float:
-        return {"short": 0.9, "yunet": 0.85, "full": 0.0}[network] * (
-            network == "yunet" or share > LARGE_SHARE
-        )
+        if share > LARGE_SHARE:
+            return 0.9
+        return 0.85 if network == "yunet" else 0.0
 
-    image = draw_squares((40, 60), size=size).pixels().copy()
-    image[20 : 20 + size // 5, size // 2 : size // 2 + size // 5] = (255, 0, 0)
-    picture = Picture.of(image)
+    picture = draw_two(SMALL, size // 5, size)
     assert detect(see, picture)[1].steps == ["short"]
     detection, networks = detect(see, picture, wants_all=True)
     # Neither is the large one judged again, nor the frame looked at turned.
@@ -297,7 +304,8 @@ def test_proposed_face_is_seen_the_right_way_up(place: tuple[int, int], turns: i
     (found,) = detection.faces
     left, top = place
     assert found.box.xyxy == pytest.approx((left, top, left + SIDE, top + SIDE), abs=1)
-    assert (found.score, found.model) == (pytest.approx((0.8 + 0.9) / 2), "short")
+    assert found.model == "short"
+    assert found.score == pytest.approx((0.8 + 0.9) / 2)
     expected = place_points(found.box, turns)
     assert np.array(found.keypoints) == pytest.approx(np.array(expected))
 
@@ -343,6 +351,18 @@ def test_more_is_asked_of_a_face_that_counts_only_turned(full: float, expected: 
     assert scores_of(detection) == pytest.approx([expected])
 
 
+def test_turned_face_is_not_taken_for_its_neighbour() -> None:
+    image = draw_squares((0, 0), side=96, turns=2).pixels().copy()
+    image[100:180, 104:184] = draw_squares((0, 0), side=80, turns=3).pixels()[:80, :80]
+    picture = Picture.of(image)
+    faces = detect(says(0.8, 0.9, 0.9), picture, turned=says(yunet=0.7))[0].faces
+    found = sorted(faces, key=_top_of)
+    boxes = np.array([face.box.xyxy for face in found])
+    assert boxes == pytest.approx(np.array([(0, 0, 96, 96), (104, 100, 184, 180)]))
+    expected = [place_points(face.box, turns) for face, turns in zip(found, (2, 3), strict=True)]
+    assert np.array([face.keypoints for face in found]) == pytest.approx(np.array(expected))
+
+
 @pytest.mark.parametrize(("side", "looks"), [(TURNED_PX - 2, 1), (TURNED_PX, 1 + 4)])
 def test_only_large_faces_are_looked_at_turned(side: int, looks: int) -> None:
     picture = draw_squares(PLACES[0], side=side)
@@ -376,7 +396,26 @@ def test_mirrored_picture_gives_the_mirrored_faces(
         sides = [(320 - x, y) for x, y in other.keypoints]
         expected = [sides[i] for i in (1, 0, 2, 3, 5, 4)]
         assert np.array(one.keypoints) == pytest.approx(np.array(expected))
-        assert (one.score, one.model) == (pytest.approx(other.score), other.model)
+        assert one.model == other.model
+        assert one.score == pytest.approx(other.score)
+
+
+def test_networks_are_shown_the_same_of_a_picture_and_its_mirror_image() -> None:
+    picture = draw_squares((16, 40), side=SIDE, turns=1)
+    mirrored = Picture.of(np.ascontiguousarray(picture.pixels()[:, ::-1]))
+    networks = Networks(says(0.7, 0.6, 0.5), says(yunet=0.6))
+    shown: list[Image] = []
+
+    def see(network: NetworkName, image: Image) -> tuple[Face, ...]:
+        shown.append(image)
+        return networks(network, image)
+
+    find_faces(picture, see, 0.5)
+    ours = shown.copy()
+    shown.clear()
+    find_faces(mirrored, see, 0.5)
+    assert len(ours) == len(shown) > 8
+    assert all(map(np.array_equal, ours, shown))
 
 
 def _top_of(face: Face) -> float:
