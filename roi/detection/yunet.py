@@ -57,7 +57,9 @@ class YuNet(Closing):
                     "onnx", content, empty, (320, 320), floor, _NMS_IOU, _MOST_FACES
                 )
         except (OSError, cv2.error) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
+            # Of OpenCV's, what it says without the place in its source.
+            told = error.strerror if isinstance(error, OSError) else f"OpenCV says {error.err!r}"
+            reason = " ".join((told or str(error)).split())
             raise DetectorModelError(
                 f"Cannot load the face detector {str(model.path)!r}: {reason}. "
                 "Remove the file and run `roi-cls doctor --fetch`, or use --detector mediapipe."
@@ -77,7 +79,7 @@ class YuNet(Closing):
 
     def close(self) -> None:
         """Let go of the network."""
-        del self._network
+        vars(self).pop("_network", None)
 
     def _as_face(self, row: np.ndarray) -> Face:
         left, top, width, height = map(float, row[:4])

@@ -1,77 +1,24 @@
 """The cascade with networks that are functions: who is asked, what is believed; its tiles."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from roi_cls.roi.detection.cascade import (
     CONTEXTS,
     MOST_SUSPECTS,
     SMALL_FACE_GAIN,
-    Range,
     average_faces,
     find_by_mediapipe,
     look_whole,
     tile_frame,
 )
-from roi_cls.roi.detection.faces import merge_faces, merge_suspects
-from roi_cls.roi.detection.glimpse import LEAST_CONTEXT, surround
-from roi_cls.roi.face import Box, Detection, Face
-from roi_cls.roi.image import Image
+from roi_cls.roi.face import Box, Detection
 from roi_cls.roi.picture import Picture
+from tests.helpers.networks import Networks, Score, draw_squares, square_face
 
-FACE_PX = 16
 LOOKS = 4 * len(CONTEXTS)
-Score = Callable[[Range, float], float]
-"""The score of a face by the network and by the face's share of the image's longer side."""
-
-
-@dataclass
-class Networks:
-    """Sees every red square in an image, with a score; remembers what it was asked."""
-
-    score: Score
-    asked: list[tuple[Range, tuple[int, ...]]] = field(default_factory=list)
-
-    def __call__(self, range_: Range, image: Image) -> tuple[Face, ...]:
-        """Return the red squares, scored."""
-        self.asked.append((range_, image.shape[:2]))
-        is_red = (image[..., 0] > 150) & (image[..., 1] < 80)
-        faces = []
-        for left, right in _runs(np.any(is_red, axis=0)):
-            for top, bottom in _runs(np.any(is_red[:, left:right], axis=1)):
-                score = self.score(range_, (right - left) / max(image.shape))
-                points = tuple((left + i, top + i) for i in range(6))
-                if score > 0.2:
-                    faces.append(Face(Box(left, top, right, bottom), score, points, range_))
-        return tuple(faces)
-
-    @property
-    def steps(self) -> list[Range]:
-        """Return the networks in the order they were asked."""
-        return [range_ for range_, _ in self.asked]
-
-
-def _runs(line: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], line.astype(np.int8), [0]])))
-    return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
-
-
-def draw(*places: tuple[int, int], side: int = FACE_PX, size: int = 320) -> Picture:
-    """Return a grey picture with red squares, the left top corners given."""
-    image = np.full((size, size, 3), 128, np.uint8)
-    for left, top in places:
-        image[top : top + side, left : left + side] = (255, 0, 0)
-    return Picture.of(image)
-
-
-def face(left: float, top: float, side: float, score: float, model: str = "short") -> Face:
-    return Face(Box(left, top, left + side, top + side), score, ((left, top),) * 6, model)
 
 
 def detect(score: Score, picture: Picture, min_score: float = 0.5) -> tuple[Detection, Networks]:
@@ -80,14 +27,14 @@ def detect(score: Score, picture: Picture, min_score: float = 0.5) -> tuple[Dete
 
 
 def test_sure_face_costs_one_look() -> None:
-    detection, networks = detect(lambda _, __: 0.9, draw((40, 60)))
+    detection, networks = detect(lambda _, __: 0.9, draw_squares((40, 60)))
     assert networks.steps == ["short"]
     assert detection.step == "short"
     assert [(f.box, f.score) for f in detection.faces] == [(Box(40, 60, 56, 76), 0.9)]
 
 
 def test_empty_frame_is_searched_by_tiles_and_has_no_face() -> None:
-    detection, networks = detect(lambda _, __: 0.9, draw())
+    detection, networks = detect(lambda _, __: 0.9, draw_squares())
     assert (detection.faces, detection.step) == ((), "tiles")
     assert networks.steps[:2] == ["short", "full"]
     assert networks.steps.count("short") == networks.steps.count("full") == 1 + 4
@@ -95,7 +42,7 @@ def test_empty_frame_is_searched_by_tiles_and_has_no_face() -> None:
 
 
 def test_doubtful_face_is_confirmed_by_a_second_look() -> None:
-    detection, networks = detect(lambda _, __: 0.6, draw((40, 60)))
+    detection, networks = detect(lambda _, __: 0.6, draw_squares((40, 60)))
     assert detection.step == "full"
     assert len(networks.asked) == 2 + LOOKS
     (found,) = detection.faces
@@ -104,28 +51,28 @@ def test_doubtful_face_is_confirmed_by_a_second_look() -> None:
 
 
 def test_face_seen_at_one_scale_only_is_refuted() -> None:
-    def see(_: Range, share: float) -> float:
+    def see(_: str, share: float) -> float:
         return 0.7 if share < 0.06 else 0.0  # in the whole frame, never near by
 
-    detection, _ = detect(see, draw((40, 60)))
+    detection, _ = detect(see, draw_squares((40, 60)))
     assert detection.step == "tiles"
     assert detection.faces == ()
 
 
 def test_refuted_face_is_not_looked_at_from_every_side() -> None:
-    def see(_: Range, share: float) -> float:
+    def see(_: str, share: float) -> float:
         return 0.7 if share < 0.06 else 0.0
 
-    _, networks = detect(see, draw((40, 60)))
+    _, networks = detect(see, draw_squares((40, 60)))
     again = [shape for _, shape in networks.asked if shape not in ((320, 320), (214, 214))]
     assert len(again) == 4  # one scale, each network, as it is and mirrored
 
 
 def test_face_that_only_tiles_show_is_found() -> None:
-    def see(_: Range, share: float) -> float:
+    def see(_: str, share: float) -> float:
         return 0.8 if share > 0.06 else 0.0
 
-    detection, _ = detect(see, draw((300, 10)))
+    detection, _ = detect(see, draw_squares((300, 10)))
     assert detection.step == "tiles"
     (found,) = detection.faces
     assert found.box.xyxy == pytest.approx((300, 10, 316, 26), abs=1)
@@ -133,17 +80,17 @@ def test_face_that_only_tiles_show_is_found() -> None:
 
 
 def test_second_look_is_the_mean_of_both_networks() -> None:
-    def see(range_: Range, _: float) -> float:
+    def see(range_: str, _: float) -> float:
         return 0.7 if range_ == "short" else 0.5
 
-    detection, _ = detect(see, draw((100, 100)))
+    detection, _ = detect(see, draw_squares((100, 100)))
     assert detection.faces[0].score == pytest.approx(0.6 * SMALL_FACE_GAIN)
     assert detection.faces[0].model == "short"
 
 
 def test_face_that_fills_the_frame_is_seen_in_wider_surroundings() -> None:
     detection, networks = detect(
-        lambda _, share: 0.7 if share < 0.5 else 0.55, draw((20, 20), side=280)
+        lambda _, share: 0.7 if share < 0.5 else 0.55, draw_squares((20, 20), side=280)
     )
     assert detection.step == "full"
     assert detection.faces[0].score == pytest.approx(0.7)
@@ -151,14 +98,14 @@ def test_face_that_fills_the_frame_is_seen_in_wider_surroundings() -> None:
 
 
 def test_faint_face_is_kept_below_the_threshold() -> None:
-    detection, _ = detect(lambda _, __: 0.4, draw((40, 60)))
+    detection, _ = detect(lambda _, __: 0.4, draw_squares((40, 60)))
     assert detection.step == "tiles"
     assert [f.score for f in detection.faces] == pytest.approx([0.4 * SMALL_FACE_GAIN])
 
 
 def test_lower_score_suspects_more() -> None:
-    assert detect(lambda _, __: 0.25, draw((40, 60)), min_score=0.3)[0].step == "tiles"
-    detection, _ = detect(lambda _, __: 0.26, draw((40, 60)), min_score=0.25)
+    assert detect(lambda _, __: 0.25, draw_squares((40, 60)), min_score=0.3)[0].step == "tiles"
+    detection, _ = detect(lambda _, __: 0.26, draw_squares((40, 60)), min_score=0.25)
     assert detection.step == "full"
     assert [f.score for f in detection.faces] == pytest.approx([0.26 * SMALL_FACE_GAIN])
 
@@ -170,26 +117,26 @@ def test_lower_score_suspects_more() -> None:
 def test_small_face_is_scored_for_what_its_size_can_show(
     side: int, score: float, expected: float
 ) -> None:
-    detection, _ = detect(lambda _, __: score, draw((100, 100), side=side))
+    detection, _ = detect(lambda _, __: score, draw_squares((100, 100), side=side))
     assert detection.faces[0].score == pytest.approx(expected)
 
 
 def test_second_look_that_is_sure_at_once_ends() -> None:
-    def see(range_: Range, share: float) -> float:
+    def see(range_: str, share: float) -> float:
         return 0.6 if share < 0.06 else 0.8
 
-    detection, networks = detect(see, draw((40, 60)))
+    detection, networks = detect(see, draw_squares((40, 60)))
     assert detection.faces[0].score == pytest.approx(0.8 * SMALL_FACE_GAIN)
     assert len(networks.asked) == 2 + 4
 
 
 def test_doubtful_face_beside_a_sure_one_counts_after_a_second_look_only() -> None:
-    def see(_: Range, share: float) -> float:
+    def see(_: str, share: float) -> float:
         if share < 0.09:
             return 0.6  # 16 px in the whole frame
         return 0.9 if share < 0.11 else 0.0  # 32 px there; nothing near by
 
-    image = draw((40, 60)).pixels().copy()
+    image = draw_squares((40, 60)).pixels().copy()
     image[200:232, 200:232] = (255, 0, 0)
     detection, _ = detect(see, Picture.of(image))
     assert detection.step == "short"
@@ -197,7 +144,7 @@ def test_doubtful_face_beside_a_sure_one_counts_after_a_second_look_only() -> No
 
 
 def test_stricter_score_goes_on_to_the_last_step() -> None:
-    detection, networks = detect(lambda _, __: 0.8, draw((40, 60)), min_score=0.95)
+    detection, networks = detect(lambda _, __: 0.8, draw_squares((40, 60)), min_score=0.95)
     assert detection.step == "tiles"
     assert networks.steps[:2] == ["short", "full"]
     assert detection.faces[0].score == pytest.approx(0.8 * SMALL_FACE_GAIN)
@@ -206,13 +153,13 @@ def test_stricter_score_goes_on_to_the_last_step() -> None:
 def test_number_of_second_looks_is_bounded() -> None:
     places = [(x, y) for x in range(8, 312, 34) for y in range(8, 312, 34)]
     assert len(places) > MOST_SUSPECTS
-    detection, _ = detect(lambda _, __: 0.6, draw(*places))
+    detection, _ = detect(lambda _, __: 0.6, draw_squares(*places))
     assert len(detection.faces) == MOST_SUSPECTS
 
 
 @pytest.mark.parametrize("score", [0.9, 0.6])
 def test_mirrored_picture_gives_the_mirrored_faces(score: float) -> None:
-    picture = draw((40, 60), (250, 111))
+    picture = draw_squares((40, 60), (250, 111))
     mirrored = Picture.of(np.ascontiguousarray(picture.pixels()[:, ::-1]))
     ours, theirs = (detect(lambda _, __: score, p)[0].faces for p in (picture, mirrored))
     assert len(ours) == 2
@@ -225,34 +172,14 @@ def test_mirrored_picture_gives_the_mirrored_faces(score: float) -> None:
 
 def test_single_network_sees_the_whole_frame_in_its_pixels() -> None:
     networks = Networks(lambda _, __: 0.4)
-    picture = draw((64, 128), side=256, size=1600)
+    picture = draw_squares((64, 128), side=256, size=1600)
     faces = look_whole(picture, lambda image: networks("full", image))
     assert [(f.box, f.score) for f in faces] == [(Box(64, 128, 320, 384), 0.4)]
     assert networks.asked == [("full", (400, 400))]
 
 
-@pytest.mark.parametrize(
-    ("boxes", "suspects", "kept"),
-    [
-        ([], 0, 0),
-        ([face(0, 0, 10, 0.9)], 1, 1),
-        ([face(0, 0, 10, 0.9), face(20, 0, 10, 0.8)], 2, 2),
-        ([face(0, 0, 10, 0.9), face(2, 0, 10, 0.8)], 1, 1),  # one beside the other
-        ([face(0, 0, 20, 0.9), face(5, 5, 8, 0.8)], 2, 1),  # one in the other: IoU 0.16
-        ([face(0, 0, 20, 0.3), face(5, 5, 8, 0.8)], 2, 1),
-        ([face(0, 0, 10, 0.9), face(9, 9, 10, 0.8)], 2, 2),  # corners touch
-    ],
-)
-def test_faces_that_are_one_are_merged(boxes: list[Face], suspects: int, kept: int) -> None:
-    assert len(merge_suspects(boxes)) == suspects
-    merged = merge_faces(boxes)
-    assert len(merged) == kept
-    assert [f.score for f in merged] == sorted((f.score for f in merged), reverse=True)
-    assert not boxes or merged[0].score == max(f.score for f in boxes)
-
-
 def test_average_weighs_by_score_and_counts_what_was_not_seen() -> None:
-    average = average_faces([face(0, 0, 10, 0.75), face(4, 0, 10, 0.25, "full")], 4)
+    average = average_faces([square_face(0, 0, 10, 0.75), square_face(4, 0, 10, 0.25, "full")], 4)
     assert average.score == pytest.approx(0.25)
     assert average.box.xyxy == pytest.approx((1, 0, 11, 10))
     assert average.keypoints[0] == pytest.approx((1, 0))
@@ -303,26 +230,3 @@ def test_tiles_of_a_mirrored_frame_are_the_mirrored_tiles(height: int, width: in
 
 def _rounded(values: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(round(value, 3) for value in values)
-
-
-@pytest.mark.parametrize(
-    ("box", "context", "expected"),
-    [
-        (Box(40, 40, 60, 60), 2, Box(30, 30, 70, 70)),
-        (Box(0, 40, 20, 60), 2, Box(0, 30, 40, 70)),  # moved in from the left
-        (Box(80, 85, 100, 105), 2, Box(60, 60, 100, 100)),  # and from the right and the bottom
-        (Box(40, 40, 60, 50), 2, Box(30, 25, 70, 65)),  # a square, of the longer side
-        (Box(40, 40, 60, 60), 9, Box(0, 0, 100, 100)),  # no more than the frame
-        (Box(10, 10, 90, 90), 9, Box(-70, -70, 170, 170)),  # but LEAST_CONTEXT of the face
-        (Box(0, 0, 50, 50), 9, Box(-50, -50, 100, 100)),  # the frame in its corner
-    ],
-)
-def test_surroundings_show_much_of_the_frame(box: Box, context: float, expected: Box) -> None:
-    assert LEAST_CONTEXT == 3
-    assert surround(box, context, 100, 100).xyxy == pytest.approx(expected.xyxy)
-
-
-def test_surroundings_in_a_narrow_frame_hold_its_width() -> None:
-    region = surround(Box(10, 50, 20, 60), 6, 200, 30)
-    assert (region.left, region.right) == (-15, 45)  # as centred on the face as that allows
-    assert (region.top, region.bottom) == (25, 85)

@@ -6,11 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roi_cls.roi.detection.glimpse import (
+    LEAST_CONTEXT,
     WHOLE_PX,
     Glimpse,
+    glimpse_frame,
     glimpse_region,
+    glimpse_scaled,
     glimpse_whole,
     is_brighter_left,
+    surround,
 )
 from roi_cls.roi.face import Box, Face
 from roi_cls.roi.image import Image
@@ -42,6 +46,45 @@ def test_whole_picture_is_reduced_while_enough_is_left(side: int, seen: int) -> 
     assert seen >= min(side, WHOLE_PX)
 
 
+@pytest.mark.parametrize(
+    ("shape", "side_px", "seen", "scale"),
+    [
+        ((448, 640), 320, (224, 320), 2),
+        ((448, 640), 640, (448, 640), 1),
+        ((640, 448), 640, (640, 448), 1),
+        ((2563, 1281), 640, (640, 320), 2563 / 640),  # reduced to 641 px, then shrunk
+        ((1600, 1200), 640, (640, 480), 2.5),
+        ((100, 50), 320, (320, 160), 100 / 320),  # enlarged
+        ((1, 1), 320, (320, 320), 1 / 320),
+        ((1, 3000), 320, (1, 320), 3000 / 320),  # no side shrinks to nothing
+        ((3000, 2), 640, (640, 1), 3000 / 640),
+        ((320, 1), 320, (320, 1), 1),
+    ],
+)
+def test_scaled_picture_has_the_longer_side_asked_for(
+    shape: tuple[int, int], side_px: int, seen: tuple[int, int], scale: float
+) -> None:
+    glimpse = glimpse_scaled(Picture.of(np.zeros((*shape, 3), np.uint8)), side_px)
+    assert glimpse.image.shape == (*seen, 3)
+    assert (glimpse.left, glimpse.top) == (0, 0)
+    assert glimpse.scale == pytest.approx(scale)
+
+
+@pytest.mark.parametrize("size", [640, 700, 1280])
+def test_scaled_picture_shows_the_means_of_what_it_covers(size: int) -> None:
+    picture = Picture.of(noise(size, size, 3))
+    glimpse = glimpse_scaled(picture, 320)
+    assert glimpse.image.mean() == pytest.approx(127.5, abs=1)
+    assert glimpse.image.std() < 0.7 * picture.pixels().std()
+
+
+ORIENTED = {"is_mirrored": st.booleans(), "turns": st.integers(0, 3)}
+
+
+def orient(glimpse: Glimpse, is_mirrored: bool, turns: int) -> Glimpse:
+    return (glimpse.mirror() if is_mirrored else glimpse).turn(turns)
+
+
 @settings(max_examples=60)
 @given(
     height=st.integers(40, 1700),
@@ -49,18 +92,87 @@ def test_whole_picture_is_reduced_while_enough_is_left(side: int, seen: int) -> 
     x=st.floats(0, 1),
     y=st.floats(0, 1),
     around=st.floats(0.2, 3),
-    is_mirrored=st.booleans(),
+    **ORIENTED,
 )
 def test_spot_is_told_where_it_lies(
-    height: int, width: int, x: float, y: float, around: float, is_mirrored: bool
+    height: int, width: int, x: float, y: float, around: float, is_mirrored: bool, turns: int
 ) -> None:
     left, top = round(x * (width - 32)), round(y * (height - 32))
     box = Box(left, top, left + 32, top + 32)
     picture = Picture.of(draw_spot(height, width, (left, top, left + 32, top + 32)))
-    for glimpse in (glimpse_whole(picture), glimpse_region(picture, box.expand(around))):
-        if is_mirrored:
-            glimpse = glimpse.mirror()
+    for seen in (glimpse_whole(picture), glimpse_region(picture, box.expand(around))):
+        glimpse = orient(seen, is_mirrored, turns)
         assert locate_spot(glimpse).xyxy == pytest.approx(box.xyxy, abs=glimpse.scale)
+
+
+@settings(max_examples=60)
+@given(
+    height=st.integers(40, 1700),
+    width=st.integers(40, 1700),
+    x=st.floats(0, 1),
+    y=st.floats(0, 1),
+    side_px=st.sampled_from([320, 640, 1280]),
+    **ORIENTED,
+)
+def test_spot_at_any_scale_is_told_where_it_lies(
+    height: int, width: int, x: float, y: float, side_px: int, is_mirrored: bool, turns: int
+) -> None:
+    left, top = round(x * (width - 32)), round(y * (height - 32))
+    spot = (left, top, left + 32, top + 32)
+    seen = glimpse_scaled(Picture.of(draw_spot(height, width, spot)), side_px)
+    glimpse = orient(seen, is_mirrored, turns)
+    assert locate_spot(glimpse).xyxy == pytest.approx(spot, abs=1 + glimpse.scale)
+
+
+@given(
+    height=st.integers(1, 12),
+    width=st.integers(1, 12),
+    turns=st.integers(0, 3),
+    further=st.integers(0, 3),
+    is_mirrored=st.booleans(),
+    data=st.data(),
+)
+def test_every_pixel_of_a_turned_glimpse_is_told_where_it_lay(
+    height: int, width: int, turns: int, further: int, is_mirrored: bool, data: st.DataObject
+) -> None:
+    x, y = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
+    glimpse = Glimpse(draw_spot(height, width, (x, y, x + 1, y + 1)), 50.0, -7.0, 2.5)
+    expected = Box(50 + 2.5 * x, -7 + 2.5 * y, 52.5 + 2.5 * x, -4.5 + 2.5 * y)
+    turned = orient(glimpse, is_mirrored, turns)
+    seen = glimpse.mirror().image if is_mirrored else glimpse.image
+    assert np.array_equal(turned.image, np.rot90(seen, -turns))
+    assert locate_spot(turned).xyxy == pytest.approx(expected.xyxy)
+    twice = turned.turn(further)
+    assert twice.turns == (turns + further) % 4
+    assert locate_spot(twice).xyxy == pytest.approx(expected.xyxy)
+
+
+@pytest.mark.parametrize(
+    ("turns", "is_mirrored", "up"),
+    [
+        (0, False, (0, -16)),
+        (1, False, (-16, 0)),  # what looks upright after a turn to the right lay to the left
+        (2, False, (0, 16)),
+        (3, False, (16, 0)),
+        (0, True, (0, -16)),
+        (1, True, (16, 0)),
+        (2, True, (0, 16)),
+        (3, True, (-16, 0)),
+    ],
+)
+def test_face_upright_in_the_view_lies_turned_in_the_frame(
+    turns: int, is_mirrored: bool, up: tuple[int, int]
+) -> None:
+    frame = Glimpse(np.zeros((30, 40, 3), np.uint8), 100.0, 50.0, 2.0)
+    points = ((4.0, 4.0), (12.0, 4.0), (8.0, 8.0), (8.0, 12.0), (2.0, 6.0), (14.0, 6.0))
+    seen = Face(Box(0, 0, 16, 16), 0.5, points, "short")
+    face = orient(frame, is_mirrored, turns).place(seen)
+    right, left, _, mouth, right_ear, left_ear = np.array(face.keypoints)
+    assert tuple((right + left) / 2 - mouth) == up
+    # Whichever way the head is up, its right eye is a quarter turn to the left of that.
+    assert tuple(right - left) == (up[1], -up[0])
+    assert tuple(right_ear - left_ear) == (1.5 * up[1], -1.5 * up[0])
+    assert all(face.box.holds(*point) for point in face.keypoints)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -124,3 +236,37 @@ def test_of_a_picture_and_its_mirror_image_one_is_brighter_left(
     mirrored = np.ascontiguousarray(image[:, ::-1])
     is_balanced = not is_brighter_left(image) and not is_brighter_left(mirrored)
     assert is_brighter_left(image) != is_brighter_left(mirrored) or is_balanced
+
+
+@pytest.mark.parametrize(
+    ("box", "context", "expected"),
+    [
+        (Box(40, 40, 60, 60), 2, Box(30, 30, 70, 70)),
+        (Box(0, 40, 20, 60), 2, Box(0, 30, 40, 70)),  # moved in from the left
+        (Box(80, 85, 100, 105), 2, Box(60, 60, 100, 100)),  # and from the right and the bottom
+        (Box(40, 40, 60, 50), 2, Box(30, 25, 70, 65)),  # a square, of the longer side
+        (Box(40, 40, 60, 60), 9, Box(0, 0, 100, 100)),  # no more than the frame
+        (Box(10, 10, 90, 90), 9, Box(-70, -70, 170, 170)),  # but LEAST_CONTEXT of the face
+        (Box(0, 0, 50, 50), 9, Box(-50, -50, 100, 100)),  # the frame in its corner
+    ],
+)
+def test_surroundings_show_much_of_the_frame(box: Box, context: float, expected: Box) -> None:
+    assert LEAST_CONTEXT == 3
+    assert surround(box, context, 100, 100).xyxy == pytest.approx(expected.xyxy)
+
+
+def test_surroundings_in_a_narrow_frame_hold_its_width() -> None:
+    region = surround(Box(10, 50, 20, 60), 6, 200, 30)
+    assert (region.left, region.right) == (-15, 45)  # as centred on the face as that allows
+    assert (region.top, region.bottom) == (25, 85)
+
+
+@pytest.mark.parametrize("is_flipped", [False, True])
+def test_frame_is_seen_with_its_brighter_side_on_the_right(is_flipped: bool) -> None:
+    image = draw_spot(60, 80, (0, 10, 20, 40))
+    picture = Picture.of(np.ascontiguousarray(image[:, ::-1] if is_flipped else image))
+    glimpse = glimpse_frame(picture)
+    assert glimpse.is_mirrored is not is_flipped
+    assert np.array_equal(glimpse.image, image[:, ::-1])
+    expected = (60, 10, 80, 40) if is_flipped else (0, 10, 20, 40)
+    assert locate_spot(glimpse).xyxy == expected
