@@ -99,6 +99,8 @@ class Glimpse:
             height, width = self.image.shape[:2]
             turn = math.radians(self.angle)
             cos, sin = math.cos(turn), math.sin(turn)
+            if self.angle % 90 == 0:
+                cos, sin = round(cos), round(sin)
             across, down = x - width / 2, y - height / 2
             if self.angle % 180 == 90:
                 height, width = width, height

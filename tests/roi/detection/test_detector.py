@@ -69,7 +69,7 @@ def test_turned_face_is_found_as_it_lies(auto: NetworkDetector, index: int, turn
     upright = auto.detect(Picture.of(image)).faces[0]
     detection = auto.detect(Picture.of(turned))
     assert detection.step in ("yunet", "turned")
-    face = Glimpse(turned, 0, 0, 1, turns=turns).place(detection.faces[0])  # turned back
+    face = Glimpse(turned, 0, 0, 1, angle=90 * turns).place(detection.faces[0])  # turned back
     assert face.score > 0.8
     assert face.box.iou(person.face_box) > 0.5
     assert face.box.iou(upright.box) > 0.7
