@@ -77,6 +77,21 @@ def test_turned_face_is_found_as_it_lies(auto: NetworkDetector, index: int, turn
         assert np.hypot(*np.subtract(point, expected)) < 0.15 * upright.box.width
 
 
+@pytest.mark.parametrize("index", [0, 1, 6, 8])
+@pytest.mark.parametrize("lean", [-75, -50, -25, 25, 50, 75, 120])
+def test_leaning_face_is_told_by_how_much_it_leans(
+    auto: NetworkDetector, index: int, lean: int
+) -> None:
+    image = draw_picture(0, index, None)
+    upright = auto.detect(Picture.of(image)).faces[0]
+    assert upright.roll is not None
+    matrix = cv2.getRotationMatrix2D(upright.box.center, -lean, 1.0)
+    leaning = np.asarray(cv2.warpAffine(image, matrix, (640, 448), borderValue=(128, 128, 128)))
+    face = auto.detect(Picture.of(leaning.astype(np.uint8))).faces[0]
+    assert face.box.iou(upright.box) > 0.5
+    assert face.roll == pytest.approx(upright.roll + lean, abs=8)
+
+
 def test_grey_noise_holds_no_face(detector: NetworkDetector) -> None:
     noise = np.random.default_rng(0).integers(100, 150, (240, 320, 1), np.uint8)
     detection = detector.detect(Picture.of(np.repeat(noise, 3, axis=2)))

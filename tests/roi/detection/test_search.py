@@ -260,7 +260,8 @@ def test_lower_score_suspects_and_keeps_more() -> None:
 def test_stricter_score_goes_on_to_the_last_step_and_keeps_what_it_refuses() -> None:
     picture = draw_squares((40, 60), side=LARGE)
     detection, networks = detect(says(0.9, 0.9, 0.9), picture, min_score=0.95)
-    assert networks.steps == ["short", "yunet", "full", "yunet", "short", "short", "short"]
+    turned = ["short", "full"] * 3
+    assert networks.steps == ["short", "yunet", "full", "yunet", *turned]
     assert (scores_of(detection), detection.step) == ([0.9], "turned")
     small, networks = detect(says(yunet=0.85, full=0.85), draw_squares((40, 60)), min_score=0.9)
     assert "full" in networks.steps  # YuNet's word alone would not count
@@ -286,13 +287,16 @@ def test_face_seen_only_in_the_frame_turned_is_told_as_it_lies(
     assert found.box == Box(left, top, left + SIDE, top + SIDE)
     expected = place_points(found.box, turns)
     assert np.array(found.keypoints) == pytest.approx(np.array(expected))
-    assert networks.steps == ["short", "yunet", "yunet", "short", "short", "short"]
+    # In three turned frames, and close up, turned by the roll that was found.
+    assert networks.steps == ["short", "yunet", "yunet", *["short"] * 4]
 
 
-def test_face_in_the_turned_frame_must_be_sure() -> None:
+def test_face_in_the_turned_frame_must_be_sure_or_agreed_on() -> None:
     picture = draw_squares(PLACES[0], side=SIDE, turns=1)
     detection, _ = detect(says(short=SURE - 0.01), picture, turned=says())
     assert (detection.faces, detection.step) == ((), "turned")
+    agreed, _ = detect(says(short=SURE - 0.01, full=TURNED_ALONE), picture, turned=says())
+    assert scores_of(agreed) == pytest.approx([(SURE - 0.01 + TURNED_ALONE) / 2])
 
 
 @pytest.mark.parametrize("place", PLACES)
