@@ -63,9 +63,9 @@ class CropRecord:
     keypoints: tuple[tuple[float, float], ...] | None = None
     """(x, y) of the face's eyes, nose tip, mouth centre and ears."""
     model: str | None = None
-    """Which network saw the face: ``short``, ``full`` or ``custom``."""
+    """Which network saw the face: ``short``, ``full``, ``yunet`` or ``custom``."""
     step: str | None = None
-    """The last step the detector needed: ``short``, ``full`` or ``tiles``."""
+    """The detector's last step: ``short``, ``full``, ``tiles``, ``yunet`` or ``turned``."""
     region: tuple[float, float, float, float] | None = None
     """What was cut, before its rotation; may reach beyond the picture."""
     angle: float = 0.0

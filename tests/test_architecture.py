@@ -48,6 +48,9 @@ HEAVY = {
 LIGHT = {
     "cli": {*HEAVY, "numpy", "cv2", "rich"},
     "roi": {*HEAVY, "numpy", "cv2"},
+    "roi.recipe": {*HEAVY, "typer"},
+    "roi.detection.detector": {*HEAVY, "typer"},
+    "roi.detection.models": {*HEAVY, "numpy", "cv2", "typer"},
     "classifier.config": {*HEAVY, "numpy", "cv2", "typer"},
     "classifier.recipe": {*HEAVY, "numpy", "cv2", "typer"},
     "classifier.runs.bundle": {"torch", "timm", "sklearn", "typer"},
@@ -222,7 +225,7 @@ def test_only_one_module_imports_mediapipe() -> None:
         module.place
         for module in read_modules().values()
         if any(name.startswith("mediapipe") for name in imports_of(module))
-    ] == ["roi/mediapipe_detector.py"]
+    ] == ["roi/detection/mediapipe.py"]
 
 
 def test_light_modules_import_nothing_heavy() -> None:

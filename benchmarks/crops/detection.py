@@ -68,9 +68,9 @@ class Figures:
     """Pictures where an accepted face is true."""
     chosen_largest: float
     """Pictures where the face of ``--face largest`` is true."""
-    chosen_low: float
+    chosen_low: float | None
     """Of its 95 % interval (Wilson), as the next."""
-    chosen_high: float
+    chosen_high: float | None
     recall: float
     """True boxes that were found."""
     recall_by_px: dict[str, float]
@@ -164,13 +164,13 @@ def _ways(stack: ExitStack, min_face: int) -> Iterable[tuple[str, tuple[_Detects
             f"YuNet at {side_px} px",
             (YunetAlone(yunet, side_px), replace(params, detector="full")),
         )
-    for way, kind, face in (
-        ("mediapipe", "mediapipe", "largest"),
-        ("auto", "auto", "largest"),
-        ("mediapipe, --face all", "mediapipe", "all"),
-        ("auto, --face all", "auto", "all"),
+    for searched in (
+        replace(params, detector="mediapipe"),
+        params,
+        replace(params, detector="mediapipe", face="all"),
+        replace(params, face="all"),
     ):
-        searched = replace(params, detector=kind, face=face)
+        way = searched.detector + ", --face all" * searched.wants_all_faces
         yield way, (open_detector(searched, params.min_score), searched)
 
 
@@ -243,7 +243,7 @@ def judge(
     )
 
 
-def wilson(hits: Sequence[bool]) -> tuple[float, float] | tuple[None, None]:
+def wilson(hits: Sequence[bool]) -> tuple[float | None, float | None]:
     """Return the 95 % interval of a share (Wilson 1927), as scipy has it; of nothing, none."""
     if not hits:
         return None, None

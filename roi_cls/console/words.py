@@ -16,6 +16,8 @@ STEP_TEXT = {
     "short": "the short-range network",
     "full": "the full-range network",
     "tiles": "the tiled search",
+    "yunet": "YuNet",
+    "turned": "the search of the turned frame",
 }
 """What a step of the detector is called in a sentence."""
 CHOICE_TEXT = {

@@ -80,7 +80,7 @@ def test_every_input_has_its_row_in_order_and_is_counted(
 ) -> None:
     expected = {
         "images": 8, "face": 5, "full_frame": 1, "reasons": {"no_face": 1}, "errors": 2,
-        "skipped": 0, "damaged": 1, "steps": {"short": 5, "tiles": 1}, "detected": 5,
+        "skipped": 0, "damaged": 1, "steps": {"short": 5, "turned": 1}, "detected": 5,
         "cropped": 5, "reused": 1,
     }  # fmt: skip
     assert counts(run(pictures, options)) == expected

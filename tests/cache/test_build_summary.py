@@ -8,9 +8,9 @@ from roi_cls.cache.build import CropSummary
 from roi_cls.cache.record import CropRecord, CropResult
 
 FACE = CropRecord(Path("a"), "ok", source="face", step="short")
-LATE = CropRecord(Path("b"), "ok", source="face", step="tiles")
+LATE = CropRecord(Path("b"), "ok", source="face", step="yunet")
 FALLBACK = CropRecord(Path("c"), "ok", source="full_frame", reason="too_small", step="full")
-SKIPPED = CropRecord(Path("d"), "skipped", reason="no_face", step="tiles")
+SKIPPED = CropRecord(Path("d"), "skipped", reason="no_face", step="turned")
 ERROR = CropRecord(Path("e"), "error", "it is empty")
 DAMAGED = CropRecord(Path("g"), "error", "it is cut off", damaged="it is cut off")
 IN_PART = CropRecord(Path("h"), "ok", source="face", damaged="it is cut off")
@@ -36,7 +36,7 @@ EMPTY = {
             [CropResult(LATE, False, True), CropResult(FACE)],
             {
                 **{"images": 2, "face": 2, "cropped": 1, "reused": 1},
-                "steps": {"short": 1, "tiles": 1},
+                "steps": {"short": 1, "yunet": 1},
             },
         ),
         (
@@ -50,7 +50,7 @@ EMPTY = {
             [CropResult(SKIPPED, True, False), CropResult(SKIPPED)],
             {
                 **{"images": 2, "skipped": 2, "detected": 1, "reused": 1},
-                **{"reasons": {"no_face": 2}, "steps": {"tiles": 2}},
+                **{"reasons": {"no_face": 2}, "steps": {"turned": 2}},
             },
         ),
         ([CropResult(ERROR), CropResult(ERROR, True)], {"images": 2, "errors": 2, "detected": 1}),
@@ -74,6 +74,6 @@ def test_rows_are_counted(results: list[CropResult], counts: dict[str, object]) 
 
 def test_steps_are_told_in_their_order() -> None:
     summary = CropSummary()
-    for record in (LATE, FALLBACK, FACE):
+    for record in (SKIPPED, LATE, FALLBACK, FACE):
         summary.add(CropResult(record))
-    assert list(summary.to_dict()["steps"]) == ["short", "full", "tiles"]
+    assert list(summary.to_dict()["steps"]) == ["short", "full", "yunet", "turned"]

@@ -4,6 +4,7 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -85,10 +86,10 @@ def detections(draw: st.DrawFn) -> Detection:
     for _ in range(draw(st.integers(0, 3))):
         left, top = draw(places), draw(places)
         box = Box(left, top, left + draw(st.floats(1, 3e3)), top + draw(st.floats(1, 3e3)))
-        score, model = draw(st.floats(0, 1)), draw(st.sampled_from(["short", "full"]))
+        score, model = draw(st.floats(0, 1)), draw(st.sampled_from(["short", "full", "yunet"]))
         faces.append(Face(box, score, tuple(draw(points)), model))
-    steps: tuple[Step | None, ...] = (None, "short", "full", "tiles")
-    return Detection(draw(whole), draw(whole), tuple(faces), draw(st.sampled_from(steps)))
+    step = draw(st.sampled_from([None, *get_args(Step)]))
+    return Detection(draw(whole), draw(whole), tuple(faces), step)
 
 
 @st.composite

@@ -42,7 +42,7 @@ class FakeDetector(Closing):
         """Return the faces."""
         self.calls += 1
         faces = tuple(self.see(picture))
-        return Detection(picture.height, picture.width, faces, "short" if faces else "tiles")
+        return Detection(picture.height, picture.width, faces, "short" if faces else "turned")
 
     def close(self) -> None:
         """Count down."""

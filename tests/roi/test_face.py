@@ -4,6 +4,7 @@ import cmath
 import json
 import math
 from collections.abc import Sequence
+from typing import get_args
 
 import pytest
 from hypothesis import assume, given
@@ -86,14 +87,16 @@ def faces(draw: st.DrawFn) -> Face:
     width, height = draw(st.floats(0.1, 1e4)), draw(st.floats(0.1, 1e4))
     points = draw(st.lists(st.tuples(FINITE, FINITE), min_size=6, max_size=6))
     box = Box(left, top, left + width, top + height)
-    return Face(box, draw(st.floats(0, 1)), tuple(points), draw(st.sampled_from(["short", "full"])))
+    return Face(
+        box, draw(st.floats(0, 1)), tuple(points), draw(st.sampled_from(["short", "full", "yunet"]))
+    )
 
 
 @given(
     st.integers(1, 10**5),
     st.integers(1, 10**5),
     st.lists(faces(), max_size=4),
-    st.sampled_from([None, "short", "full", "tiles"]),
+    st.sampled_from([None, *get_args(Step)]),
     st.none() | st.text(),
     st.none() | st.text(),
 )

@@ -44,7 +44,13 @@ from roi_cls.inputs.names import check_not_input, expand_paths
 from roi_cls.roi import REASON_TEXT, CropParams
 from roi_cls.roi.recipe import OpenedRecipe, open_recipe
 
-_STEP_NAMES = {"short": "short range", "full": "full range", "tiles": "tiles"}
+_STEP_NAMES = {
+    "short": "short range",
+    "full": "full range",
+    "tiles": "tiles",
+    "yunet": "YuNet",
+    "turned": "turned frame",
+}
 
 
 @dataclass(frozen=True, slots=True)

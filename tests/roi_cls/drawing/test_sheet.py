@@ -67,7 +67,7 @@ def whole(path: str, reason: str | None, score: float | None = None) -> CropReco
 
 def failed(path: str, error: str | None = None) -> CropRecord:
     if error is None:
-        return CropRecord(Path(path), "skipped", reason="no_face", step="tiles")
+        return CropRecord(Path(path), "skipped", reason="no_face", step="turned")
     return CropRecord(Path(path), "error", error)
 
 
@@ -252,7 +252,7 @@ def test_any_name_is_drawn(name: str) -> None:
                 "13 pictures: 10 face crops, 2 full frames (1 because no face was found, 1 because "
                 "the detector was not sure enough of any face), 1 skipped, 0 errors.",
                 "The last step the detector needed: the short-range network 10, "
-                "the tiled search 3.",
+                "the tiled search 2, the search of the turned frame 1.",
                 "4 of 12 crops are shown: of each kind the most doubtful, and as many spread "
                 "evenly over the rest.",
             ],

@@ -115,7 +115,7 @@ def test_training_used_the_crops_that_were_there(demo: Demo) -> None:
     assert "epoch   2/2" in demo.trained.stderr
     config = json.loads((demo.runs / "demo" / "config.json").read_text())
     assert config["roi_cls"]["views"][0]["crop"] == "face"
-    assert len(config["roi_cls"]["views"][0]["detector_sha256"]) == 2
+    assert len(config["roi_cls"]["views"][0]["detector_sha256"]) == 3
 
 
 def test_evaluation_has_the_fields_of_the_contract(demo: Demo) -> None:

@@ -101,7 +101,7 @@ def test_picture_without_a_face_is_skipped_and_is_no_error(
     assert code == 0
     assert (summary["images"], summary["face"], summary["full_frame"]) == (3, 2, 0)
     assert (summary["skipped"], summary["reasons"]) == (1, {"no_face": 1})
-    assert (summary["errors"], summary["steps"]) == (0, {"short": 2, "tiles": 1})
+    assert (summary["errors"], summary["steps"]) == (0, {"short": 2, "turned": 1})
     assert (summary["detected"], summary["cropped"], summary["reused"]) == (3, 2, 0)
     rows = [json.loads(line) for line in manifest.read_text().splitlines()]
     assert [row["status"] for row in rows] == ["skipped", "ok", "ok"]
@@ -119,7 +119,7 @@ def test_skipped_pictures_are_counted_for_people(
     done = command("crops", *mixed[:3], *words)
     assert done.stdout.splitlines()[:2] == [
         "3 pictures: 2 face crops, 1 skipped (1 because no face was found), 0 errors",
-        "last step the detector needed: short range 2, tiles 1",
+        "last step the detector needed: short range 2, turned frame 1",
     ]
 
 

@@ -165,13 +165,14 @@ def test_summary_counts_one_thing_in_the_singular() -> None:
         "reasons": {"no_face": 1},
         "skipped": 0,
         "damaged": 0,
-        "steps": {"short": 1, "tiles": 1},
+        "steps": {"short": 9, "full": 8, "tiles": 7, "yunet": 6, "turned": 5},
         "seconds": 2.04,
         "images_per_second": 0.5,
     }
     assert summary_text(summary) == (
         "1 picture: 1 face crop, 1 full frame (1 because no face was found), 1 error\n"
-        "last step the detector needed: short range 1, tiles 1\n"
+        "last step the detector needed: short range 9, full range 8, tiles 7, YuNet 6, "
+        "turned frame 5\n"
         "detected 1, cropped 1, reused 1 in 2.0 s (0.5 pictures/s)"
     )
     told = "1 damaged picture (--manifest says why, --damaged read takes what can be read)"

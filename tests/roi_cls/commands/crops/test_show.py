@@ -97,6 +97,16 @@ LARGE, SMALL, FAINT, TINY = (
             ],
         ),
         (
+            detect(LARGE, step="yunet"),
+            {},
+            ["One face, score 0.83, 200 x 200 px, found by YuNet."],
+        ),
+        (
+            detect(LARGE, step="turned"),
+            {},
+            ["One face, score 0.83, 200 x 200 px, found by the search of the turned frame."],
+        ),
+        (
             detect(LARGE, SMALL, FAINT),
             {"face": "all"},
             [

@@ -61,7 +61,7 @@ def test_view_has_a_name_of_its_own_and_no_cache(
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ((), "Full frame: no face was found, asked last: the tiled search."),
+        ((), "Full frame: no face was found, asked last: the search of the turned frame."),
         (("--crop", "full"), "Full frame, as the recipe says: no face was looked for."),
         (
             ("--fallback", "skip"),
