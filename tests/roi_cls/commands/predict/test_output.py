@@ -149,7 +149,7 @@ PART = {"box": (1.0, 2.0, 3.0, 4.0), "face_score": 0.9, "roll": -7.5, "label": "
 ROW = Prediction(
     "a.png", "ok", None, "odd", 0.6, {"odd": 0.6, "plain": 0.4}, True, "face", None,
     (1.0, 2.0, 3.0, 4.0), 0.9, 2, ({**PART, "probabilities": {"odd": 0.6, "plain": 0.4}},), 1.5, 3,
-    0.4, -7.5,
+    0.4, roll=-7.5,
 )  # fmt: skip
 
 
