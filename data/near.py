@@ -7,6 +7,7 @@ hashes are candidates, and their grey pictures decide. Knows no label.
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from roi_cls.base.errors import ImageReadError
 from roi_cls.base.machine import available_cores
+from roi_cls.base.pool import WorkerPool, in_worker
 from roi_cls.cache.database import AT_ONCE, ForgivingDatabase, Schema
 from roi_cls.cache.index import find_index
 from roi_cls.cache.options import BuildOptions
@@ -122,7 +124,9 @@ def look_up_fingerprints(
     options: BuildOptions,
     observe: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Fingerprint | None, ...]:
-    """Return the fingerprint of each picture, decoding those that are not kept yet, in threads.
+    """Return the fingerprint of each picture, decoding those that are not kept yet.
+
+    In several processes where it is worth it: a PNG's decoder lets no other thread run.
 
     Args:
         paths: Pictures.
@@ -135,17 +139,39 @@ def look_up_fingerprints(
     with ForgivingDatabase(path, _SCHEMA) as database:
         known = _read_kept(database, list(place))
         unknown = [digest for digest in place if digest not in known]
-        read = partial(read_fingerprint, max_pixels=options.max_pixels)
-        workers = available_cores() if options.workers is None else options.workers
-        with ThreadPoolExecutor(workers or 1) as pool:  # OpenCV decodes outside the interpreter
+        with _open_reading(options.worker_count(len(unknown)), options.max_pixels) as read:
             for start in range(0, len(unknown), AT_ONCE):
                 block = unknown[start : start + AT_ONCE]
-                found = pool.map(read, [paths[place[digest]] for digest in block])
+                found = read([paths[place[digest]] for digest in block])
                 taken = {d: p for d, p in zip(block, found, strict=True) if p is not None}
                 _keep(database, taken)
                 known |= taken
                 observe(start + len(block), len(unknown))
     return tuple(known.get(digest) for digest in digests)
+
+
+@contextlib.contextmanager
+def _open_reading(
+    workers: int, max_pixels: int
+) -> Iterator[Callable[[Sequence[Path]], Iterator[Fingerprint | None]]]:
+    """Give what reads fingerprints in order, in so many processes; 0: in this one."""
+    make_work = partial(_open_reader, max_pixels)
+    if not workers:
+        with make_work() as read:
+            yield partial(map, read)
+        return
+    make_state = partial(in_worker, make_work)
+    with WorkerPool[Path, Fingerprint | None](workers, make_state, _died) as pool:
+        yield pool.map
+
+
+@contextlib.contextmanager
+def _open_reader(max_pixels: int) -> Iterator[Callable[[Path], Fingerprint | None]]:
+    yield partial(read_fingerprint, max_pixels=max_pixels)
+
+
+def _died(path: Path, exit_code: int | None) -> None:
+    """Return no fingerprint; that the picture is in error, its crop's row tells."""
 
 
 def _read_kept(database: ForgivingDatabase, digests: Sequence[str]) -> dict[str, Fingerprint]:

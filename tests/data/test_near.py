@@ -146,6 +146,16 @@ def test_pictures_without_a_digest_have_no_fingerprint(tmp_path: Path, files: li
     )
 
 
+def test_processes_take_the_same_fingerprints(tmp_path: Path, files: list[Path]) -> None:
+    digests, found = ["aa" * 32, "bb" * 32, "cc" * 32], []
+    for workers in (0, 2):
+        options = BuildOptions(tmp_path / f"{workers}", workers=workers)
+        prints = look_up_fingerprints(files, digests, options)
+        found.append([one and one.to_bytes() for one in prints])
+    assert found[0] == found[1]
+    assert [one is None for one in found[0]] == [False, False, True]
+
+
 @pytest.mark.parametrize("damage", ["file", "row", "folder"])
 def test_damaged_memory_costs_time_only(tmp_path: Path, files: list[Path], damage: str) -> None:
     options, digests = BuildOptions(tmp_path / "cache"), ["aa" * 32, "bb" * 32, ""]
