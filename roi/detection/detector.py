@@ -17,6 +17,9 @@ from roi_cls.roi.image import Image
 from roi_cls.roi.params import CropParams
 from roi_cls.roi.picture import Picture
 
+LEAST_SCORE = 0.05
+"""Faces below are never told: with 0, hundreds of places in any picture would be looked at again."""
+
 
 class NetworkDetector(Closing):
     """One network on the whole frame, or several as ``search`` or ``cascade`` has it.
@@ -55,7 +58,7 @@ class NetworkDetector(Closing):
     def _see(self, name: str, image: Image) -> tuple[Face, ...]:
         """Return the faces that one network sees, in pixels of the image."""
         if name not in self._networks:
-            floor = min(SCORE_FLOOR, self._params.min_score)
+            floor = max(LEAST_SCORE, min(SCORE_FLOOR, self._params.min_score))
             kind = YuNet if name == "yunet" else BlazeFace
             self._networks[name] = kind(self._models[name], floor)
         return self._networks[name].see(image)

@@ -50,7 +50,7 @@ At 320 it sees every one of 248 portraits with 0.85 or more, at 640 only 80 % of
 300 px are too large for it. At 640 it sees the small ones. 5, 16 and 60 ms on one core.
 """
 MOST_ENLARGED = 4
-"""How far a picture is enlarged for it at most: a thumbnail has no small faces."""
+"""How far a picture is enlarged for the second scale at most: a thumbnail has no small faces."""
 SMALL = 0.1
 """Share of the frame's longer side below which a face is small: then 320 px place it badly, and
 full range close up sees too little of it to say much."""

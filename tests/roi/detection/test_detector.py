@@ -19,6 +19,7 @@ from roi_cls.roi.face import Box, Detection, Step
 from roi_cls.roi.image import Image
 from roi_cls.roi.params import CropParams, DetectorKind
 from roi_cls.roi.picture import Picture
+from roi_cls.roi.plan import plan_crop
 
 PARAMS = CropParams()
 BLANK = Picture.of(np.full((60, 60, 3), 128, np.uint8))
@@ -90,6 +91,16 @@ def test_leaning_face_is_told_by_how_much_it_leans(
     face = auto.detect(Picture.of(leaning.astype(np.uint8))).faces[0]
     assert face.box.iou(upright.box) > 0.5
     assert face.roll == pytest.approx(upright.roll + lean, abs=8)
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_aligned_crop_of_a_turned_face_is_upright(auto: NetworkDetector, turns: int) -> None:
+    image = draw_picture(0, 0, None)
+    angles = []
+    for seen in (image, np.ascontiguousarray(np.rot90(image, -turns))):
+        plan = plan_crop(auto.detect(Picture.of(seen)), CropParams(align=True))
+        angles.append(plan.cuts[0].angle)
+    assert (angles[1] - angles[0]) % 360 == pytest.approx(90 * turns, abs=10)
 
 
 def test_grey_noise_holds_no_face(detector: NetworkDetector) -> None:
@@ -226,6 +237,7 @@ from roi_cls.roi import CropParams
 from roi_cls.roi.detection.detector import NetworkDetector
 from roi_cls.roi.detection.models import resolve_models
 from roi_cls.roi.picture import Picture
+from roi_cls.roi.plan import plan_crop
 
 picture = Picture.of(np.ascontiguousarray(np.rot90(draw_picture(0, 0, None))))
 with NetworkDetector(resolve_models("auto", fetch=False), CropParams()) as detector:
