@@ -270,7 +270,7 @@ def decode_by_kornia(data: bytes, shape: tuple[int, int], color: int) -> NDArray
             raise
         why = _one_line(error).removeprefix("Failed to decode the png image. ")
         raise DamagedError(f"its pixel data are damaged ({why})") from error
-    return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB) if mode == "mono" else pixels
+    return np.repeat(pixels, 3, axis=2) if mode == "mono" else pixels
 
 
 def decode_by_opencv(data: bytes, shape: tuple[int, int], flags: int) -> Samples:

@@ -18,7 +18,7 @@ from roi_cls.roi.params import CropParams
 from roi_cls.roi.picture import Picture
 
 LEAST_SCORE = 0.05
-"""Faces below are never told: with 0, hundreds of places in any picture would be looked at again."""
+"""Faces below are never told: with 0, hundreds of places would be looked at again."""
 
 
 class NetworkDetector(Closing):
