@@ -1,10 +1,11 @@
 """Files and bytes to upright RGB pixels. Knows pictures, not faces, and writes nothing.
 
 One kind of file has one decoder, so a file has one set of pixels: libjpeg for grey or colour JPEG,
-OpenCV for PNG, Pillow for the rest. A PNG's chunks are read before OpenCV decodes, since it takes a
-cut picture for a whole one and reports damage on stderr; what it alone finds, a changed byte among
-the pixels, still leaves a line there. EXIF orientation is applied, and what a file says of its
-colours is told beside the pixels, since to convert what was reduced costs less.
+kornia-rs for PNG of 8 bits, grey, RGB or RGBA, OpenCV for other PNGs, Pillow for the rest. A PNG's
+chunks are read before, since OpenCV takes a cut picture for a whole one and reports damage on
+stderr; what it alone finds, a changed byte among the pixels, still leaves a line there. EXIF
+orientation is applied, and what a file says of its colours is told beside the pixels, since to
+convert what was reduced costs less.
 Transparency is composited on white, as a page shows it: the colour under a transparent pixel is
 whatever the last program left there.
 """
@@ -26,9 +27,11 @@ from roi_cls.base.errors import ImageReadError
 from roi_cls.base.location import is_remote, reaching
 from roi_cls.roi.colour import Colours, read_colours
 from roi_cls.roi.decoders import (
+    KORNIA_MODES,
     Decoded,
     Samples,
     check_cmyk,
+    decode_by_kornia,
     decode_by_libjpeg,
     decode_by_opencv,
     decode_by_pillow,
@@ -232,10 +235,13 @@ def _mix_inks(inks: Image, colours: Colours) -> Image:
 
 
 def _decode_png(png: PngParts) -> Samples:
+    shape = png.height, png.width
     is_grey, has_alpha = png.color == 0, png.color in (4, 6) or bool(png.transparent)
     flags = cv2.IMREAD_UNCHANGED if has_alpha and not is_grey else _RGB_FLAGS
     try:
-        pixels = decode_by_opencv(png.pixels_only, (png.height, png.width), flags)
+        if png.depth == 8 and png.color in KORNIA_MODES and not png.transparent:
+            return decode_by_kornia(png.pixels_only, shape, png.color)
+        pixels = decode_by_opencv(png.pixels_only, shape, flags)
     except UndecodableError:
         check_png_pixels(png.pixels_only)
         raise

@@ -157,8 +157,9 @@ def crop_ahead(
 ) -> Generator[tuple[Source, Cropped], None, None]:
     """Yield each source, without its pixels, and its crops, in order.
 
-    Decoding and detection let other threads run: one thread of this process overlaps with the
-    model. Processes add to that where there are more cores than the model uses.
+    Detection and all decoding but that of most PNGs let other threads run: one thread of this
+    process overlaps with the model. Processes add to that where there are more cores than the model
+    uses.
 
     Args:
         sources: Taken in that thread, as they are needed. Where the rest is not wanted, ``stop`` of

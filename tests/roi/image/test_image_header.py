@@ -250,10 +250,12 @@ def test_out_of_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         raise MemoryError
 
     monkeypatch.setattr(cv2, "imdecode", fail)
-    assert refusal(FILES["png"]) == (
-        "its pixels do not fit into memory. "
-        "Free memory, or lower the limit with --max-pixels or ROI_CLS_MAX_PIXELS."
-    )
+    monkeypatch.setattr(np, "empty", fail)
+    for name in ("png", "png palette"):
+        assert refusal(FILES[name]) == (
+            "its pixels do not fit into memory. "
+            "Free memory, or lower the limit with --max-pixels or ROI_CLS_MAX_PIXELS."
+        )
 
 
 def test_damage_found_here_leaves_stderr_empty(capfd: pytest.CaptureFixture[str]) -> None:
