@@ -90,8 +90,8 @@ _JPEG_END = b"\xff\xd9"
 _JPEG_MARKER = re.compile(rb"\xff+([^\0\1\xd0-\xd8\xff])")  # these begin no segment
 _TOLD = (0xE1, 0xE2)  # APP1, APP2: EXIF and ICC profile
 _PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
-# By PNG's colour type; and bytes per pixel, of grey those of RGB, too, which is made of it.
-_KORNIA_MODES = {0: ("mono", 4), 2: ("rgb", 3), 6: ("rgba", 4)}
+KORNIA_MODES = {0: ("mono", 4), 2: ("rgb", 3), 6: ("rgba", 4)}
+"""By PNG's colour type; and bytes per pixel, of grey those of RGB, too, which is made of it."""
 _COMPONENTS = {"Gray": 1, "RGB": 3, "YCbCr": 3, "CMYK": 4, "YCCK": 4}
 _QUIET_LOCK = threading.Lock()
 # Without a handler Pillow's errors would reach stderr by logging's last resort.
@@ -253,7 +253,7 @@ def decode_by_kornia(data: bytes, shape: tuple[int, int], color: int) -> NDArray
     Args:
         data: The file, without tRNS.
         shape: (height, width).
-        color: PNG's colour type: 0 grey, 2 RGB or 6 RGB and alpha.
+        color: PNG's colour type, one of ``KORNIA_MODES``.
 
     Raises:
         DamagedError: The pixels are damaged, or not of ``shape``.
@@ -261,7 +261,7 @@ def decode_by_kornia(data: bytes, shape: tuple[int, int], color: int) -> NDArray
     """
     from kornia_rs.io import decode_image_png_u8  # 10 ms that other kinds need not wait for
 
-    mode, room = _KORNIA_MODES[color]
+    mode, room = KORNIA_MODES[color]
     np.empty((*shape, room), np.uint8)  # raises MemoryError, where kornia-rs would panic
     try:
         pixels: NDArray[np.uint8] = decode_image_png_u8(data, shape, mode)
@@ -270,7 +270,9 @@ def decode_by_kornia(data: bytes, shape: tuple[int, int], color: int) -> NDArray
             raise
         why = _one_line(error).removeprefix("Failed to decode the png image. ")
         raise DamagedError(f"its pixel data are damaged ({why})") from error
-    return np.repeat(pixels, 3, axis=2) if mode == "mono" else pixels
+    if mode == "mono":
+        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB), np.uint8)
+    return pixels
 
 
 def decode_by_opencv(data: bytes, shape: tuple[int, int], flags: int) -> Samples:

@@ -27,6 +27,7 @@ from roi_cls.base.errors import ImageReadError
 from roi_cls.base.location import is_remote, reaching
 from roi_cls.roi.colour import Colours, read_colours
 from roi_cls.roi.decoders import (
+    KORNIA_MODES,
     Decoded,
     Samples,
     check_cmyk,
@@ -238,7 +239,7 @@ def _decode_png(png: PngParts) -> Samples:
     is_grey, has_alpha = png.color == 0, png.color in (4, 6) or bool(png.transparent)
     flags = cv2.IMREAD_UNCHANGED if has_alpha and not is_grey else _RGB_FLAGS
     try:
-        if png.depth == 8 and png.color in (0, 2, 6) and not png.transparent:
+        if png.depth == 8 and png.color in KORNIA_MODES and not png.transparent:
             return decode_by_kornia(png.pixels_only, shape, png.color)
         pixels = decode_by_opencv(png.pixels_only, shape, flags)
     except UndecodableError:

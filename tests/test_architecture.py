@@ -44,6 +44,7 @@ HEAVY = {
     "mediapipe",
     "matplotlib",
     "onnxruntime",
+    "kornia_rs",
 }
 LIGHT = {
     "cli": {*HEAVY, "numpy", "cv2", "rich"},

@@ -7,6 +7,7 @@ import struct
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import kornia_rs.io
 import numpy as np
@@ -116,8 +117,7 @@ def test_every_way_to_write_a_png_gives_its_pixels(
     seed: int,
 ) -> None:
     samples = noise(*size, channels, high=values, seed=seed)
-    options = {"is_interlaced": is_interlaced, "level": level, "lengths": lengths}
-    data = write_png(samples, filters, **options)  # type: ignore[arg-type]
+    data = write_png(samples, filters, is_interlaced=is_interlaced, level=level, lengths=lengths)
     color = {count: color for color, count in CHANNELS.items()}[channels]
     pixels = decode_by_kornia(data, size, color)
     wanted = np.repeat(samples, 3, axis=2) if channels == 1 else samples
@@ -129,7 +129,7 @@ def test_every_way_to_write_a_png_gives_its_pixels(
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
 @pytest.mark.parametrize("options", [{}, {"compress_level": 0}, {"optimize": True}])
-def test_what_pillow_writes_is_what_pillow_reads(mode: str, options: dict[str, int]) -> None:
+def test_what_pillow_writes_is_what_pillow_reads(mode: str, options: dict[str, Any]) -> None:
     picture = PillowImage.fromarray(noise(70, 90, 4)).convert(mode)
     data = encode(picture, "PNG", **options)
     color = {"L": 0, "RGB": 2, "RGBA": 6}[mode]
@@ -153,7 +153,7 @@ def test_what_pillow_writes_is_what_pillow_reads(mode: str, options: dict[str, i
     ],
 )
 def test_one_kind_has_one_decoder(
-    mode: str, options: dict[str, object], decoder: str, monkeypatch: pytest.MonkeyPatch
+    mode: str, options: dict[str, Any], decoder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     picture = PillowImage.fromarray(noise(9, 11, high=2)).convert(mode)
     data = encode(picture, "PNG", **options)
