@@ -41,6 +41,9 @@ face-free pictures none.
 """
 DOUBTED = 0.75
 """Score from which a face that short range alone sees in the frame is looked at again."""
+HINT = 0.3
+"""Score that anything must have, else there is nothing to look at turned: so with half of the
+face-free pictures."""
 PROPOSED = 0.5
 """Score from which YuNet proposes a face. From 0.4 on there is nothing more that would count."""
 SCALES_PX = (320, 640, 1280)
@@ -119,18 +122,21 @@ class _Search:
     def run(self, wants_all: bool) -> tuple[tuple[Face, ...], Step]:
         seen = self._look("short", self.frame)
         known = tuple(face for face in seen if self._is_sure(face))
-        doubted = tuple(face for face in seen if face not in known)
-        if known and not wants_all:
-            return self._settle((*known, *self._judge_all(doubted, known))), "short"
+        # Beside a face that is sure all others are looked at again, else YuNet proposes them.
+        again = (face for face in seen if face not in known and (known or face.score >= DOUBTED))
+        known = self._keep((*known, *self._judge_all(again, known)))
+        if self._counts(known) and not wants_all:
+            return self._settle(known), "short"
+        hints = [face.score for face in seen]
         for side_px in self._scales():
             seen = self._look("yunet", self._evenly(glimpse_scaled(self.picture, side_px)))
+            hints += [face.score for face in seen]
             if side_px == SCALES_PX[0]:
                 seen = tuple(face for face in seen if not self._is_small(face))
-                seen += tuple(face for face in doubted if face.score >= DOUBTED)
             known = self._keep((*known, *self._judge_all(seen, known)))
             if self._counts(known) and not wants_all:
                 break
-        if self._counts(known):
+        if self._counts(known) or max(hints, default=0) < HINT:
             return self._settle(known), "yunet"
         return self._settle((*known, *self._look_turned())), "turned"
 
@@ -174,8 +180,11 @@ class _Search:
     def _set_upright(self, face: Face) -> Face:
         """Return the face, as short range sees it the right way up where that is turned."""
         near, wide = TURN_CONTEXTS
-        upright = self._see_close(face, near, 0).score
-        views = {angle: self._see_close(face, near, angle) for angle in TURNS}
+        reading = self._see_close(face, near, 0)
+        upright = reading.score
+        # The keypoints of a face that lies on its side lean: then every turn is tried.
+        is_level = upright > 0 and abs(reading.roll or 0.0) < LEANING
+        views = {a: self._see_close(face, near, a) for a in ((180.0,) if is_level else TURNS)}
         angle, turned = max(views.items(), key=lambda view: view[1].score)
         if turned.score < max(TURN_SCORE, upright + TURN_LEAD):
             return face

@@ -6,6 +6,7 @@ import pytest
 from roi_cls.roi.detection.faces import NetworkName
 from roi_cls.roi.detection.search import (
     DOUBTED,
+    HINT,
     IN_COMPANY,
     MOST_SUSPECTS,
     PROPOSED,
@@ -68,6 +69,13 @@ def test_sure_face_costs_one_look() -> None:
 
 def test_empty_frame_is_searched_to_the_end() -> None:
     detection, networks = detect(says(0.9, 0.9, 0.9), draw_squares())
+    assert (detection.faces, detection.step) == ((), "yunet")
+    assert networks.steps == ["short", "yunet", "yunet"]
+
+
+@pytest.mark.parametrize(("short", "yunet"), [(HINT, 0.0), (0.0, HINT)])
+def test_frame_with_a_hint_of_a_face_is_looked_at_turned(short: float, yunet: float) -> None:
+    detection, networks = detect(says(short=short, yunet=yunet), draw_squares((40, 60)))
     assert (detection.faces, detection.step) == ((), "turned")
     assert networks.steps == ["short", "yunet", "yunet", "short", "short", "short"]
 
@@ -199,13 +207,13 @@ def test_what_short_range_alone_sees_is_looked_at_again_where_it_is_nearly_sure(
 
 def test_short_range_is_not_believed_of_a_small_face() -> None:
     detection, networks = detect(says(short=0.84, full=0.5), draw_squares((40, 60)))
-    assert networks.steps == ["short", "yunet", "full"]
+    assert networks.steps == ["short", "full"]
     assert scores_of(detection) == pytest.approx([0.67 * SMALL_FACE_GAIN])
 
 
 def test_what_both_networks_see_is_one_suspect() -> None:
     detection, networks = detect(says(0.8, 0.7, 0.6), draw_squares((40, 60), side=LARGE))
-    assert networks.steps == ["short", "yunet", "full"]
+    assert networks.steps == ["short", "full"]
     assert [face.model for face in detection.faces] == ["short"]
     assert scores_of(detection) == pytest.approx([0.7])
 
@@ -261,7 +269,7 @@ def test_stricter_score_goes_on_to_the_last_step_and_keeps_what_it_refuses() -> 
     picture = draw_squares((40, 60), side=LARGE)
     detection, networks = detect(says(0.9, 0.9, 0.9), picture, min_score=0.95)
     turned = ["short", "full"] * 3
-    assert networks.steps == ["short", "yunet", "full", "yunet", *turned]
+    assert networks.steps == ["short", "full", "yunet", "yunet", *turned]
     assert (scores_of(detection), detection.step) == ([0.9], "turned")
     small, networks = detect(says(yunet=0.85, full=0.85), draw_squares((40, 60)), min_score=0.9)
     assert "full" in networks.steps  # YuNet's word alone would not count
@@ -280,7 +288,7 @@ def test_face_seen_only_in_the_frame_turned_is_told_as_it_lies(
     place: tuple[int, int], turns: int
 ) -> None:
     picture = draw_squares(place, side=SIDE, turns=turns)
-    detection, networks = detect(says(short=SURE), picture, turned=says())
+    detection, networks = detect(says(short=SURE), picture, turned=says(yunet=HINT))
     assert detection.step == "turned"
     (found,) = detection.faces
     left, top = place
@@ -293,9 +301,10 @@ def test_face_seen_only_in_the_frame_turned_is_told_as_it_lies(
 
 def test_face_in_the_turned_frame_must_be_sure_or_agreed_on() -> None:
     picture = draw_squares(PLACES[0], side=SIDE, turns=1)
-    detection, _ = detect(says(short=SURE - 0.01), picture, turned=says())
+    hint = says(yunet=HINT)
+    detection, _ = detect(says(short=SURE - 0.01), picture, turned=hint)
     assert (detection.faces, detection.step) == ((), "turned")
-    agreed, _ = detect(says(short=SURE - 0.01, full=TURNED_ALONE), picture, turned=says())
+    agreed, _ = detect(says(short=SURE - 0.01, full=TURNED_ALONE), picture, turned=hint)
     assert scores_of(agreed) == pytest.approx([(SURE - 0.01 + TURNED_ALONE) / 2])
 
 
@@ -320,16 +329,16 @@ def test_proposed_face_is_seen_the_right_way_up(place: tuple[int, int], turns: i
         (says(TURN_SCORE, full=0.6), says(yunet=0.8, full=0.6), True),
         (says(TURN_SCORE - 0.01, full=0.6), says(yunet=0.8, full=0.6), False),
         # As it lies short range sees it, too.
-        (says(0.8, full=0.6), says(0.8 - TURN_LEAD - 0.01, 0.8, 0.6), True),
-        (says(0.8, full=0.6), says(0.8 - TURN_LEAD + 0.01, 0.8, 0.6), False),
+        (says(0.78, full=0.6), says(0.78 - TURN_LEAD - 0.01, 0.8, 0.6), True),
+        (says(0.78, full=0.6), says(0.78 - TURN_LEAD + 0.01, 0.8, 0.6), False),
     ],
 )
 def test_face_is_told_as_turned_only_where_that_is_plain(
     upright: Score, turned: Score, is_turned: bool
 ) -> None:
-    picture = draw_squares(PLACES[0], side=SIDE, turns=1)
+    picture = draw_squares(PLACES[0], side=SIDE, turns=2)
     (found,) = detect(upright, picture, turned=turned)[0].faces
-    expected = place_points(found.box, 1 if is_turned else 0)
+    expected = place_points(found.box, 2 if is_turned else 0)
     assert np.array(found.keypoints) == pytest.approx(np.array(expected))
     assert found.model == ("short" if is_turned else "yunet")
     assert found.score == pytest.approx(0.7)  # the better one's of both ways up
@@ -382,7 +391,7 @@ def test_only_large_faces_are_looked_at_turned(side: int, looks: int) -> None:
         (says(yunet=0.8, full=0.6), None, LARGE),
         (says(yunet=0.55, full=0.6), None, SMALL),
         (says(0.8, full=0.9), says(yunet=0.7), SIDE),
-        (says(short=0.9), says(), SIDE),
+        (says(short=0.9), says(yunet=HINT), SIDE),
     ],
 )
 @pytest.mark.parametrize("turns", [0, 1, 2])
