@@ -265,7 +265,9 @@ def decode_by_kornia(data: bytes, shape: tuple[int, int], color: int) -> NDArray
     np.empty((*shape, room), np.uint8)  # raises MemoryError, where kornia-rs would panic
     try:
         pixels: NDArray[np.uint8] = decode_image_png_u8(data, shape, mode)
-    except BaseException as error:  # what it raises is an Exception of no kind, or a Rust panic
+    # Its errors are Exceptions of no kind of their own, and a Rust panic is none at all; whatever
+    # else comes, an interrupt above all, goes on.
+    except BaseException as error:  # reason: neither has a class; all others are raised again
         if type(error) is not Exception and type(error).__module__ != "pyo3_runtime":
             raise
         why = _one_line(error).removeprefix("Failed to decode the png image. ")

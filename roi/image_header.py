@@ -19,7 +19,7 @@ Not part of the recipe: a picture above the limit is refused, never cropped othe
 """
 EXPORT_AGAIN = "Remove it, or copy or export it again."
 CONVERT = "Convert it to PNG or JPEG."
-GIVE_PICTURES = "Give PNG, JPEG, WebP, BMP, TIFF or GIF files."
+GIVE_PICTURES = "Give PNG, JPEG, WebP, AVIF, HEIC, BMP, TIFF or GIF files."
 _DOWNLOAD = "Download the picture itself."
 NO_RANGE = "its pixels are float, signed or 32-bit numbers, which have no fixed range"
 FIX_RANGE = "Convert it to 8 or 16 bits, unsigned."
@@ -143,7 +143,9 @@ class JpegParts:
     @property
     def space(self) -> Space:
         """What the samples are."""
-        return {1: "L", 3: "RGB"}.get(self.components, "CMYK")  # type: ignore[return-value]
+        if self.components == 1:
+            return "L"
+        return "RGB" if self.components == 3 else "CMYK"
 
 
 def sniff_kind(data: bytes) -> str:
@@ -304,11 +306,11 @@ def check_jpeg_2000(data: bytes) -> None:
     """Refuse a JPEG 2000 that was cut: its decoder leaves grey what is missing.
 
     Raises:
-        UndecodableError: The mark at the end of its pixels is not there.
+        DamagedError: The mark at the end of its pixels is not there.
     """
     # The mark cannot occur among the pixels, but in a preview before them.
     if data.rfind(b"\xff\xd9", data.find(b"\xff\x4f\xff\x51")) < 0:
-        raise UndecodableError(f"it is cut off after {len(data)} bytes")
+        raise DamagedError(f"it is cut off after {len(data)} bytes")
 
 
 def pick_full_tiff(data: bytes) -> bytes:
@@ -356,11 +358,9 @@ def _walk_tiff(data: bytes, order: str) -> dict[int, dict[int, tuple[int, ...]]]
             for entry in range(place + 2, place + 2 + 12 * count, 12):
                 tag, form, length = struct.unpack_from(order + "HHI", data, entry)
                 if (letter := {1: "B", 3: "H", 4: "I", 13: "I"}.get(form)) and 0 < length <= 64:
-                    layout = f"{order}{length}{letter}"
-                    inside = struct.calcsize(layout) <= 4
-                    at = (
-                        entry + 8 if inside else struct.unpack_from(order + "I", data, entry + 8)[0]
-                    )
+                    layout, at = f"{order}{length}{letter}", entry + 8
+                    if struct.calcsize(layout) > 4:  # then the entry tells where they are
+                        (at,) = struct.unpack_from(order + "I", data, at)
                     tags[tag] = struct.unpack_from(layout, data, at)
             waiting += struct.unpack_from(order + "I", data, place + 2 + 12 * count)
             waiting += tags.get(330, ())

@@ -9,7 +9,7 @@ from roi_cls.base.closing import Closing
 from roi_cls.roi.detection.cascade import RANGES, find_by_mediapipe, look_whole
 from roi_cls.roi.detection.faces import SCORE_FLOOR, best_first
 from roi_cls.roi.detection.mediapipe import BlazeFace
-from roi_cls.roi.detection.models import DetectorModel
+from roi_cls.roi.detection.models import DetectorModel, ModelName
 from roi_cls.roi.detection.search import find_faces
 from roi_cls.roi.detection.yunet import YuNet
 from roi_cls.roi.face import Detection, Face
@@ -28,9 +28,9 @@ class NetworkDetector(Closing):
     """
 
     def __init__(self, models: Sequence[DetectorModel], params: CropParams) -> None:
-        self._models: dict[str, DetectorModel] = {model.name: model for model in models}
+        self._models: dict[ModelName, DetectorModel] = {model.name: model for model in models}
         self._params = params
-        self._networks: dict[str, BlazeFace | YuNet] = {}
+        self._networks: dict[ModelName, BlazeFace | YuNet] = {}
 
     def detect(self, picture: Picture) -> Detection:
         """Return every face from ``SCORE_FLOOR`` on, best first.
@@ -55,7 +55,7 @@ class NetworkDetector(Closing):
         while self._networks:
             self._networks.popitem()[1].close()
 
-    def _see(self, name: str, image: Image) -> tuple[Face, ...]:
+    def _see(self, name: ModelName, image: Image) -> tuple[Face, ...]:
         """Return the faces that one network sees, in pixels of the image."""
         if name not in self._networks:
             floor = max(LEAST_SCORE, min(SCORE_FLOOR, self._params.min_score))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from roi_cls.roi.detection.models import ModelName
 from roi_cls.roi.face import Box, Face
 from roi_cls.roi.image import Image
 
-NetworkName = str
-"""``short``, ``full``, ``yunet`` or ``custom``."""
-See = Callable[[NetworkName, Image], tuple[Face, ...]]
+See = Callable[[ModelName, Image], tuple[Face, ...]]
 """Returns the faces that a network sees in an image, in pixels of that image."""
 
 SCORE_FLOOR = 0.2

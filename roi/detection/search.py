@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 
 from roi_cls.roi.detection.faces import (
     SCORE_FLOOR,
-    NetworkName,
     See,
     best_first,
     find_again,
@@ -30,6 +29,7 @@ from roi_cls.roi.detection.glimpse import (
     glimpse_scaled,
     surround,
 )
+from roi_cls.roi.detection.models import ModelName
 from roi_cls.roi.face import Detection, Face, Step
 from roi_cls.roi.picture import Picture
 
@@ -140,7 +140,7 @@ class _Search:
             return self._settle(known), "yunet"
         return self._settle((*known, *self._look_turned())), "turned"
 
-    def _look(self, network: NetworkName, glimpse: Glimpse) -> tuple[Face, ...]:
+    def _look(self, network: ModelName, glimpse: Glimpse) -> tuple[Face, ...]:
         return tuple(glimpse.place(face) for face in self.see(network, glimpse.image))
 
     def _evenly(self, glimpse: Glimpse) -> Glimpse:

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from roi_cls.roi.detection.faces import NetworkName
+from roi_cls.roi.detection.models import ModelName
 from roi_cls.roi.face import Box, Face
 from roi_cls.roi.image import Image
 from roi_cls.roi.picture import Picture
 
 POINTS = ((0.3, 0.3), (0.7, 0.3), (0.5, 0.5), (0.5, 0.75), (0.1, 0.4), (0.9, 0.4))
 """The keypoints of an upright square, in its sides."""
-Score = Callable[[NetworkName, float], float]
+Score = Callable[[ModelName, float], float]
 """The score of a square by the network and by its share of the image's longer side."""
 
 
@@ -24,10 +24,10 @@ class Networks:
     score: Score
     score_turned: Score | None = None
     """Of a square whose blue edge is not at its top; None: the same."""
-    asked: list[tuple[NetworkName, tuple[int, ...]]] = field(default_factory=list)
+    asked: list[tuple[ModelName, tuple[int, ...]]] = field(default_factory=list)
     """Each network and the (height, width) it was shown."""
 
-    def __call__(self, network: NetworkName, image: Image) -> tuple[Face, ...]:
+    def __call__(self, network: ModelName, image: Image) -> tuple[Face, ...]:
         """Return the squares, scored, as if all were upright."""
         self.asked.append((network, image.shape[:2]))
         is_square = image[..., 1] < 80
@@ -43,7 +43,7 @@ class Networks:
         return tuple(faces)
 
     @property
-    def steps(self) -> list[NetworkName]:
+    def steps(self) -> list[ModelName]:
         """Return the networks in the order they were asked."""
         return [network for network, _ in self.asked]
 

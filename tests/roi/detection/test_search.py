@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from roi_cls.roi.detection.faces import NetworkName
+from roi_cls.roi.detection.models import ModelName
 from roi_cls.roi.detection.search import (
     DOUBTED,
     HINT,
@@ -44,7 +44,7 @@ def detect(
 
 def says(short: float = 0.0, yunet: float = 0.0, full: float = 0.0) -> Score:
     """Return the scores of networks that give the same to every face."""
-    scores: dict[NetworkName, float] = {"short": short, "yunet": yunet, "full": full}
+    scores: dict[ModelName, float] = {"short": short, "yunet": yunet, "full": full}
     return lambda network, _: scores[network]
 
 
@@ -155,7 +155,7 @@ def test_small_face_that_is_not_believed_is_looked_at_again_and_raised(
 def test_less_is_asked_of_a_small_face_beside_another(
     other: float, score: float, expected: list[float]
 ) -> None:
-    def see(network: NetworkName, share: float) -> float:
+    def see(network: ModelName, share: float) -> float:
         return (other if share > 0.055 else score) if network == "yunet" else 0.0
 
     detection, _ = detect(see, draw_two(SMALL, 20))
@@ -163,7 +163,7 @@ def test_less_is_asked_of_a_small_face_beside_another(
 
 
 def test_a_face_already_found_is_company_too() -> None:
-    def see(network: NetworkName, share: float) -> float:
+    def see(network: ModelName, share: float) -> float:
         if share > LARGE_SHARE:
             return 0.9 if network == "short" else 0.0
         return IN_COMPANY if network == "yunet" else 0.0
@@ -196,7 +196,7 @@ def test_faint_proposal_is_not_looked_at_again() -> None:
 def test_what_short_range_alone_sees_is_looked_at_again_where_it_is_nearly_sure(
     short: float, expected: list[float], side: int
 ) -> None:
-    def see(network: NetworkName, share: float) -> float:
+    def see(network: ModelName, share: float) -> float:
         return {"short": short, "full": 0.8, "yunet": 0.0}[network]
 
     detection, networks = detect(see, draw_squares((10, 10), side=side))
@@ -222,7 +222,7 @@ def test_what_both_networks_see_is_one_suspect() -> None:
 def test_doubtful_face_beside_a_sure_one_is_looked_at_again(
     full: float, expected: list[float]
 ) -> None:
-    def see(network: NetworkName, share: float) -> float:
+    def see(network: ModelName, share: float) -> float:
         if network == "full":
             return full
         return 0.9 if share > 0.17 else 0.6
@@ -241,7 +241,7 @@ def test_number_of_second_looks_is_bounded() -> None:
 
 @pytest.mark.parametrize("size", [320, 1280])
 def test_all_faces_are_looked_for_at_every_scale(size: int) -> None:
-    def see(network: NetworkName, share: float) -> float:
+    def see(network: ModelName, share: float) -> float:
         if share > LARGE_SHARE:
             return 0.9
         return 0.85 if network == "yunet" else 0.0
@@ -345,7 +345,7 @@ def test_face_is_told_as_turned_only_where_that_is_plain(
 
 
 def test_face_must_be_turned_plainly_in_wider_surroundings_too() -> None:
-    def see(network: NetworkName, share: float) -> float:
+    def see(network: ModelName, share: float) -> float:
         near = 0.9 if share > 0.45 else 0.4  # half or a third of what is shown
         return {"short": near, "full": 0.6, "yunet": 0.0}[network]
 
@@ -419,7 +419,7 @@ def test_networks_are_shown_the_same_of_a_picture_and_its_mirror_image() -> None
     networks = Networks(says(0.7, 0.6, 0.5), says(yunet=0.6))
     shown: list[Image] = []
 
-    def see(network: NetworkName, image: Image) -> tuple[Face, ...]:
+    def see(network: ModelName, image: Image) -> tuple[Face, ...]:
         shown.append(image)
         return networks(network, image)
 

@@ -59,7 +59,7 @@ def test_what_is_no_file_is_named(tmp_path: Path) -> None:
         "file.png/a.png": "not a directory. Check the path and the disk.",
         "a\0b.png": "embedded null byte. Check the path and the disk.",
         "huge.png": "it has 1073741825 bytes, over the limit of 1073741824. "
-        "Give PNG, JPEG, WebP, BMP, TIFF or GIF files.",
+        "Give PNG, JPEG, WebP, AVIF, HEIC, BMP, TIFF or GIF files.",
     }
     for name, message in table.items():
         with pytest.raises(ImageReadError) as caught:

@@ -20,7 +20,7 @@ from tests.helpers.pictures import encode, noise
 AGAIN = "Remove it, or copy or export it again."
 DEVELOP = "Export it as JPEG or TIFF with a raw developer."
 CONVERT = "Convert it to PNG or JPEG."
-GIVE = "Give PNG, JPEG, WebP, BMP, TIFF or GIF files."
+GIVE = "Give PNG, JPEG, WebP, AVIF, HEIC, BMP, TIFF or GIF files."
 SHRINK = "Shrink it, or raise the limit with --max-pixels or ROI_CLS_MAX_PIXELS."
 NOISE = noise(5, 4, 3, seed=4)
 SMALL: Image = np.asarray(cv2.resize(NOISE, (23, 18)), np.uint8)
