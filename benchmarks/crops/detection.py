@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Protocol
 
 import cv2
-from scipy.stats import binomtest
 
+from roi_cls.classifier.metrics.interval import Estimate, wilson
 from roi_cls.roi.detection.detector import NetworkDetector
 from roi_cls.roi.detection.faces import best_first
 from roi_cls.roi.detection.glimpse import glimpse_scaled
@@ -68,24 +68,17 @@ class Figures:
     way: str
     found: float
     """Pictures where an accepted face is true."""
-    chosen_largest: float
+    chosen_largest: Estimate
     """Pictures where the face of ``--face largest`` is true."""
-    chosen_low: float | None
-    """Of its 95 % interval (Wilson), as the next."""
-    chosen_high: float | None
     recall: float
     """True boxes that were found."""
     recall_by_px: dict[str, float]
     false_faces: float | None
     """Accepted faces per face-free picture."""
-    false_pictures: float | None
+    false_pictures: Estimate | None
     """Face-free pictures with an accepted face."""
-    false_low: float | None
-    false_high: float | None
-    portraits: float | None
+    portraits: Estimate | None
     """Portraits in which a face is accepted."""
-    portraits_low: float | None
-    portraits_high: float | None
     milliseconds: float
     """Mean per picture with faces, decoding included."""
     milliseconds_faceless: float | None
@@ -231,15 +224,12 @@ def judge(
     return Figures(
         way,
         _mean(found),
-        _mean(chosen),
-        *wilson(chosen),
+        wilson(sum(chosen), len(chosen)),
         _mean(found for _, found in boxes),
         _by_size(boxes),
         _mean(false) if empty else None,
-        _mean(count > 0 for count in false) if empty else None,
-        *wilson([count > 0 for count in false]),
-        _mean(with_face) if portraits else None,
-        *wilson(with_face),
+        _share_of([count > 0 for count in false]),
+        _share_of(with_face),
         _mean(s.milliseconds for s in seen),
         _mean(s.milliseconds for s in empty) if empty else None,
         _mean(s.milliseconds for s in portraits) if portraits else None,
@@ -247,12 +237,9 @@ def judge(
     )
 
 
-def wilson(hits: Sequence[bool]) -> tuple[float | None, float | None]:
-    """Return the 95 % interval of a share (Wilson 1927), as scipy has it; of nothing, none."""
-    if not hits:
-        return None, None
-    interval = binomtest(sum(hits), len(hits)).proportion_ci(method="wilson")
-    return float(interval.low), float(interval.high)
+def _share_of(hits: Sequence[bool]) -> Estimate | None:
+    """Return the share that is true, with its interval; of nothing, none."""
+    return wilson(sum(hits), len(hits)) if hits else None
 
 
 def _accepted(detection: Detection, params: CropParams) -> tuple[Face, ...]:
@@ -292,11 +279,11 @@ def format_table(rows: Sequence[Figures]) -> str:
     for row in rows:
         cells = [
             row.way,
-            _share(row.chosen_largest, row.chosen_low, row.chosen_high),
-            _share(row.recall),
-            _share(row.false_pictures, row.false_low, row.false_high),
+            _share(row.chosen_largest),
+            f"{100 * row.recall:.1f} %",
+            _share(row.false_pictures),
             _number(row.false_faces, 2),
-            _share(row.portraits, row.portraits_low, row.portraits_high),
+            _share(row.portraits),
             *(
                 _number(milliseconds, 1)
                 for milliseconds in (
@@ -317,11 +304,10 @@ def format_table(rows: Sequence[Figures]) -> str:
     return "\n".join(lines)
 
 
-def _share(share: float | None, low: float | None = None, high: float | None = None) -> str:
+def _share(share: Estimate | None) -> str:
     if share is None:
         return ""
-    interval = "" if low is None or high is None else f" [{100 * low:.1f}, {100 * high:.1f}]"
-    return f"{100 * share:.1f} %{interval}"
+    return f"{100 * share.value:.1f} % [{100 * share.low:.1f}, {100 * share.high:.1f}]"
 
 
 def _number(value: float | None, digits: int) -> str:

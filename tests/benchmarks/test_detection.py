@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.crops.detection import Seen, format_table, judge, look_at, read_boxes, wilson
+from benchmarks.crops.detection import Seen, format_table, judge, look_at, read_boxes
+from roi_cls.classifier.metrics.interval import wilson
 from roi_cls.roi.face import Box, Detection, Face, Step
 from roi_cls.roi.params import CropParams
 from roi_cls.roi.picture import Picture
@@ -24,22 +25,6 @@ def seen(name: str, *faces: Face, step: Step = "short", milliseconds: float = 10
     return Seen(name, Detection(200, 200, faces, step), milliseconds)
 
 
-@pytest.mark.parametrize(
-    ("hits", "low", "high"),
-    [
-        ([True] * 9 + [False], 0.596, 0.982),
-        ([False] * 20, 0.0, 0.161),
-        ([True] * 240, 0.984, 1.0),
-    ],
-)
-def test_share_has_its_wilson_interval(hits: list[bool], low: float, high: float) -> None:
-    assert wilson(hits) == pytest.approx((low, high), abs=5e-4)
-
-
-def test_nothing_has_no_interval() -> None:
-    assert wilson([]) == (None, None)
-
-
 def test_figures_count_what_was_found_chosen_and_invented() -> None:
     truth = {"a": [TRUE, Box(120, 20, 130, 30)], "b": [TRUE], "c": [TRUE], "d": [TRUE]}
     found = [
@@ -51,13 +36,11 @@ def test_figures_count_what_was_found_chosen_and_invented() -> None:
     empty = [seen("e", LARGER_MISS, HIT, milliseconds=40), seen("f", FAINT_HIT, milliseconds=60)]
     portraits = [seen("g", HIT, milliseconds=1), seen("h", FAINT_HIT, milliseconds=2), seen("i")]
     row = judge("auto", PARAMS, truth, found, empty, portraits)
-    assert (row.way, row.found, row.chosen_largest, row.recall) == ("auto", 0.5, 0.25, 0.4)
-    assert (row.chosen_low, row.chosen_high) == wilson([True, False, False, False])
+    assert (row.way, row.found, row.recall) == ("auto", 0.5, 0.4)
+    assert row.chosen_largest == wilson(1, 4)
     assert row.recall_by_px == {"0+ (1)": 0.0, "32+ (4)": 0.5}
-    assert (row.false_faces, row.false_pictures) == (1.0, 0.5)
-    assert (row.false_low, row.false_high) == wilson([True, False])
-    assert row.portraits == pytest.approx(1 / 3)
-    assert (row.portraits_low, row.portraits_high) == wilson([True, False, False])
+    assert (row.false_faces, row.false_pictures) == (1.0, wilson(1, 2))
+    assert row.portraits == wilson(1, 3)
     assert (row.milliseconds, row.milliseconds_faceless) == (30, 50)
     assert row.milliseconds_portraits == pytest.approx(13 / 3)
     assert row.steps == {"short": 0.25, "turned": 0.5, "yunet": 0.25}
@@ -65,8 +48,8 @@ def test_figures_count_what_was_found_chosen_and_invented() -> None:
 
 def test_lower_score_accepts_more() -> None:
     row = judge("full", CropParams(min_score=0.3), {"c": [TRUE]}, [seen("c", FAINT_HIT)], [], [])
-    assert (row.found, row.chosen_largest) == (1, 1)
-    assert (row.false_faces, row.false_low, row.portraits, row.portraits_high) == (None,) * 4
+    assert (row.found, row.chosen_largest) == (1, wilson(1, 1))
+    assert (row.false_faces, row.false_pictures, row.portraits) == (None,) * 3
 
 
 def test_table_has_a_cell_for_each_column() -> None:

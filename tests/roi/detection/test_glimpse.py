@@ -1,5 +1,7 @@
 """A glimpse tells where its pixels lie in the frame, at every scale and in every orientation."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -78,7 +80,15 @@ def test_scaled_picture_shows_the_means_of_what_it_covers(size: int) -> None:
     assert glimpse.image.std() < 0.7 * picture.pixels().std()
 
 
-ORIENTED = {"is_mirrored": st.booleans(), "turns": st.integers(0, 3)}
+PLACED: dict[str, st.SearchStrategy[Any]] = {
+    "height": st.integers(40, 1700),
+    "width": st.integers(40, 1700),
+    "x": st.floats(0, 1),
+    "y": st.floats(0, 1),
+    "is_mirrored": st.booleans(),
+    "turns": st.integers(0, 3),
+}
+"""A frame, a place in it, and how the view of it is oriented."""
 
 
 def orient(glimpse: Glimpse, is_mirrored: bool, turns: int) -> Glimpse:
@@ -86,14 +96,7 @@ def orient(glimpse: Glimpse, is_mirrored: bool, turns: int) -> Glimpse:
 
 
 @settings(max_examples=60)
-@given(
-    height=st.integers(40, 1700),
-    width=st.integers(40, 1700),
-    x=st.floats(0, 1),
-    y=st.floats(0, 1),
-    around=st.floats(0.2, 3),
-    **ORIENTED,
-)
+@given(around=st.floats(0.2, 3), **PLACED)
 def test_spot_is_told_where_it_lies(
     height: int, width: int, x: float, y: float, around: float, is_mirrored: bool, turns: int
 ) -> None:
@@ -106,14 +109,7 @@ def test_spot_is_told_where_it_lies(
 
 
 @settings(max_examples=60)
-@given(
-    height=st.integers(40, 1700),
-    width=st.integers(40, 1700),
-    x=st.floats(0, 1),
-    y=st.floats(0, 1),
-    side_px=st.sampled_from([320, 640, 1280]),
-    **ORIENTED,
-)
+@given(side_px=st.sampled_from([320, 640, 1280]), **PLACED)
 def test_spot_at_any_scale_is_told_where_it_lies(
     height: int, width: int, x: float, y: float, side_px: int, is_mirrored: bool, turns: int
 ) -> None:

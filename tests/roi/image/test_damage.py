@@ -235,6 +235,15 @@ def test_png_without_its_last_chunk_is_read_whole_and_marked() -> None:
     np.testing.assert_array_equal(picture.pixels(), PORTRAIT)
 
 
+def test_jpeg_2000_that_was_cut_is_refused_or_read_and_marked() -> None:
+    data = encode(PORTRAIT, "JPEG2000")
+    cut = data[: len(data) * 3 // 4]
+    assert refusal(cut) == f"it is cut off after {len(cut)} bytes"
+    picture = Picture(cut, "a", partial=True)
+    assert picture.pixels().shape == PORTRAIT.shape
+    assert picture.damaged == f"it is cut off after {len(cut)} bytes"
+
+
 @pytest.mark.parametrize("data", [WHOLE, encode(PORTRAIT, "PNG"), encode(PORTRAIT, "WEBP")])
 def test_whole_picture_is_read_the_same_either_way(data: bytes) -> None:
     picture = Picture(data, "a", partial=True)

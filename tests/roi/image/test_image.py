@@ -262,8 +262,8 @@ def test_remote_picture_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch) ->
         "": "it is a folder. Give the files in it.",
         "missing.png": "no such file. Check the path.",
         "empty.png": "it is empty (0 bytes). Remove it, or copy or export it again.",
-        "large.png": "it has 3 bytes, over the limit of 2. Give PNG, JPEG, WebP, AVIF, HEIC, BMP, TIFF or "
-        "GIF files.",
+        "large.png": "it has 3 bytes, over the limit of 2. Give PNG, JPEG, WebP, AVIF, "
+        "HEIC, BMP, TIFF or GIF files.",
     }
     for name, reason in reasons.items():
         path = folder / name if name else folder
