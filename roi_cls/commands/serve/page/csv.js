@@ -2,7 +2,8 @@
 
 const COLUMNS = [
   "path", "status", "error", "label", "score", "probabilities", "unsure", "source", "reason", "box",
-  "face_score", "faces", "per_face", "time_s", "frames", "threshold", "roll",
+  "face_score", "faces", "per_face", "time_s", "frames", "threshold", "damaged",
+  "color_profile", "roll",
 ];
 const FORMULA = /^[\s']*[=+\-@]/;
 

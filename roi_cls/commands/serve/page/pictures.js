@@ -70,6 +70,7 @@ function failed(path, error) {
   return {
     path, status: "error", error: reason, label: null, score: null, probabilities: null,
     unsure: false, source: null, reason: null, box: null, face_score: null, faces: 0,
-    per_face: null, time_s: null, frames: null, threshold: null, roll: null,
+    per_face: null, time_s: null, frames: null, threshold: null, damaged: null,
+    color_profile: null, roll: null,
   };
 }
