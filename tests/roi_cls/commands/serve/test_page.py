@@ -294,6 +294,7 @@ def test_table_is_downloaded_as_the_command_line_writes_it(
     words = ("--run", face_run, "--csv", "--device", "cpu")
     done = command("predict", evil, pictures / "8.png", pictures / "9.png", *words)
     expected = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert [*rows[0]] == [*expected[0], "sha256", "corrected"]
     assert [row["path"] for row in rows] == ['\'=cmd"1".png', "8.png", "9.png"]
     for row, other in zip(rows, expected, strict=True):
         for name in ("status", "label", "unsure", "source", "reason", "faces"):
