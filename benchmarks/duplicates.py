@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.machine import describe_machine
-from roi_cls.data.collect import find_pictures
 from roi_cls.data.near import (
     HASHES,
     Fingerprint,
@@ -30,6 +29,7 @@ from roi_cls.data.near import (
     measure_likeness,
     take_fingerprint,
 )
+from roi_cls.data.walk import find_pictures
 from roi_cls.roi.image import Image, read_image
 from roi_cls.roi.picture import Picture
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from roi_cls.data.collect import find_pictures
 from roi_cls.data.demo.picture import draw_picture, place_persons
+from roi_cls.data.walk import find_pictures
 from roi_cls.roi.image import Image, read_image
 
 SIDE_PX = 1024

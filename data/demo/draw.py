@@ -16,10 +16,10 @@ import numpy as np
 
 from roi_cls.base.errors import DataError
 from roi_cls.base.machine import available_cores
-from roi_cls.data.collect import PICTURE_SUFFIXES
 from roi_cls.data.demo.defect import DEFECT_KINDS, DefectKind
 from roi_cls.data.demo.picture import count_faces, draw_picture
 from roi_cls.data.sample import SplitName
+from roi_cls.data.walk import PICTURE_SUFFIXES
 
 DEMO_VERSION = 1
 """Raised whenever the code draws other pictures from the same parameters."""

@@ -13,7 +13,8 @@ from typing import BinaryIO
 
 from roi_cls.base.errors import DataError
 from roi_cls.base.location import as_path, is_remote, match_files, reaching
-from roi_cls.data.collect import PICTURE_SUFFIXES, collect_samples, find_pictures, telling_unlisted
+from roi_cls.data.collect import collect_samples
+from roi_cls.data.walk import PICTURE_SUFFIXES, find_pictures, telling_unlisted
 from roi_cls.roi.image_header import UndecodableError, sniff_kind
 
 LIST_SUFFIX = ".txt"
