@@ -142,7 +142,7 @@ def measure_others(prints: Sequence[Fingerprint]) -> tuple[list[int], list[tuple
 
 def report(folder: Path, changed: int, largest: int) -> None:
     """Measure one folder and print its tables."""
-    paths = [folder / name for name in find_pictures(folder)]
+    paths = [folder / name for name in find_pictures(folder).names]
     random.Random(0).shuffle(paths)
     paths = paths[:largest]
     copies = measure_copies(paths[:changed])

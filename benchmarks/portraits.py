@@ -53,7 +53,7 @@ def write_real(source: Path, folder: Path, count: int) -> dict[str, list[Path]]:
 
     They are written anew each time. Fewer where there are fewer.
     """
-    names = find_pictures(source)[:count]
+    names = find_pictures(source).names[:count]
     paths = _name_files(folder, len(names))
     for name, png, jpg in zip(names, paths["png"], paths["jpg"], strict=True):
         _write_both(cut_square(read_image(source / name)), png, jpg)

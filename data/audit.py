@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -97,6 +98,8 @@ class Audit:
     statistics: tuple[LabelStatistic, ...]
     """What else differs between the classes, the strongest first."""
     findings: tuple[Finding, ...]
+    passed_over: dict[str, int]
+    """How often what else is in the folder, by suffix or kind: see ``Found``."""
 
     @property
     def failed(self) -> bool:
@@ -115,7 +118,10 @@ class Audit:
 
 
 def audit_samples(
-    samples: Sequence[Sample], facts: Sequence[PictureFacts], target: str | None = None
+    samples: Sequence[Sample],
+    facts: Sequence[PictureFacts],
+    target: str | None = None,
+    passed_over: Mapping[str, int] = MappingProxyType({}),
 ) -> Audit:
     """Return what is wrong with labelled samples.
 
@@ -123,6 +129,7 @@ def audit_samples(
         samples: With the parts and groups that the data give.
         facts: One of each sample's file.
         target: The class that is looked for.
+        passed_over: What else is in their folder.
     """
     exact = equal_bytes([fact.sha256 for fact in facts])
     alike = find_near_duplicates([fact.fingerprint for fact in facts])
@@ -147,7 +154,9 @@ def audit_samples(
             [samples[i] for i in readable], [facts[i] for i in readable], target
         ),
     }
-    return Audit(pictures=len(samples), **found, findings=_judge(found))
+    return Audit(
+        pictures=len(samples), **found, findings=_judge(found), passed_over=dict(passed_over)
+    )
 
 
 def _measure(

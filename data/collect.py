@@ -7,15 +7,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from roi_cls.base.errors import DataError
 from roi_cls.base.location import reaching
-from roi_cls.data.sample import DEFAULT_LABEL_NAMES, Sample, SplitName
+from roi_cls.data.sample import (
+    DEFAULT_LABEL_NAMES,
+    Sample,
+    SplitName,
+    label_name,
+    tell_same_labels,
+)
 from roi_cls.data.table import SPLIT_NAMES, first_five, read_samples
-from roi_cls.data.walk import PICTURE_SUFFIXES, find_pictures, telling_unlisted
+from roi_cls.data.walk import (
+    PICTURE_SUFFIXES,
+    find_pictures,
+    tell_passed_over,
+    telling_unlisted,
+)
 
 _ORIGIN_NAME = re.compile(r"image_[0-9]+_([^_]+)")  # the name without its suffix
 _LAYOUTS = (
@@ -39,17 +50,41 @@ class _Picture:
     def token(self) -> str | None:
         """The label in a name like ``image_<index>_<label>.png``."""
         match = _ORIGIN_NAME.fullmatch(self.parts[-1].rpartition(".")[0])
-        return match[1] if match else None
+        return label_name(match[1]) if match else None
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """The pictures of a data set, and what is to be known of how they were found."""
+
+    samples: tuple[Sample, ...]
+    """Sorted by path; of a CSV, in the order of its rows."""
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    """How often what else is in the folder: see ``Found``."""
+    remarks: tuple[str, ...] = ()
+    """For the user, about the labels."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """All that the user should be told, a sentence or two each."""
+        return (*tell_passed_over(self.passed_over), *self.remarks)
 
 
 def collect_samples(
     source: Path, label_names: Mapping[str, str] | None = None, *, labelled: bool = True
 ) -> tuple[Sample, ...]:
-    """Return every picture of ``source``, sorted by path; of a CSV, in the order of its rows.
+    """Return the samples alone of ``collect_data``."""
+    return collect_data(source, label_names, labelled=labelled).samples
+
+
+def collect_data(
+    source: Path, label_names: Mapping[str, str] | None = None, *, labelled: bool = True
+) -> Collected:
+    """Return every picture of ``source``, and what was passed over.
 
     ``source`` is a CSV (see ``read_samples``), or a folder, with or without ``train``,
     ``validation``, ``test`` in it, of ``image_<index>_<label>.png`` or of one folder per class.
-    Hidden files are left out; broken links, and folders named like a picture, are kept.
+    Which files of a folder are its pictures, ``find_pictures`` says.
 
     label_names: label token, folder or CSV label to class name.
     labelled: require a label; otherwise it is None where none can be read, and ``source`` may
@@ -59,15 +94,17 @@ def collect_samples(
         DataError: No picture, no label, or more than one way to read the labels.
     """
     if not labelled and source.suffix.lower() in PICTURE_SUFFIXES and _is_file(source):
-        return (Sample(source),)
+        return Collected((Sample(source),))
     if check_data_set(source) == "table":
         samples = read_samples(source, label_names, labelled=labelled)
         _check_names_used(source, label_names, samples if labelled else ())
-        return samples
-    paths = find_pictures(source)
+        return Collected(samples)
+    found = find_pictures(source)
     if not labelled:
-        return _read_leniently(source, paths, label_names)
-    return _read_labels(source, paths, label_names)
+        samples = _read_leniently(source, found.names, label_names)
+        return Collected(samples, found.passed_over)
+    samples, remarks = _read_labels(source, found.names, label_names)
+    return Collected(samples, found.passed_over, remarks)
 
 
 def check_data_set(source: Path) -> Literal["folder", "table"]:
@@ -96,13 +133,14 @@ def _is_file(source: Path) -> bool:
 
 def _read_labels(
     source: Path, paths: Sequence[str], label_names: Mapping[str, str] | None
-) -> tuple[Sample, ...]:
+) -> tuple[tuple[Sample, ...], tuple[str, ...]]:
+    """Return the samples, and what the user should know of their labels."""
     pictures = _part(source, paths)
     flat = [picture for picture in pictures if len(picture.parts) == 1]
     if not flat:
-        samples = _read_folders(source, pictures, label_names)
+        samples, remarks = _read_folders(source, pictures, label_names)
         _check_names_used(source, label_names, samples)
-        return samples
+        return samples, remarks
     if len(flat) < len(pictures):
         deep = next(picture for picture in pictures if len(picture.parts) > 1)
         raise DataError(
@@ -110,7 +148,7 @@ def _read_labels(
             f"like {flat[0].relative!r} and {deep.relative!r}. Give a folder that holds only one "
             "of the two, or a CSV with path,label."
         )
-    return _read_names(source, flat, label_names)
+    return _read_names(source, flat, label_names), ()
 
 
 def _part(source: Path, paths: Sequence[str]) -> list[_Picture]:
@@ -181,36 +219,85 @@ def _read_names(
 
 def _read_folders(
     source: Path, pictures: Sequence[_Picture], label_names: Mapping[str, str] | None
-) -> tuple[Sample, ...]:
+) -> tuple[tuple[Sample, ...], tuple[str, ...]]:
+    """Read the labels off the folders, which people made; the names of files may be accidents.
+
+    Only where ``label_names`` has no folder, and what the name of every file says, it is the names
+    that are meant.
+    """
     names = label_names or {}
     tokens = DEFAULT_LABEL_NAMES if label_names is None else label_names
-    samples = []
-    contrary = None  # a picture whose own name says another class than its folder
-    named = True  # every picture is named like the origin's
+    folders = {picture.parts[0] for picture in pictures}
+    for folder in folders:
+        if not label_name(folder):
+            raise DataError(
+                f"Cannot read labels in {str(source)!r}: the folder {folder!r} has only blanks for "
+                "a name. Call it as its class."
+            )
+    labels = {folder: label_name(folder) for folder in folders}
+    by_folder = [names.get(labels[p.parts[0]], labels[p.parts[0]]) for p in pictures]
+    by_name = _read_tokens(pictures, tokens)
+    remarks = tell_same_labels(folders)
+    if by_name is None:
+        return _label(source, pictures, by_folder), remarks
+    if label_names and label_names.keys().isdisjoint(labels.values()):
+        contrary = _tell_contrary(pictures, by_name, by_folder, "names of the files", "folder")
+        return _label(source, pictures, by_name), contrary
+    given = ",".join(f"{token}={name}" for token, name in tokens.items())
+    is_free = tokens.keys().isdisjoint(labels.values())
+    other = f"give --labels {given}" if is_free else "put the pictures into one folder"
+    contrary = _tell_contrary(pictures, by_folder, by_name, "folders", "name")
+    remedy = tuple(f"{text} To go by the names, {other}." for text in contrary)
+    return _label(source, pictures, by_folder), (*remarks, *remedy)
+
+
+def _read_tokens(pictures: Sequence[_Picture], tokens: Mapping[str, str]) -> list[str] | None:
+    """Return the class that each file's name says; None where one says none."""
+    found = []
     for picture in pictures:
-        folder = picture.parts[0]
-        label = names.get(folder, folder)
-        samples.append(Sample(source / picture.relative, label, picture.split))
-        if named:
-            said = tokens.get(picture.token or "")
-            named = said is not None
-            if named and said != label and contrary is None:
-                contrary = (picture.relative, label, said)
-    if named and contrary:
-        relative, label, said = contrary
-        raise DataError(
-            f"Cannot tell the labels in {str(source)!r}: the folder of {relative!r} says "
-            f"{label!r}, its name says {said!r}. To go by the folders, name them with --labels "
-            "FOLDER=NAME; to go by the names, put the pictures into one folder."
-        )
-    return tuple(samples)
+        name = tokens.get(picture.token or "")
+        if name is None:
+            return None
+        found.append(name)
+    return found
+
+
+def _label(source: Path, pictures: Sequence[_Picture], labels: Sequence[str]) -> tuple[Sample, ...]:
+    return tuple(
+        Sample(source / picture.relative, label, picture.split)
+        for picture, label in zip(pictures, labels, strict=True)
+    )
+
+
+def _tell_contrary(
+    pictures: Sequence[_Picture],
+    taken: Sequence[str],
+    left: Sequence[str],
+    taken_from: str,
+    left_from: str,
+) -> tuple[str, ...]:
+    """Return a sentence where folders and names disagree, and not just in what they call a class.
+
+    taken, left: the labels that count and that do not, with where they are from.
+    """
+    pairs = set(zip(taken, left, strict=True))
+    is_same = len(pairs) == len(set(taken)) == len(set(left))
+    if all(a == b for a, b in pairs) or (is_same and set(taken).isdisjoint(left)):
+        return ()
+    places = [i for i in range(len(taken)) if taken[i] != left[i]]
+    first = places[0]
+    return (
+        f"warning: The labels are those of the {taken_from}, but for {len(places)} of "
+        f"{len(pictures)} pictures the {left_from} says another one: "
+        f"{pictures[first].relative!r} is {taken[first]!r}, its {left_from} says {left[first]!r}.",
+    )
 
 
 def _read_leniently(
     source: Path, paths: Sequence[str], label_names: Mapping[str, str] | None
 ) -> tuple[Sample, ...]:
     try:
-        return _read_labels(source, paths, label_names)
+        return _read_labels(source, paths, label_names)[0]
     except DataError:
         # No one reading fits the whole folder; a name that follows the pattern still counts.
         names = DEFAULT_LABEL_NAMES if label_names is None else label_names

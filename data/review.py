@@ -18,6 +18,7 @@ from pathlib import Path
 
 from roi_cls.base.atomic import telling_storage
 from roi_cls.base.errors import DataError
+from roi_cls.data.sample import label_name
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 _FORMULA = ("=", "+", "-", "@")
@@ -97,6 +98,7 @@ def read_corrections(path: Path) -> tuple[tuple[Correction, ...], tuple[str, ...
                 raise ValueError(f"it has {len(cells)} of {len(COLUMNS)} cells")
             row = dict(zip(COLUMNS, map(_unguard, cells), strict=True))
             probability = float(row.pop("probability"))
+            row |= {name: label_name(row[name]) for name in ("answer", "label")}
             correction = Correction(**row, probability=probability)
         except (ValueError, csv.Error) as error:
             faults.append(f"line {number} is passed over: {error}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,26 @@ DEFAULT_LABEL_NAMES: Mapping[str, str] = MappingProxyType({"0": "artefact", "1":
 """Label token of ``image_<index>_<label>.png`` to class name, where nothing else names them."""
 
 _EXAMPLE = "Write it like --labels 0=artefact,1=artefactless."
+
+
+def label_name(given: object) -> str:
+    """Return the class name of a label as people or tables give it: without blanks around it.
+
+    Those within stay. Empty: it names no class.
+    """
+    return str(given).strip()
+
+
+def tell_same_labels(given: Iterable[str]) -> tuple[str, ...]:
+    """Return a sentence about each class that several of the given labels name."""
+    spellings: defaultdict[str, list[str]] = defaultdict(list)
+    for text in sorted(set(given)):
+        spellings[label_name(text)].append(text)
+    return tuple(
+        f"{' and '.join(map(repr, several))} are one class: blanks around a label do not count."
+        for several in spellings.values()
+        if len(several) > 1
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +101,7 @@ def parse_label_names(text: str) -> dict[str, str]:
     """
     names: dict[str, str] = {}
     for part in text.split(","):
-        token, equals, name = (piece.strip() for piece in part.partition("="))
+        token, equals, name = map(label_name, part.partition("="))
         if not (token and equals and name):
             raise DataError(f"Cannot use --labels {text!r}: {part!r} is not TOKEN=NAME. {_EXAMPLE}")
         if token in names:
@@ -109,6 +129,7 @@ def choose_labels(samples: Iterable[Sample], target: str | None = None) -> Label
             "a classifier needs at least two. Give the folder that holds one folder per class, "
             "train/ and test/ with image_<index>_<label>.png, or a CSV with path,label."
         )
+    target = None if target is None else label_name(target)
     if target is not None and target not in everywhere:
         raise DataError(
             f"Cannot look for {target!r}: the classes are {_listing(names)}. "

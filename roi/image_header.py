@@ -50,17 +50,23 @@ _KINDS = (
     ),
 )
 _TEXT = rb"(\xef\xbb\xbf)?\s*"  # a byte order mark and blanks
-_FOREIGN = (
+_UNREAD = (  # pictures of forms that are not decoded
     (
         rb"II\*\0....CR|....ftypcrx |IIR[OS]|MMOR|IIU\0|FUJIFILMCCD-RAW|FOVb|\0MRM",
         _RAW,
         _DEVELOP,
     ),
-    (rb"....ftyp", "a video", GIVE_PICTURES),
     (rb"\xff\x0a|\0\0\0\x0cJXL ", "a JPEG XL picture", CONVERT),
-    (rb"P[Ff]\s|v/1\x01|#\?RADIANCE", "a picture of float numbers (PFM, EXR or HDR)", CONVERT),
+    (
+        rb"P[Ff]\s+\d+\s+\d+\s|v/1\x01|#\?RADIANCE",
+        "a picture of float numbers (PFM, EXR or HDR)",
+        CONVERT,
+    ),
     (rb"qoif", "a QOI picture", CONVERT),
     (rb"P7\s", "a PAM picture", CONVERT),
+)
+_FOREIGN = (
+    (rb"....ftyp", "a video", GIVE_PICTURES),
     (rb"\0\0\x01\0.\0", "an icon", CONVERT),
     (rb"8BPS", "a Photoshop file", CONVERT),
     (rb"%PDF", "a PDF document", CONVERT),
@@ -159,10 +165,20 @@ def sniff_kind(data: bytes) -> str:
     for kind, magic in _KINDS:
         if magic.match(data):
             return kind
-    for pattern, what, remedy in _FOREIGN:
+    for pattern, what, remedy in (*_UNREAD, *_FOREIGN):
         if re.match(pattern, data[:4096], re.DOTALL | re.IGNORECASE):
             raise UndecodableError(f"it is {what}", remedy)
     raise UndecodableError(f"it is not a picture (it begins with {data[:16]!r})", GIVE_PICTURES)
+
+
+def is_picture(head: bytes) -> bool:
+    """Whether a file that begins so is a picture, also of a form that is not decoded.
+
+    Not TGA, which begins with no mark of its own: many other files would be taken for it.
+    """
+    return any(magic.match(head) for kind, magic in _KINDS if kind != "TGA") or any(
+        re.match(pattern, head, re.DOTALL) for pattern, _, _ in _UNREAD
+    )
 
 
 def check_size(height: int, width: int, max_pixels: int) -> None:

@@ -39,7 +39,7 @@ from roi_cls.classifier.runs.scores import (
     score_table,
     write_scores,
 )
-from roi_cls.data.collect import collect_samples
+from roi_cls.data.collect import collect_data
 from roi_cls.data.crops import crop_views, load_pixels, load_views
 from roi_cls.data.sample import Sample, check_same_labels
 from roi_cls.data.table import first_five, read_split
@@ -91,6 +91,7 @@ def evaluate_run(
     on_crop: Callable[[CropResult, int], None] = lambda result, total: None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     on_score: Callable[[int, int], None] = lambda done, total: None,
+    on_note: Callable[[str], None] = lambda text: None,
 ) -> EvaluateOutcome:
     """Score the test part and keep evaluation, scores, mistakes and figures in the run.
 
@@ -102,6 +103,7 @@ def evaluate_run(
         on_crop: Told of each crop, and how many there are.
         clock: Says when the test part is opened.
         on_score: Told how many pictures are scored, of how many.
+        on_note: Told what of the data's folder is passed over, and how its labels are read.
 
     Raises:
         DataError: There is no test part, or a test picture was trained on.
@@ -109,7 +111,7 @@ def evaluate_run(
     """
     model = load_any(job.run.path, choose_backend(job.device, "fp32"))
     bundle = model.bundle
-    samples, unseen = _test_samples(job, bundle)
+    samples, unseen = _test_samples(job, bundle, on_note)
     check_same_labels(bundle.labels, samples)
     folders = (job.run.detector,)
     views = [open_recipe(view, job.detector_model, folders) for view in model.views]
@@ -213,12 +215,17 @@ def _load_more(
     ]
 
 
-def _test_samples(job: EvaluateJob, bundle: ModelBundle) -> tuple[tuple[Sample, ...], int]:
+def _test_samples(
+    job: EvaluateJob, bundle: ModelBundle, on_note: Callable[[str], None]
+) -> tuple[tuple[Sample, ...], int]:
     """Return the test part, and how many pictures of the data set are in no part."""
     if job.samples is not None:
         return job.samples, 0
     names = job.label_names or bundle.training.get("label_names")
-    samples = collect_samples(job.source, names)
+    collected = collect_data(job.source, names)
+    for text in collected.notes:
+        on_note(text)
+    samples = collected.samples
     root = data_root(job.source)
     # By content it could not be told which of two equal files is meant; by path it can.
     kept, digests = read_split(job.run.split, root)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.runs.scores import data_root
 from roi_cls.classifier.training.distributed import current_world
 from roi_cls.classifier.training.job import OnCrop, TrainJob
-from roi_cls.data.collect import collect_samples
+from roi_cls.data.collect import collect_data
 from roi_cls.data.crops import CropArray, check_cropped, crop_views, load_views
 from roi_cls.data.near import find_near_duplicates, look_up_fingerprints
 from roi_cls.data.sample import SPLIT_NAMES, LabelSet, Sample, choose_labels
@@ -73,7 +73,11 @@ class TrainingData:
         return replace(self, train=train, validation=validation)
 
 
-def load_training_data(job: TrainJob, on_crop: OnCrop = lambda result, total: None) -> TrainingData:
+def load_training_data(
+    job: TrainJob,
+    on_crop: OnCrop = lambda result, total: None,
+    on_note: Callable[[str], None] = lambda text: None,
+) -> TrainingData:
     """Crop and split the job's pictures; return the training and validation crops.
 
     A picture in error keeps its part, so that a test picture that cannot be read is counted at
@@ -85,7 +89,12 @@ def load_training_data(job: TrainJob, on_crop: OnCrop = lambda result, total: No
         RoiClsError: There are no such pictures, or a class or a part cannot be made of them.
     """
     recipes = _open_recipes(job)
-    samples = job.samples or collect_samples(job.source, job.label_names)
+    samples = job.samples
+    if samples is None:
+        found = collect_data(job.source, job.label_names)
+        samples = found.samples
+        for text in found.notes:
+            on_note(text)
     world = current_world()
     if world.is_first:
         data = _crop_and_split(job, samples, recipes, on_crop)

@@ -79,7 +79,7 @@ def load_job_data(job: TrainJob, observers: Observers) -> TrainingData:
     """
     check_views(job)
     check_method(job.config)  # before the pictures are cropped, which takes long
-    data = load_training_data(job, observers.on_crop)
+    data = load_training_data(job, observers.on_crop, observers.on_note)
     observers.on_data(data)
     return data
 

@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -119,6 +119,20 @@ def list_files(folder: Path) -> list[str]:
         root = remote.path.rstrip("/") + "/"
         names = [str(name) for name in remote.fs.find(remote.path)]
         return sorted(name[len(root) :] for name in names if name.startswith(root))
+
+
+def read_heads(folder: Path, names: Sequence[str], size: int) -> list[bytes | None]:
+    """Return the first bytes of files below a remote folder, asked for together.
+
+    None: it cannot be read.
+    """
+    with reaching(folder):
+        remote = cast(Any, folder)
+        root = remote.path.rstrip("/")
+        places = [f"{root}/{name}" for name in names]
+        starts, ends = [0] * len(places), [size] * len(places)
+        heads = remote.fs.cat_ranges(places, starts, ends, on_error="return")
+    return [bytes(head) if isinstance(head, bytes | bytearray) else None for head in heads]
 
 
 def match_files(pattern: str) -> list[Path]:

@@ -6,15 +6,22 @@ import codecs
 import glob
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 from roi_cls.base.errors import DataError
 from roi_cls.base.location import as_path, is_remote, match_files, reaching
+from roi_cls.console.terminal import note
 from roi_cls.data.collect import collect_samples
-from roi_cls.data.walk import PICTURE_SUFFIXES, find_pictures, telling_unlisted
+from roi_cls.data.walk import (
+    PICTURE_SUFFIXES,
+    find_pictures,
+    tell_passed_over,
+    telling_unlisted,
+)
 from roi_cls.roi.image_header import UndecodableError, sniff_kind
 
 LIST_SUFFIX = ".txt"
@@ -38,59 +45,80 @@ class Named:
     """Whether it names one picture by itself, and nothing that holds several."""
     data: bytes | None = None
     """Of the one picture or video, where it was piped in."""
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    """How often what else is in the folders that it names: see ``Found``."""
 
 
-def expand_paths(inputs: Iterable[str]) -> Iterator[Path]:
-    """Yield the pictures that the inputs name, in order; see ``expand_input``.
+def expand_paths(inputs: Sequence[str]) -> list[Path]:
+    """Return the pictures that the inputs name, in order, and note what is passed over.
 
     All of it may lie elsewhere: ``s3://bucket/folder``, and what else ``as_path`` takes.
 
     Raises:
-        DataError: A folder, a pattern or a list holds no picture, or an input is empty.
+        DataError: See ``expand_input``.
         LocationError: A remote path's package is not installed.
     """
-    for text in inputs:
-        for name in expand_input(text).names:
-            yield as_path(name)
+    named = [expand_input(text, is_only=len(inputs) == 1) for text in inputs]
+    note_passed_over(named)
+    return [as_path(name) for each in named for name in each.names]
 
 
-def expand_input(text: str, also: Sequence[str] = ()) -> Named:
+def note_passed_over(named: Iterable[Named]) -> None:
+    """Note what lies in the folders that were named, and is no picture."""
+    passed_over: Counter[str] = Counter()
+    for each in named:
+        passed_over.update(each.passed_over)
+    for text in tell_passed_over(passed_over):
+        note(text)
+
+
+def expand_input(text: str, also: Sequence[str] = (), *, is_only: bool = True) -> Named:
     """Return what an input names: folders to their depth, a CSV's rows, a list's lines.
 
     A named file is among it whether it is there or not: its absence becomes a row. A list is a
     ``.txt`` file with a name in each line, from the current folder on, as ``find`` writes them:
-    each line is taken as it stands; blank ones and those that begin with # are passed over.
+    each line is taken as it stands; blank ones and those that begin with # are passed over. A
+    pattern that nothing matches is a named file, too, where there are other inputs.
 
     Args:
         text: A file, folder, pattern, table or list.
         also: Suffixes of files that are found in folders besides pictures, such as videos'.
+        is_only: Whether there is no other input, so that there is nothing to do without it.
 
     Raises:
-        DataError: A folder, a pattern or a list holds no picture, or the input is empty.
+        DataError: A folder or a list holds no picture, or the only pattern matches nothing; or
+            the input is empty.
         LocationError: A remote path's package is not installed.
     """
     if not text:  # Path("") would be this folder and all that is in it
         raise DataError("Cannot find pictures: an input is empty (''). Give a file or a folder.")
     if is_pattern(text):
-        names = [name for path in _matches(text) for name in _expand_path(path, also).names]
-        return Named(names, len(names))
+        matches = _matches(text)
+        if not matches and is_only:
+            raise DataError(
+                f"Cannot find pictures: nothing matches {text!r}. Check the pattern; ** stands for "
+                "folders of any depth."
+            )
+        if matches:
+            return _join([_expand_path(path, also) for path in matches])
     return _expand_path(as_path(text), also)
+
+
+def _join(parts: Sequence[Named]) -> Named:
+    names = [name for part in parts for name in part.names]
+    passed_over: Counter[str] = Counter()
+    for part in parts:
+        passed_over.update(part.passed_over)
+    return Named(names, len(names), passed_over=passed_over)
 
 
 def _matches(pattern: str) -> list[Path]:
     path = as_path(pattern)
     if is_remote(path):
         with telling_unlisted(path):
-            found = match_files(pattern)
-    else:
-        local = str(path) if "://" in pattern else pattern  # a slash at its end has a meaning
-        found = [Path(name) for name in sorted(glob.glob(local, recursive=True))]
-    if not found:
-        raise DataError(
-            f"Cannot find pictures: nothing matches {pattern!r}. Check the pattern; ** stands for "
-            "folders of any depth."
-        )
-    return found
+            return match_files(pattern)
+    local = str(path) if "://" in pattern else pattern  # a slash at its end has a meaning
+    return [Path(name) for name in sorted(glob.glob(local, recursive=True))]
 
 
 def _expand_path(path: Path, also: Sequence[str]) -> Named:
@@ -99,7 +127,8 @@ def _expand_path(path: Path, also: Sequence[str]) -> Named:
         return Named(rows, len(rows))
     if _is_folder(path):
         found = find_pictures(path, also)
-        return Named(_Below(path, found), len(found))
+        below = _Below(path, found.names)
+        return Named(below, len(found.names), passed_over=found.passed_over)
     if path.suffix.lower() == LIST_SUFFIX and _is_list_file(path):
         listed = _Listed(path)
         return Named(listed, listed.count())

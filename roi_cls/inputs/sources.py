@@ -22,7 +22,14 @@ from roi_cls.base.background import run_in_background
 from roi_cls.base.errors import DataError, ImageReadError
 from roi_cls.base.location import LocationError, as_path, is_remote
 from roi_cls.classifier.inference.prediction import Source
-from roi_cls.inputs.names import Named, expand_input, is_list, is_url, read_list
+from roi_cls.inputs.names import (
+    Named,
+    expand_input,
+    is_list,
+    is_url,
+    note_passed_over,
+    read_list,
+)
 from roi_cls.inputs.video import HEAD_BYTES, VIDEO_SUFFIXES, Every, is_video, read_frames
 from roi_cls.inputs.web import WebLimits, fetch
 from roi_cls.roi.image import read_bytes
@@ -57,22 +64,26 @@ class Given:
 
 
 def name_inputs(inputs: Sequence[str]) -> list[Named]:
-    """Return what each input stands for; of standard input, its first bytes are awaited.
+    """Return what each input stands for, and note what is passed over in folders.
+
+    Of standard input, the first bytes are awaited.
 
     Raises:
         DataError: One holds no picture, is empty, or is a terminal.
         LocationError: A remote path's package is not installed.
     """
-    return [_name_input(text) for text in inputs]
+    named = [_name_input(text, is_only=len(inputs) == 1) for text in inputs]
+    note_passed_over(named)
+    return named
 
 
-def _name_input(text: str) -> Named:
+def _name_input(text: str, *, is_only: bool) -> Named:
     if text == STDIN:
         return _name_standard_input()
     if is_url(text):
         return Named((text,), 1, is_one=True)
     _check_chain(text)
-    return expand_input(text, VIDEO_SUFFIXES)
+    return expand_input(text, VIDEO_SUFFIXES, is_only=is_only)
 
 
 def _name_standard_input() -> Named:

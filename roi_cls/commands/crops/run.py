@@ -116,7 +116,7 @@ def _list_inputs(job: CropJob) -> list[Path]:
     Raises:
         DataError: The inputs name none.
     """
-    paths = list(expand_paths(job.inputs))
+    paths = expand_paths(job.inputs)
     shard = job.options.shard
     if shard is None:
         return paths

@@ -20,13 +20,14 @@ from roi_cls.base.rows import markdown_table, to_json
 from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.evaluation.label_review import DoubtfulLabel, review_labels
 from roi_cls.classifier.runs.folder import RunFolder
-from roi_cls.console.terminal import progress, show
+from roi_cls.console.terminal import note, progress, show
 from roi_cls.console.words import printable
 from roi_cls.data.audit import MOST_EXAMPLES, Audit, audit_samples, audit_verdict, name_examples
-from roi_cls.data.collect import collect_samples
+from roi_cls.data.collect import collect_data
 from roi_cls.data.picture_facts import read_all_facts
 from roi_cls.data.sample import choose_labels
 from roi_cls.data.units import group_samples
+from roi_cls.data.walk import tell_passed_over
 
 AUDIT_WIDTH = 100
 ListForm = Literal["text", "json", "csv"]
@@ -51,15 +52,17 @@ def audit_and_tell(job: AuditJob, as_json: bool) -> int:
     Raises:
         DataError: The labels or the groups cannot be read.
     """
-    samples = collect_samples(job.source, job.label_names)
-    samples = group_samples(samples, job.group_regex, _root(job.source))
+    found = collect_data(job.source, job.label_names)
+    for text in found.remarks:
+        note(text)
+    samples = group_samples(found.samples, job.group_regex, _root(job.source))
     target = choose_labels(samples, job.target).target
     facts = []
     with progress("Reading") as advance:
         for fact in read_all_facts([sample.path for sample in samples], job.options):
             facts.append(fact)
             advance(len(facts), len(samples), "")
-    audit = audit_samples(samples, facts, target)
+    audit = audit_samples(samples, facts, target, found.passed_over)
     show(to_json(audit.to_dict(), indent=2) if as_json else _render_audit(audit, job.source))
     return 1 if audit.failed else 3 if audit.unreadable else 0
 
@@ -76,6 +79,8 @@ def _render_audit(audit: Audit, source: Path) -> str:
         markup=False,
     )
     console.print(audit_verdict(audit), soft_wrap=True)
+    for text in tell_passed_over(audit.passed_over):
+        console.print(text, soft_wrap=True)
     for finding in audit.findings:
         console.print(f"{finding.level}: {finding.text}", soft_wrap=True)
         for example in name_examples(audit, finding, _root(source)):

@@ -47,7 +47,7 @@ def import_corrections(review: Path, pictures: Sequence[str], output: Path) -> I
         StorageError: The data set cannot be written.
     """
     corrections, faults = read_corrections(review)
-    paths = list(expand_paths(pictures))
+    paths = expand_paths(pictures)
     check_not_input(output, [review, *paths])
     found = _find_by_digest(paths, {correction.sha256 for correction in corrections})
     matched = [one for one in corrections if one.sha256 in found]

@@ -156,7 +156,9 @@ def evaluate_and_tell(
         full: Print all of it in words; else what matters.
     """
     with cropping_progress() as on_crop, progress("Scoring") as advance:
-        outcome = evaluate_run(job, on_crop, on_score=lambda done, total: advance(done, total, ""))
+        outcome = evaluate_run(
+            job, on_crop, on_score=lambda done, total: advance(done, total, ""), on_note=note
+        )
     evaluation, run = outcome.evaluation, job.run
     show_errors(outcome.errors, "`roi-cls crops PATH --manifest rows.csv` lists every picture")
     if outcome.unseen:
