@@ -50,7 +50,8 @@ def tell_same_labels(given: Iterable[str]) -> tuple[str, ...]:
     for text in sorted(set(given)):
         spellings[label_name(text)].append(text)
     return tuple(
-        f"{' and '.join(map(repr, several))} are one class: blanks around a label do not count."
+        f"warning: {' and '.join(map(repr, several))} are one class: blanks around a label do not "
+        "count."
         for several in spellings.values()
         if len(several) > 1
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from roi_cls.base.errors import DataError
 from roi_cls.base.location import as_path, is_remote, reaching
-from roi_cls.data.sample import Sample, SplitName, label_name
+from roi_cls.data.sample import Sample, SplitName
 
 SPLIT_NAMES: Mapping[str, SplitName] = {
     "train": "train",
@@ -200,7 +200,7 @@ def _sample(
 ) -> Sample:
     if not row["path"]:
         raise DataError(f"Cannot use {str(path)!r}: line {line} has no path. {_REMEDY}")
-    label, split = label_name(row.get("label", "")), row.get("split", "").strip().lower()
+    label, split = row.get("label", ""), row.get("split", "").strip().lower()
     if split and split not in SPLIT_NAMES:
         raise DataError(
             f"Cannot use {str(path)!r}: line {line} has the split {row['split']!r}. "

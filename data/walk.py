@@ -157,7 +157,7 @@ def _take(
         suffix = os.path.splitext(name)[1].lower()
         is_folder = _is_folder(entry)
         if is_folder:
-            if _is_system(name, folder):
+            if is_system_folder(name, folder):
                 passed_over[f"{name}/"] += 1
                 continue
             yield name, entry.path
@@ -179,7 +179,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         raise
 
 
-def _is_system(name: str, above: str) -> bool:
+def is_system_folder(name: str, above: str) -> bool:
     """Whether a folder of this name, in another one, holds what no user put there."""
     name = name.casefold()
     return (
@@ -201,12 +201,12 @@ def _holds_picture(entry: os.DirEntry[str]) -> bool:
             return False
         with open(entry.path, "rb", buffering=0) as file:
             return is_picture(file.read(_HEAD_BYTES))
-    except OSError:
-        return True  # its row says why
+    except OSError as error:
+        return error.errno != errno.ELOOP  # its row says why; a link to itself is nothing
 
 
 def _kind(suffix: str) -> str:
-    """Return the kind that a file is counted as, by its suffix: ``.html?id=7`` is ``.html?…``."""
+    """Return the kind that a file is counted as, by its suffix: ``.html?id=7`` is ``.html…``."""
     match = _KIND.match(suffix)
     if match is None:
         return WITHOUT_SUFFIX
@@ -249,7 +249,8 @@ def _find_passed(name: str, source: str, caches: Set[str]) -> str:
         here = f"{above}{part}"
         is_folder = len(here) < len(name)
         if part.startswith(".") or (
-            is_folder and (_is_system(part, above.rstrip("/") or source) or f"{here}/" in caches)
+            is_folder
+            and (is_system_folder(part, above.rstrip("/") or source) or f"{here}/" in caches)
         ):
             return here
         above = f"{here}/"

@@ -20,6 +20,7 @@ from roi_cls.classifier.explanation.occlusion import occlude
 from roi_cls.classifier.inference.prediction import Looked, Prediction, Source
 from roi_cls.classifier.inference.predictor import Predictor
 from roi_cls.classifier.inference.scorer import Scorer
+from roi_cls.data.sample import label_name
 from roi_cls.roi.crop import Crops
 
 ExplainMethod = Literal["grad-cam", "occlusion"]
@@ -63,6 +64,7 @@ class Explainer:
         Raises:
             DataError: The model knows no such class.
         """
+        label = None if label is None else label_name(label)
         self._check(label)
         with self._lock:
             (looked,) = self._predictor.judge([source])

@@ -19,6 +19,7 @@ from roi_cls.data.collect import collect_samples
 from roi_cls.data.walk import (
     PICTURE_SUFFIXES,
     find_pictures,
+    is_system_folder,
     tell_passed_over,
     telling_unlisted,
 )
@@ -93,23 +94,34 @@ def expand_input(text: str, also: Sequence[str] = (), *, is_only: bool = True) -
     if not text:  # Path("") would be this folder and all that is in it
         raise DataError("Cannot find pictures: an input is empty (''). Give a file or a folder.")
     if is_pattern(text):
-        matches = _matches(text)
+        matches, passed_over = _leave_out_systems(text, _matches(text))
         if not matches and is_only:
             raise DataError(
                 f"Cannot find pictures: nothing matches {text!r}. Check the pattern; ** stands for "
                 "folders of any depth."
             )
         if matches:
-            return _join([_expand_path(path, also) for path in matches])
+            parts = [_expand_path(path, also) for path in matches]
+            names = [name for part in parts for name in part.names]
+            for part in parts:
+                passed_over.update(part.passed_over)
+            return Named(names, len(names), passed_over=passed_over)
     return _expand_path(as_path(text), also)
 
 
-def _join(parts: Sequence[Named]) -> Named:
-    names = [name for part in parts for name in part.names]
-    passed_over: Counter[str] = Counter()
-    for part in parts:
-        passed_over.update(part.passed_over)
-    return Named(names, len(names), passed_over=passed_over)
+def _leave_out_systems(pattern: str, matches: Sequence[Path]) -> tuple[list[Path], Counter[str]]:
+    """Return the matches outside of systems' folders, which a pattern must name; and these."""
+    asked = set(pattern.split("/"))
+    kept, folders = [], set()
+    for path in matches:
+        parts = path.parts
+        for i, part in enumerate(parts):
+            if is_system_folder(part, parts[i - 1] if i else "") and part not in asked:
+                folders.add(parts[: i + 1])
+                break
+        else:
+            kept.append(path)
+    return kept, Counter(f"{folder[-1]}/" for folder in folders)
 
 
 def _matches(pattern: str) -> list[Path]:

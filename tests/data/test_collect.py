@@ -14,13 +14,10 @@ from hypothesis import strategies as st
 
 from roi_cls.base.errors import DataError
 from roi_cls.base.location import as_path
-from roi_cls.data.collect import collect_samples
+from roi_cls.data.collect import collect_data, collect_samples
 from roi_cls.data.sample import Sample
 
-KNOWN = (
-    "png, jpg, jpeg, jpe, jfif, webp, bmp, tif, tiff, gif, heic, heif, hif, avif, jp2, j2k, jpf, "
-    "jpx, ppm, pgm, pbm, pnm, tga"
-)
+GIVE = "Give PNG, JPEG, WebP, AVIF, HEIC, BMP, TIFF or GIF files."
 Found = list[tuple[str, str | None, str | None]]
 
 
@@ -104,12 +101,88 @@ def test_class_folders_of_origin_names_that_agree(
     assert labels == ["artefact", "artefactless"]
 
 
-def test_class_folders_that_contradict_the_names_are_refused(tmp_path: Path) -> None:
-    make(tmp_path, "batch1/image_1_0.png", "batch2/image_2_1.png")
-    assert refusal(tmp_path) == (
-        "Cannot tell the labels in 'ROOT': the folder of 'batch1/image_1_0.png' says 'batch1', "
-        "its name says 'artefact'. To go by the folders, name them with --labels FOLDER=NAME; "
-        "to go by the names, put the pictures into one folder."
+def read(root: Path, names: Mapping[str, str] | None = None) -> tuple[list[str | None], list[str]]:
+    """Labels, and what the user is told of them."""
+    found = collect_data(root, names)
+    return [sample.label for sample in found.samples], list(found.remarks)
+
+
+def test_class_folders_win_over_names_that_contradict_them(tmp_path: Path) -> None:
+    make(tmp_path, "batch1/image_1_0.png", "batch1/image_2_1.png", "batch2/image_3_1.png")
+    labels, remarks = read(tmp_path)
+    assert labels == ["batch1", "batch1", "batch2"]
+    assert remarks == [
+        "warning: The labels are those of the folders, but for 3 of 3 pictures the name says "
+        "another one: 'batch1/image_1_0.png' is 'batch1', its name says 'artefact'. To go by the "
+        "names, give --labels 0=artefact,1=artefactless."
+    ]
+
+
+def test_labels_of_names_alone_settle_it_for_the_names(tmp_path: Path) -> None:
+    make(tmp_path, "batch1/image_1_0.png", "batch1/image_2_1.png", "batch2/image_3_1.png")
+    labels, remarks = read(tmp_path, {"0": "artefact", "1": "artefactless"})
+    assert labels == ["artefact", "artefactless", "artefactless"]
+    assert remarks == [
+        "warning: The labels are those of the names of the files, but for 3 of 3 pictures the "
+        "folder says another one: 'batch1/image_1_0.png' is 'artefact', its folder says 'batch1'."
+    ]
+
+
+def test_labels_of_folders_settle_it_for_the_folders(tmp_path: Path) -> None:
+    make(tmp_path, "batch1/image_1_0.png", "batch1/image_2_1.png", "batch2/image_3_1.png")
+    assert read(tmp_path, {"batch1": "a", "batch2": "b"}) == (["a", "a", "b"], [])
+
+
+@pytest.mark.parametrize("names", [None, {"0": "artefact", "1": "artefactless"}])
+def test_class_folders_that_swap_the_names_are_told(
+    tmp_path: Path, names: Mapping[str, str] | None
+) -> None:
+    make(tmp_path, "artefact/image_1_1.png", "artefact/image_2_0.png", "artefactless/image_3_1.png")
+    labels, remarks = read(tmp_path, names)
+    assert labels[0] == ("artefactless" if names else "artefact")
+    assert len(remarks) == 1
+    assert "for 1 of 3 pictures" in remarks[0]
+
+
+def test_folders_called_as_the_names_say_leave_them_no_option(tmp_path: Path) -> None:
+    make(tmp_path, "0/image_1_1.png", "0/image_2_0.png", "1/image_3_1.png")
+    labels, remarks = read(tmp_path, {"0": "a", "1": "b"})
+    assert labels == ["a", "a", "b"]
+    assert remarks[0].endswith("To go by the names, put the pictures into one folder.")
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ("live/image_1_0.png", "live/image_2_0.png", "spoof/image_3_1.png"),  # other words
+        ("live/image_1_0.png", "spoof/image_2_5.png"),  # 5 is no label
+        ("train/live/image_1_0.png", "test/spoof/image_2_1.png"),
+    ],
+)
+def test_names_that_do_not_contradict_class_folders_are_not_spoken_of(
+    tmp_path: Path, files: tuple[str, ...]
+) -> None:
+    labels, remarks = read(make(tmp_path, *files))
+    assert set(labels) == {"live", "spoof"}
+    assert remarks == []
+
+
+def test_blanks_around_a_label_do_not_count(tmp_path: Path) -> None:
+    make(tmp_path / "folders", " real/a.png", "real /b.png", "very real/c.png")
+    assert read(tmp_path / "folders") == (
+        ["real", "real", "very real"],
+        ["warning: ' real' and 'real ' are one class: blanks around a label do not count."],
+    )
+    assert read(tmp_path / "folders", {"real": "x"})[0] == ["x", "x", "very real"]
+    make(tmp_path, "a.png", "b.png", "c.png")
+    (tmp_path / "list.csv").write_text("path,label\na.png, real\nb.png,real \nc.png,very real\n")
+    assert read(tmp_path / "list.csv")[0] == ["real", "real", "very real"]
+
+
+def test_folder_of_blanks_is_no_class(tmp_path: Path) -> None:
+    assert refusal(make(tmp_path, "real/a.png", " /b.png")) == (
+        "Cannot read labels in 'ROOT': the folder ' ' has only blanks for a name. "
+        "Call it as its class."
     )
 
 
@@ -202,13 +275,12 @@ def test_ambiguous_folders_are_refused(
 @pytest.mark.parametrize("labelled", [True, False])
 def test_folder_without_pictures_says_what_it_holds(tmp_path: Path, labelled: bool) -> None:
     assert refusal(tmp_path, labelled=labelled) == (
-        "Cannot find pictures in 'ROOT' or below: it holds no files. "
-        f"Give a folder with files that end in {KNOWN}."
+        f"Cannot find pictures in 'ROOT' or below: it holds no files. {GIVE}"
     )
     make(tmp_path, "a/1.psd", "2.PSD", "README", ".hidden.png", ".cache/1.png", "__MACOSX/1.png")
     assert refusal(tmp_path, labelled=labelled) == (
-        f"Cannot find pictures in 'ROOT' or below: no file ends in {KNOWN}; it holds 2 .psd, "
-        f"1 without suffix. Give a folder with files that end in {KNOWN}."
+        "Cannot find pictures in 'ROOT' or below: it holds no picture, but 2 .psd, 2 hidden, "
+        f"1 folder '__MACOSX', 1 without suffix. {GIVE}"
     )
 
 
@@ -314,12 +386,12 @@ def test_names_with_newlines_and_bytes_that_are_not_utf8(tmp_path: Path) -> None
     if sys.platform == "linux":  # other file systems take no such name
         names.append(os.fsdecode(b"\xff.png"))
     make(tmp_path, *(f"真\n/{name}" for name in names))
-    assert found(tmp_path) == [(f"真\n/{name}", "真\n", None) for name in sorted(names)]
+    assert found(tmp_path) == [(f"真\n/{name}", "真", None) for name in sorted(names)]
     assert "\n" not in refusal(make(tmp_path, "c\nd.png"))
 
 
 NAMES = st.text(st.sampled_from("ab01_. é-"), min_size=1, max_size=6).filter(
-    lambda name: not name.startswith(".")
+    lambda name: name.strip() and not name.startswith(".")
 )
 
 
@@ -332,7 +404,7 @@ def test_every_picture_is_one_sample(
     files = {f"{folder}/{name}.png" for folder, name in names}
     make(root, *files)
     assert [path for path, _, _ in found(root)] == sorted(files)
-    assert all(label == path.split("/")[0] for path, label, _ in found(root))
+    assert all(label == path.split("/")[0].strip() for path, label, _ in found(root))
 
 
 def test_pictures_that_cannot_be_read_do_not_vanish(tmp_path: Path) -> None:
@@ -364,8 +436,7 @@ def test_remote_sources_without_pictures_are_explained() -> None:
     assert refusal(remote).endswith("it does not exist. Give a folder of pictures or a CSV.")
     (remote / "a.txt").write_bytes(b"")
     assert refusal(remote) == (
-        "Cannot find pictures in 'ROOT' or below: no file ends in "
-        f"{KNOWN}; it holds 1 .txt. Give a folder with files that end in {KNOWN}."
+        f"Cannot find pictures in 'ROOT' or below: it holds no picture, but 1 .txt. {GIVE}"
     )
 
 

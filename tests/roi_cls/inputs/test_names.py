@@ -42,35 +42,68 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_names_become_pictures_in_order(
     folder: Path, inputs: list[str], expected: list[str]
 ) -> None:
-    assert list(expand_paths(inputs)) == [Path(name) for name in expected]
+    assert expand_paths(inputs) == [Path(name) for name in expected]
 
 
 def test_file_that_is_called_like_a_pattern_is_that_file(folder: Path) -> None:
     (folder / "x[1].png").touch()
     (folder / "x1.png").touch()
-    assert list(expand_paths(["x[1].png"])) == [Path("x[1].png")]
+    assert expand_paths(["x[1].png"]) == [Path("x[1].png")]
     assert not is_pattern("x[1].png")
 
 
 @pytest.mark.parametrize("name", ["x*.png", "x?.png", "x[1].png"])
 def test_broken_link_that_is_called_like_a_pattern_is_a_picture(folder: Path, name: str) -> None:
     (folder / name).symlink_to("nowhere")
-    assert list(expand_paths([name])) == [Path(name)]
-    assert Path(name) in list(expand_paths(["x*"]))
+    assert expand_paths([name]) == [Path(name)]
+    assert Path(name) in expand_paths(["x*"])
 
 
-def test_pattern_that_matches_nothing_is_told(folder: Path) -> None:
+def test_only_pattern_that_matches_nothing_is_told(folder: Path) -> None:
     with pytest.raises(DataError) as caught:
-        list(expand_paths(["a.png", "*.tiff"]))
+        expand_paths(["*.tiff"])
     assert str(caught.value) == (
         "Cannot find pictures: nothing matches '*.tiff'. Check the pattern; ** stands for "
         "folders of any depth."
     )
 
 
+@pytest.mark.parametrize("name", ["missing[1].jpg", "*.tiff", "none/**/*.png"])
+def test_name_like_a_pattern_that_matches_nothing_is_a_file_beside_others(
+    folder: Path, name: str
+) -> None:
+    assert expand_paths(["a.png", name, "b.png"]) == [Path("a.png"), Path(name), Path("b.png")]
+
+
+def test_what_is_passed_over_is_noted_once_for_all_inputs(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("deep/more.txt", "deep/some.pdf", ".DS_Store"):
+        (folder / name).touch()
+    assert len(expand_paths(["deep", ".", "a.png", "d*"])) == 7
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == "Passed over: 4 .txt, 3 .pdf, 1 hidden.\n"
+    expand_paths(["a.png", "missing.png"])
+    assert capsys.readouterr().err == ""
+
+
+def test_pattern_leaves_out_folders_of_systems_unless_it_names_them(folder: Path) -> None:
+    for name in ("@eaDir/a.png/THUMB.png", "deep/@eaDir/d.png/THUMB.png", "deep/#recycle/e.png"):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).touch()
+    named = expand_input("**/*.png")
+    assert list(named.names) == ["a.png", "b.png", "deep/d.png"]
+    assert named.passed_over == {"@eaDir/": 2, "#recycle/": 1}
+    assert list(expand_input("d*/#recycle/*").names) == ["deep/#recycle/e.png"]
+    assert list(expand_input("@eaDir").names) == ["@eaDir/a.png", "@eaDir/a.png/THUMB.png"]
+    with pytest.raises(DataError, match=r"nothing matches '@\*'"):
+        expand_input("@*")
+
+
 def test_empty_input_is_told_and_is_not_this_folder(folder: Path) -> None:
     with pytest.raises(DataError) as caught:
-        list(expand_paths(["a.png", ""]))
+        expand_paths(["a.png", ""])
     assert str(caught.value) == (
         "Cannot find pictures: an input is empty (''). Give a file or a folder."
     )
@@ -79,7 +112,7 @@ def test_empty_input_is_told_and_is_not_this_folder(folder: Path) -> None:
 def test_folder_without_pictures_is_told(folder: Path) -> None:
     (folder / "empty").mkdir()
     with pytest.raises(DataError, match="Cannot find pictures in 'empty' or below"):
-        list(expand_paths(["empty"]))
+        expand_paths(["empty"])
 
 
 @given(st.text(st.characters(exclude_characters="*?[\0", codec="utf-8"), min_size=1))
@@ -189,7 +222,7 @@ def test_table_stands_for_its_rows(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"")
     table = tmp_path / "rows.csv"
     table.write_text("path,label\nb.png,x\na.png,y\n")
-    assert list(expand_paths([str(table)])) == [tmp_path / "b.png", tmp_path / "a.png"]
+    assert expand_paths([str(table)]) == [tmp_path / "b.png", tmp_path / "a.png"]
 
 
 def test_remote_inputs_are_files_folders_patterns_and_file_urls(tmp_path: Path) -> None:
@@ -213,7 +246,9 @@ def test_remote_inputs_are_files_folders_patterns_and_file_urls(tmp_path: Path) 
 
 def test_remote_pattern_without_a_match_is_told() -> None:
     with pytest.raises(DataError, match=r"^Cannot find pictures: nothing matches 'memory://x/\*'"):
-        list(expand_paths(["memory://x/*"]))
+        expand_paths(["memory://x/*"])
+    given = ["memory://x/*", "memory://x/a.png"]
+    assert [str(path) for path in expand_paths(given)] == given
 
 
 def test_remote_input_that_cannot_be_reached_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,7 +259,7 @@ def test_remote_input_that_cannot_be_reached_is_told(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(MemoryFileSystem, "ls", fail)
     for text in ("memory://y", "memory://y/a.csv", "memory://y/*.png"):
         with pytest.raises(DataError, match=r"^Cannot look at 'memory://y.*': Could not connect\."):
-            list(expand_paths([text]))
+            expand_paths([text])
 
 
 def test_name_that_no_file_can_have_is_no_reason_to_stop(folder: Path) -> None:
