@@ -7,7 +7,7 @@ import glob
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -111,17 +111,28 @@ def expand_input(text: str, also: Sequence[str] = (), *, is_only: bool = True) -
 
 def _leave_out_systems(pattern: str, matches: Sequence[Path]) -> tuple[list[Path], Counter[str]]:
     """Return the matches outside of systems' folders, which a pattern must name; and these."""
-    asked = set(pattern.split("/"))
-    kept, folders = [], set()
+    asked = {*as_path(pattern).parts}
+    found: dict[str, str] = {}  # a folder of matches to that of a system that it lies in, or is
+    kept, systems = [], set()
     for path in matches:
-        parts = path.parts
-        for i, part in enumerate(parts):
-            if is_system_folder(part, parts[i - 1] if i else "") and part not in asked:
-                folders.add(parts[: i + 1])
-                break
+        folder, _, name = str(path).rpartition("/" if is_remote(path) else os.sep)
+        if folder not in found:
+            found[folder] = _find_system(folder, asked)
+        is_one = is_system_folder(name, folder) and name not in asked
+        if system := found[folder] or (str(path) if is_one else ""):
+            systems.add(system)
         else:
             kept.append(path)
-    return kept, Counter(f"{folder[-1]}/" for folder in folders)
+    return kept, Counter(f"{os.path.basename(system)}/" for system in systems)
+
+
+def _find_system(folder: str, asked: Set[str]) -> str:
+    """Return the outermost folder of a system in a path, if it was not asked for; mostly empty."""
+    parts = Path(folder).parts
+    for i, part in enumerate(parts):
+        if part not in asked and is_system_folder(part, parts[i - 1] if i else ""):
+            return os.path.join(*parts[: i + 1])
+    return ""
 
 
 def _matches(pattern: str) -> list[Path]:
