@@ -107,6 +107,15 @@ def test_line_that_cannot_be_kept_is_not_there_in_part(
     assert len(read_corrections(review)[0]) == 2
 
 
+def test_blanks_around_a_label_do_not_count(tmp_path: Path) -> None:
+    review = tmp_path / "review.csv"
+    append_correction(review, replace(ONE, label=" very real ", answer="no "))
+    append_correction(review, replace(ONE, sha256="b" * 64, label="  "))
+    found, faults = read_corrections(review)
+    assert found == (replace(ONE, label="very real", answer="no"),)
+    assert faults == ("line 3 is passed over: label must not be empty",)
+
+
 def test_file_without_lines_is_no_review(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(b"x" * 200_000)
     with pytest.raises(DataError, match="its first line is not name,sha256"):

@@ -120,6 +120,7 @@ def test_tie_is_broken_by_name_and_shown() -> None:
 def test_given_target_is_kept_and_unlabelled_samples_pass() -> None:
     samples = [*make(a=1, b=9), Sample(Path("x.png"))]
     assert choose_labels(samples, "b") == LabelSet(("a", "b"), "b", "given")
+    assert choose_labels(samples, " b ").target == "b"
 
 
 def test_classes_are_sorted_as_people_count() -> None:

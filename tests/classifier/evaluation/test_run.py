@@ -226,16 +226,24 @@ def test_each_opening_of_the_test_part_is_recorded_and_told(
 
 
 def test_mistakes_of_the_last_evaluation_are_kept(
-    run: RunFolder, make_job: MakeJob, toy_set: Path, draw_set: DrawSet, tmp_path: Path
+    run: RunFolder,
+    make_job: MakeJob,
+    toy_set: Path,
+    draw_set: DrawSet,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     options = make_job(toy_set, tmp_path / "x").options
     other = draw_set(tmp_path / "other", seed=9, red=5, blue=3)
+    (other / "notes.txt").touch()
     (other / "red").rename(other / "was_red")
     (other / "blue").rename(other / "red")
     (other / "was_red").rename(other / "blue")
     for source in (other, toy_set):
         job = EvaluateJob(source, run, options, device="cpu")
         outcome = evaluate_and_tell(job, run.path.parent, as_json=True)
+        is_told = "Passed over: 1 .txt.\n" in capsys.readouterr().err
+        assert is_told == (source == other)
         with run.mistakes.open(newline="") as file:
             listed = [row["path"] for row in csv.DictReader(file)]
         assert listed == [one.path for one in outcome.mistakes]

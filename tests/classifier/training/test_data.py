@@ -72,6 +72,26 @@ def prepare(samples: list[Sample], cache: Path, frame: bool = False) -> dict[str
     return {"train": data.train, "validation": data.validation, "test": test}
 
 
+def test_what_is_to_be_known_of_the_folder_is_told_before_the_work(tmp_path: Path) -> None:
+    for i in range(12):
+        save(tmp_path / f"set/{'ab'[i % 2]}/image_{i}_{i % 3 % 2}.png", noise(32, 32, 3, seed=i))
+    (tmp_path / "set/notes.txt").write_text("hello")
+    job = TrainJob(
+        tmp_path / "set",
+        RunFolder(tmp_path / "run"),
+        TrainConfig(),
+        CropParams(size_px=32, crop="full"),
+        SplitParams(),
+        BuildOptions(tmp_path / "crops", workers=0),
+    )
+    told: list[str] = []
+    load_training_data(job, lambda result, total: told.append("crop"), told.append)
+    first, second, *rest = told
+    assert first == "Passed over: 1 .txt."
+    assert second.startswith("warning: The labels are those of the folders, but for 12 of 12")
+    assert set(rest) == {"crop"}
+
+
 def inputs(crops: CropArray, config: TrainConfig, train: CropArray) -> NDArray[np.float32]:
     """Return the model's inputs after a training batch was drawn, as after an epoch."""
     torch.manual_seed(0)

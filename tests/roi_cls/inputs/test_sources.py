@@ -47,6 +47,23 @@ def piped(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
     return pipe
 
 
+def test_pattern_without_a_match_is_a_picture_beside_others_and_not_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    both = [str(tmp_path / "a.png"), str(tmp_path / "missing[1].jpg")]
+    assert paths(*both) == both
+    with pytest.raises(DataError, match=r"nothing matches '.*missing\[1\]\.jpg'"):
+        given(both[1])
+
+
+def test_what_is_passed_over_is_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.png", "b.mp4", "c.txt", "@eaDir/a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (named,) = name_inputs([str(tmp_path)])
+    assert [Path(name).name for name in named.names] == ["a.png", "b.mp4"]
+    assert capsys.readouterr().err == "Passed over: 1 .txt, 1 folder '@eaDir'.\n"
+
+
 def test_files_are_named_and_not_read(tmp_path: Path) -> None:
     (tmp_path / "a.png").touch()
     (each,) = given(tmp_path / "a.png")

@@ -479,6 +479,18 @@ def test_three_classes_with_a_target() -> None:
     assert fitted.score(pixels, labels) > 0.6
 
 
+def test_blanks_around_labels_are_not_part_of_the_class_but_of_the_answer() -> None:
+    labels = np.where(IS_BRIGHT, " very bright", " dark ")  # as pandas reads "a.png, very bright"
+    fitted = RoiClassifier(**SMALL, target=" very bright").fit(PIXELS, labels)
+    assert fitted.bundle.labels.names == ("dark", "very bright")
+    assert fitted.bundle.labels.target == "very bright"
+    np.testing.assert_array_equal(fitted.predict(PIXELS), labels)
+    assert fitted.score(PIXELS, np.char.strip(labels)) == 1.0
+    loaded = RoiClassifier.load(fitted.run_, device="cpu")
+    assert loaded.classes_.tolist() == [" dark ", " very bright"]
+    assert loaded.target == " very bright"
+
+
 def test_cross_validation_and_pipeline() -> None:
     pipeline = make_pipeline(
         FunctionTransformer(np.flip, kw_args={"axis": 1}), RoiClassifier(**SMALL)

@@ -158,6 +158,34 @@ def test_first_errors_are_named_and_the_rest_counted(command: Command, tmp_path:
     assert done.stdout.startswith("8 pictures: 0 face crops, 0 full frames, 8 errors\n")
 
 
+def test_pictures_are_known_by_content_and_the_rest_is_counted(
+    command: Command, tmp_path: Path, photos: Path
+) -> None:
+    for name in ("x.jpg_large", "noext", "photo.png?w=200"):
+        shutil.copyfile(photos / "0.png", photos / name)
+    (photos / "notes.txt").write_text("hello")
+    (photos / "#recycle").mkdir()
+    shutil.copyfile(photos / "0.png", photos / "#recycle" / "old.png")
+    done = command("crops", photos, "--crop", "full", "--cache", tmp_path / "c", "--workers", "0")
+    assert (done.returncode, done.stdout.splitlines()[0][:11]) == (0, "7 pictures:")
+    assert done.stderr == "Passed over: 1 folder '#recycle', 1 .txt.\n"
+
+
+def test_name_like_a_pattern_that_is_not_there_is_a_row(
+    command: Command, tmp_path: Path, photos: Path
+) -> None:
+    places = ["--crop", "full", "--cache", tmp_path / "c", "--workers", "0"]
+    done = command("crops", photos / "0.png", "missing[1].jpg", *places)
+    assert (done.returncode, done.stdout.splitlines()[0]) == (
+        3,
+        "2 pictures: 0 face crops, 1 full frame, 1 error",
+    )
+    assert done.stderr == ("error: Cannot read 'missing[1].jpg': no such file. Check the path.\n")
+    alone = command("crops", "missing[1].jpg", *places)
+    assert (alone.returncode, alone.stdout) == (1, "")
+    assert "nothing matches 'missing[1].jpg'" in alone.stderr
+
+
 def test_summary_counts_one_thing_in_the_singular() -> None:
     summary = {
         **dict.fromkeys(("detected", "cropped", "reused"), 1),

@@ -92,3 +92,18 @@ def test_json_has_the_same_findings(command: Command, folder: Path) -> None:
     values = json.loads(done.stdout)
     assert (done.returncode, values["failed"], values["pictures"]) == (0, False, 40)
     assert values["parts"]["train"] == {"odd": 5, "plain": 15}
+    assert values["passed_over"] == {}
+
+
+def test_what_is_passed_over_is_counted(command: Command, folder: Path) -> None:
+    for name in ("a.txt", "b.txt", "noext", "@eaDir/x.png"):
+        (folder / "train/odd" / name).parent.mkdir(exist_ok=True)
+        (folder / "train/odd" / name).write_text("hello")
+    done = command("data", "audit", folder, "--workers", 0)
+    line = "Passed over: 2 .txt, 1 folder '@eaDir', 1 without suffix."
+    assert done.stdout.splitlines()[1] == line
+    assert line not in done.stderr
+    done = command("data", "audit", folder, "--json", "--workers", 0)
+    values = json.loads(done.stdout)
+    assert values["passed_over"] == {".txt": 2, "@eaDir/": 1, "without suffix": 1}
+    assert values["pictures"] == 40
