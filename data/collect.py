@@ -240,15 +240,17 @@ def _read_folders(
     remarks = tell_same_labels(folders)
     if by_name is None:
         return _label(source, pictures, by_folder), remarks
-    if label_names and label_names.keys().isdisjoint(labels.values()):
-        contrary = _tell_contrary(pictures, by_name, by_folder, "names of the files", "folder")
-        return _label(source, pictures, by_name), contrary
-    given = ",".join(f"{token}={name}" for token, name in tokens.items())
     is_free = tokens.keys().isdisjoint(labels.values())
-    other = f"give --labels {given}" if is_free else "put the pictures into one folder"
+    if label_names and is_free:
+        contrary = _tell_contrary(pictures, by_name, by_folder, "names of the files", "folder")
+        example = ",".join(f"{folder}=CLASS" for folder in sorted(labels.values())[:5])
+        other = f" To go by the folders, name these: --labels {example}."
+        return _label(source, pictures, by_name), tuple(text + other for text in contrary)
     contrary = _tell_contrary(pictures, by_folder, by_name, "folders", "name")
-    remedy = tuple(f"{text} To go by the names, {other}." for text in contrary)
-    return _label(source, pictures, by_folder), (*remarks, *remedy)
+    given = ",".join(f"{token}={name}" for token, name in tokens.items())
+    way = f"give --labels {given}" if is_free else "put the pictures into one folder"
+    other = f" To go by the names, {way}."
+    return _label(source, pictures, by_folder), (*remarks, *(text + other for text in contrary))
 
 
 def _read_tokens(pictures: Sequence[_Picture], tokens: Mapping[str, str]) -> list[str] | None:
@@ -288,7 +290,7 @@ def _tell_contrary(
     first = places[0]
     return (
         f"warning: The labels are those of the {taken_from}, but for {len(places)} of "
-        f"{len(pictures)} pictures the {left_from} says another one: "
+        f"{len(pictures)} pictures the {left_from} says otherwise: "
         f"{pictures[first].relative!r} is {taken[first]!r}, its {left_from} says {left[first]!r}.",
     )
 

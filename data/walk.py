@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,6 +53,8 @@ _SYSTEM_FOLDERS = frozenset((
 ))  # fmt: skip
 _PREVIEWS = ".lrdata"  # Lightroom's
 _APPLE_LIBRARY, _APPLE_PREVIEWS = ".photoslibrary", "resources"
+DEMO_RECORD = "demo.json"
+"""File that ``data demo`` leaves beside its pictures: it is not told of."""
 _HEAD_BYTES = 512  # so much of a file tells whether it is a picture
 HIDDEN, WITHOUT_SUFFIX = "hidden", "without suffix"
 """What is passed over, besides suffixes and folders."""
@@ -70,20 +73,47 @@ class Found:
     files and folders, and folders of systems and caches, by their name with a / at its end."""
 
 
-def find_pictures(source: Path, also: Sequence[str] = ()) -> Found:
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Which files are."""
+
+    suffixes: Set[str]
+    is_also: Callable[[bytes], bool]
+
+    def holds(self, head: bytes) -> bool:
+        """Whether a file that begins so is wanted."""
+        return is_picture(head) or self.is_also(head)
+
+    def holds_file(self, entry: os.DirEntry[str]) -> bool:
+        """The same of a file, by its first bytes; also where these cannot be read."""
+        try:
+            if not entry.is_file():  # a pipe would wait for a writer for ever
+                return False
+            with open(entry.path, "rb", buffering=0) as file:
+                return self.holds(file.read(_HEAD_BYTES))
+        except OSError as error:
+            return error.errno != errno.ELOOP  # its row says why; a link to itself is nothing
+
+
+def find_pictures(
+    source: Path, also: Sequence[str] = (), is_also: Callable[[bytes], bool] = lambda head: False
+) -> Found:
     """Return every picture file below a folder, sorted; and a count of all that is passed over.
 
     Known by suffix, or by content where the suffix says nothing. Broken links, and folders named
     like a picture, are kept; so is a file of which it cannot be read what it is. Passed over are
     hidden files, and known folders of systems and photo programs, unless they are ``source``.
 
-    also: endings of other files that are wanted.
+    Args:
+        source: The folder.
+        also: Endings of other files that are wanted.
+        is_also: Whether a file is wanted that begins so, of those whose ending says nothing.
 
     Raises:
         DataError: There is none, or a folder cannot be listed.
     """
     found = Found()
-    wanted = frozenset((*PICTURE_SUFFIXES, *also))
+    wanted = _Wanted(frozenset((*PICTURE_SUFFIXES, *also)), is_also)
     if is_remote(source):
         _list(source, wanted, found)
     else:
@@ -116,7 +146,7 @@ def _kind_text(kind: str, count: int) -> str:
     return f"{count} {kind}"
 
 
-def _walk(source: str, wanted: Set[str], found: Found) -> None:
+def _walk(source: str, wanted: _Wanted, found: Found) -> None:
     """Add the files below ``source`` that are wanted, and a count of the others."""
     # Only the folders above are compared: a link to one of them would never end, while a second
     # link to a folder elsewhere is one more place with pictures, as it is for `find -L`.
@@ -145,10 +175,10 @@ def _walk(source: str, wanted: Set[str], found: Found) -> None:
 
 
 def _take(
-    entries: Sequence[os.DirEntry[str]], folder: str, prefix: str, wanted: Set[str], found: Found
+    entries: Sequence[os.DirEntry[str]], folder: str, prefix: str, wanted: _Wanted, found: Found
 ) -> Iterator[tuple[str, str]]:
     """Add a folder's files; yield name and path of each folder in it that is to be looked into."""
-    names, passed_over = found.names, found.passed_over
+    names, passed_over, suffixes = found.names, found.passed_over, wanted.suffixes
     for entry in entries:
         name = entry.name
         if name.startswith("."):
@@ -161,10 +191,10 @@ def _take(
                 passed_over[f"{name}/"] += 1
                 continue
             yield name, entry.path
-        if suffix in wanted:
+        if suffix in suffixes:
             names.append(prefix + name)
-        elif not is_folder:
-            if _is_other(suffix) or not _holds_picture(entry):
+        elif not is_folder and name != DEMO_RECORD:
+            if _is_other(suffix) or not wanted.holds_file(entry):
                 passed_over[_kind(suffix)] += 1
             else:
                 names.append(prefix + name)
@@ -194,17 +224,7 @@ def _is_other(suffix: str) -> bool:
     return suffix in _OTHER_SUFFIXES or suffix.endswith(_COPY_ENDINGS)
 
 
-def _holds_picture(entry: os.DirEntry[str]) -> bool:
-    """Whether a file is a picture by its first bytes; also where these cannot be read."""
-    try:
-        if not entry.is_file():  # a pipe would wait for a writer for ever
-            return False
-        with open(entry.path, "rb", buffering=0) as file:
-            return is_picture(file.read(_HEAD_BYTES))
-    except OSError as error:
-        return error.errno != errno.ELOOP  # its row says why; a link to itself is nothing
-
-
+@functools.lru_cache(maxsize=1024)
 def _kind(suffix: str) -> str:
     """Return the kind that a file is counted as, by its suffix: ``.html?id=7`` is ``.html…``."""
     match = _KIND.match(suffix)
@@ -213,7 +233,7 @@ def _kind(suffix: str) -> str:
     return suffix if match[0] == suffix else f"{match[0]}…"
 
 
-def _list(source: Path, wanted: Set[str], found: Found) -> None:
+def _list(source: Path, wanted: _Wanted, found: Found) -> None:
     """Do what ``_walk`` does for a remote folder; all unnamed files are looked into at once."""
     with telling_unlisted(source):
         files = list_files(source)
@@ -228,15 +248,17 @@ def _list(source: Path, wanted: Set[str], found: Found) -> None:
                 passed_by.add(folder)
                 last = folder.rstrip("/").rpartition("/")[2]
                 found.passed_over[HIDDEN if last.startswith(".") else f"{last}/"] += 1
-        elif suffix in wanted:
+        elif suffix in wanted.suffixes:
             found.names.append(name)
+        elif name == DEMO_RECORD:
+            continue
         elif _is_other(suffix):
             found.passed_over[_kind(suffix)] += 1
         else:
             unnamed.append((name, suffix))
     heads = read_heads(source, [name for name, _ in unnamed], _HEAD_BYTES) if unnamed else []
     for (name, suffix), head in zip(unnamed, heads, strict=True):
-        if head is None or is_picture(head):
+        if head is None or wanted.holds(head):
             found.names.append(name)
         else:
             found.passed_over[_kind(suffix)] += 1

@@ -19,7 +19,7 @@ from roi_cls.base.machine import available_cores
 from roi_cls.data.demo.defect import DEFECT_KINDS, DefectKind
 from roi_cls.data.demo.picture import count_faces, draw_picture
 from roi_cls.data.sample import SplitName
-from roi_cls.data.walk import PICTURE_SUFFIXES
+from roi_cls.data.walk import DEMO_RECORD, PICTURE_SUFFIXES
 
 DEMO_VERSION = 1
 """Raised whenever the code draws other pictures from the same parameters."""
@@ -28,7 +28,6 @@ FEWEST_IMAGES = 20
 _TEST_SHARE = 0.32  # of 600: 192 pictures, 19 of them artefacts
 _ARTEFACT_SHARE = 0.1  # as in the origin: 9 clean to 1 artefact
 _FEWEST_ARTEFACTS = 2  # in each part
-_RECORD = "demo.json"
 _UNFINISHED = "demo.unfinished.json"
 # The same for every picture: how a file was written must not tell its label. Run lengths alone
 # make smaller files of noisy pictures than a search for repetitions, in the same time.
@@ -143,8 +142,8 @@ def draw_demo(
         missing = [picture for picture in plan if not _is_drawn(folder / picture.name)]
         _begin(folder, params)
         _draw_all(folder, params.seed, missing, workers or available_cores(), progress)
-        if not (folder / _RECORD).exists():
-            os.replace(folder / _UNFINISHED, folder / _RECORD)
+        if not (folder / DEMO_RECORD).exists():
+            os.replace(folder / _UNFINISHED, folder / DEMO_RECORD)
     except OSError as error:
         reason = error.strerror or str(error)
         raise DataError(
@@ -195,7 +194,7 @@ def _check_folder(folder: Path, params: DemoParams, names: set[str]) -> None:
 def _find_problem(folder: Path, params: DemoParams, names: set[str]) -> str | None:
     if folder.exists() and not folder.is_dir():
         return "it is a file"
-    record = next((p for n in (_RECORD, _UNFINISHED) if (p := folder / n).exists()), None)
+    record = next((p for n in (DEMO_RECORD, _UNFINISHED) if (p := folder / n).exists()), None)
     if record is not None:
         try:
             found = json.loads(record.read_text(encoding="utf-8"))
@@ -231,7 +230,7 @@ def _begin(folder: Path, params: DemoParams) -> None:
     """Make the folders, and note whose pictures they will hold before the first one is there."""
     for part in ("train", "test"):
         (folder / part).mkdir(parents=True, exist_ok=True)
-    if not (folder / _RECORD).exists():
+    if not (folder / DEMO_RECORD).exists():
         _write(folder / _UNFINISHED, (json.dumps(_to_record(params)) + "\n").encode())
 
 

@@ -73,7 +73,13 @@ def note_passed_over(named: Iterable[Named]) -> None:
         note(text)
 
 
-def expand_input(text: str, also: Sequence[str] = (), *, is_only: bool = True) -> Named:
+def expand_input(
+    text: str,
+    also: Sequence[str] = (),
+    is_also: Callable[[bytes], bool] = lambda head: False,
+    *,
+    is_only: bool = True,
+) -> Named:
     """Return what an input names: folders to their depth, a CSV's rows, a list's lines.
 
     A named file is among it whether it is there or not: its absence becomes a row. A list is a
@@ -84,6 +90,7 @@ def expand_input(text: str, also: Sequence[str] = (), *, is_only: bool = True) -
     Args:
         text: A file, folder, pattern, table or list.
         also: Suffixes of files that are found in folders besides pictures, such as videos'.
+        is_also: Whether a file begins as one of these, where its suffix says nothing.
         is_only: Whether there is no other input, so that there is nothing to do without it.
 
     Raises:
@@ -101,12 +108,12 @@ def expand_input(text: str, also: Sequence[str] = (), *, is_only: bool = True) -
                 "folders of any depth."
             )
         if matches:
-            parts = [_expand_path(path, also) for path in matches]
+            parts = [_expand_path(path, also, is_also) for path in matches]
             names = [name for part in parts for name in part.names]
             for part in parts:
                 passed_over.update(part.passed_over)
             return Named(names, len(names), passed_over=passed_over)
-    return _expand_path(as_path(text), also)
+    return _expand_path(as_path(text), also, is_also)
 
 
 def _leave_out_systems(pattern: str, matches: Sequence[Path]) -> tuple[list[Path], Counter[str]]:
@@ -144,12 +151,12 @@ def _matches(pattern: str) -> list[Path]:
     return [Path(name) for name in sorted(glob.glob(local, recursive=True))]
 
 
-def _expand_path(path: Path, also: Sequence[str]) -> Named:
+def _expand_path(path: Path, also: Sequence[str], is_also: Callable[[bytes], bool]) -> Named:
     if is_table(path):
         rows = [str(sample.path) for sample in collect_samples(path, labelled=False)]
         return Named(rows, len(rows))
     if _is_folder(path):
-        found = find_pictures(path, also)
+        found = find_pictures(path, also, is_also)
         below = _Below(path, found.names)
         return Named(below, len(found.names), passed_over=found.passed_over)
     if path.suffix.lower() == LIST_SUFFIX and _is_list_file(path):

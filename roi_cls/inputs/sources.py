@@ -83,7 +83,7 @@ def _name_input(text: str, *, is_only: bool) -> Named:
     if is_url(text):
         return Named((text,), 1, is_one=True)
     _check_chain(text)
-    return expand_input(text, VIDEO_SUFFIXES, is_only=is_only)
+    return expand_input(text, VIDEO_SUFFIXES, is_video, is_only=is_only)
 
 
 def _name_standard_input() -> Named:

@@ -113,7 +113,7 @@ def test_class_folders_win_over_names_that_contradict_them(tmp_path: Path) -> No
     assert labels == ["batch1", "batch1", "batch2"]
     assert remarks == [
         "warning: The labels are those of the folders, but for 3 of 3 pictures the name says "
-        "another one: 'batch1/image_1_0.png' is 'batch1', its name says 'artefact'. To go by the "
+        "otherwise: 'batch1/image_1_0.png' is 'batch1', its name says 'artefact'. To go by the "
         "names, give --labels 0=artefact,1=artefactless."
     ]
 
@@ -124,7 +124,8 @@ def test_labels_of_names_alone_settle_it_for_the_names(tmp_path: Path) -> None:
     assert labels == ["artefact", "artefactless", "artefactless"]
     assert remarks == [
         "warning: The labels are those of the names of the files, but for 3 of 3 pictures the "
-        "folder says another one: 'batch1/image_1_0.png' is 'artefact', its folder says 'batch1'."
+        "folder says otherwise: 'batch1/image_1_0.png' is 'artefact', its folder says 'batch1'. "
+        "To go by the folders, name these: --labels batch1=CLASS,batch2=CLASS."
     ]
 
 

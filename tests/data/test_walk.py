@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 import cv2
@@ -153,10 +154,17 @@ def test_cache_within_a_folder_is_counted(root: Path) -> None:
     assert found(root, files) == (["a.png"], {"crops/": 1})
 
 
+def test_record_of_a_demo_set_is_not_spoken_of(root: Path) -> None:
+    assert found(root, {"a.png": PNG, "demo.json": b"{}"}) == (["a.png"], {})
+
+
 def test_other_endings_are_wanted_where_they_are_asked_for(root: Path) -> None:
-    fill(root, {"a.png": PNG, "b.MP4": b""})
-    assert find_pictures(root, [".mp4"]) == Found(["a.png", "b.MP4"])
-    assert find_pictures(root).passed_over == {".mp4": 1}
+    fill(root, {"a.png": PNG, "b.MP4": b"", "c.insv": b"video", "d.insv": b"other"})
+    by_suffix = find_pictures(root, [".mp4"])
+    assert (by_suffix.names, by_suffix.passed_over) == (["a.png", "b.MP4"], {".insv": 2})
+    by_content = find_pictures(root, [".mp4"], lambda head: head == b"video")
+    assert by_content == Found(["a.png", "b.MP4", "c.insv"], Counter({".insv": 1}))
+    assert find_pictures(root).passed_over == {".mp4": 1, ".insv": 2}
 
 
 def test_only_files_whose_suffix_says_nothing_are_opened(
