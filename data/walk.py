@@ -18,7 +18,7 @@ from pathlib import Path
 
 from roi_cls.base.errors import DataError
 from roi_cls.base.location import CACHE_TAG, is_remote, list_files, read_heads
-from roi_cls.roi.image_header import GIVE_PICTURES, is_picture
+from roi_cls.roi.image_header import is_picture
 
 PICTURE_SUFFIXES = (
     ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".mpo", ".webp", ".bmp", ".dib",
@@ -123,7 +123,10 @@ def find_pictures(
         return found
     kinds = list_passed_over(found.passed_over)
     holds = f"it holds no picture, but {kinds}" if kinds else "it holds no files"
-    raise DataError(f"Cannot find pictures in {str(source)!r} or below: {holds}. {GIVE_PICTURES}")
+    raise DataError(
+        f"Cannot find pictures in {str(source)!r} or below: {holds}. "
+        "Give a folder of pictures, such as PNG, JPEG, WebP, HEIC or TIFF files."
+    )
 
 
 def tell_passed_over(passed_over: Mapping[str, int]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from roi_cls.base.location import as_path
 from roi_cls.data.collect import collect_data, collect_samples
 from roi_cls.data.sample import Sample
 
-GIVE = "Give PNG, JPEG, WebP, AVIF, HEIC, BMP, TIFF or GIF files."
+GIVE = "Give a folder of pictures, such as PNG, JPEG, WebP, HEIC or TIFF files."
 Found = list[tuple[str, str | None, str | None]]
 
 
