@@ -35,8 +35,11 @@ _logger = logging.getLogger("roi_cls.fitting")  # the name that docs/python.md p
 def label_files(
     paths: Sequence[Path], names: Sequence[str], groups: Sequence[object] | None
 ) -> tuple[Sample, ...]:
-    """Return the files as samples of their classes, each in its group where there are groups."""
-    of = [None if group is None else str(group) for group in groups or [None] * len(paths)]
+    """Return the files as samples of their classes, each in its group where there are groups.
+
+    Blanks around a group's name do not count, as in a CSV.
+    """
+    of = [None if group is None else str(group).strip() for group in groups or [None] * len(paths)]
     return tuple(
         Sample(path, name, group=group) for path, name, group in zip(paths, names, of, strict=True)
     )

@@ -91,6 +91,10 @@ def test_of_three_classes_the_answer_is_explained(
     assert explanation.label == explanation.looked.prediction.label
 
 
+def test_blanks_around_the_class_do_not_count(predictor: Predictor, picture: Source) -> None:
+    assert Explainer(predictor).explain(picture, " blue ").label == "blue"
+
+
 def test_unknown_class_is_refused(predictor: Predictor, picture: Source) -> None:
     message = "Cannot explain the class 'cat': the model knows blue, red. Name one of these."
     with pytest.raises(DataError, match=f"^{message}$"):

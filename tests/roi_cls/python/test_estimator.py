@@ -33,6 +33,7 @@ from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training import run as run_module
 from roi_cls.data.table import read_split
 from roi_cls.python import estimator
+from roi_cls.python.fit import label_files
 from tests.helpers.fakes import FakeDetector
 from tests.helpers.pictures import noise
 
@@ -254,6 +255,11 @@ def test_unfitted_classifier_says_so() -> None:
         with pytest.raises(NotFittedError):
             ask(PIXELS)
     classifier.close()  # nothing is open
+
+
+def test_blanks_around_a_group_do_not_count() -> None:
+    samples = label_files([Path("a.png"), Path("b.png")], ["x", "y"], [" p 1", "p 1 "])
+    assert [sample.group for sample in samples] == ["p 1", "p 1"]
 
 
 def test_groups_stay_on_one_side_of_the_inner_split(tmp_path: Path) -> None:
