@@ -88,7 +88,7 @@ def test_videos_in_folders_are_found_among_pictures(clip: Path) -> None:
 def test_unreadable_video_is_one_row(tmp_path: Path) -> None:
     (each,) = given(tmp_path / "none.mp4")
     assert each.source.error == (
-        f"Cannot read {str(tmp_path / 'none.mp4')!r}: no such file or directory. Check the path."
+        f"Cannot read {str(tmp_path / 'none.mp4')!r}: no such file. Check the path."
     )
 
 
