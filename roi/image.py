@@ -138,6 +138,9 @@ def _check_is_file(path: Path) -> int:
     """Return a file's size; raise where it is none: opening a named pipe would wait for ever."""
     status = path.stat()
     if S_ISDIR(status.st_mode):
+        if str(path) == ".":  # what Path("") is
+            remedy = "Write a file's name."
+            raise ImageReadError(path, "it has no name, or is this folder", remedy)
         raise ImageReadError(path, "it is a folder", "Give the files in it.")
     if not S_ISREG(status.st_mode):
         raise ImageReadError(path, "it is a pipe or device, not a file", GIVE_PICTURES)

@@ -13,12 +13,13 @@ from typing import BinaryIO
 
 from roi_cls.base.errors import DataError
 from roi_cls.base.location import as_path, is_remote, match_files, reaching
-from roi_cls.data.collect import PICTURE_SUFFIXES, collect_samples, find_pictures, telling_unlisted
+from roi_cls.data.collect import PICTURE_SUFFIXES, find_pictures, telling_unlisted
+from roi_cls.data.table import UTF16_MARKS
+from roi_cls.inputs.tables import TableNames
 from roi_cls.roi.image_header import UndecodableError, sniff_kind
 
 LIST_SUFFIX = ".txt"
 _HEAD_BYTES = 4096  # so much of a file tells whether it is a list
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")  # how text in it begins, with the lower or upper byte first
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 # Text, but no list: a web page or a drawing, and what git leaves in a large file's place.
 _OTHER_TEXT = re.compile(rb"(\xef\xbb\xbf)?\s*(<|version https://git-lfs)")
@@ -58,7 +59,8 @@ def expand_input(text: str, also: Sequence[str] = ()) -> Named:
 
     A named file is among it whether it is there or not: its absence becomes a row. A list is a
     ``.txt`` file with a name in each line, from the current folder on, as ``find`` writes them:
-    each line is taken as it stands; blank ones and those that begin with # are passed over.
+    each line is taken as it stands; blank ones and those that begin with # are passed over. Each
+    row of a CSV is a name, too, from the CSV's folder on; an empty one where it has none.
 
     Args:
         text: A file, folder, pattern, table or list.
@@ -94,8 +96,8 @@ def _matches(pattern: str) -> list[Path]:
 
 def _expand_path(path: Path, also: Sequence[str]) -> Named:
     if is_table(path):
-        rows = [str(sample.path) for sample in collect_samples(path, labelled=False)]
-        return Named(rows, len(rows))
+        rows = TableNames(path)
+        return Named(rows, rows.count())
     if _is_folder(path):
         found = find_pictures(path, also)
         return Named(_Below(path, found), len(found))
@@ -144,7 +146,7 @@ class _Listed:
 
 def _in_utf8(file: BinaryIO) -> Iterable[bytes]:
     """Return the lines of a list, which may be in UTF-16 as Windows PowerShell writes it."""
-    is_wide = file.read(2) in _UTF16
+    is_wide = file.read(2) in UTF16_MARKS
     file.seek(0)
     if not is_wide:
         return file
@@ -190,7 +192,9 @@ def _is_list_file(path: Path) -> bool:
     try:
         with reaching(path), path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
-            return is_list(head.decode("utf-16", "ignore").encode() if head[:2] in _UTF16 else head)
+            return is_list(
+                head.decode("utf-16", "ignore").encode() if head[:2] in UTF16_MARKS else head
+            )
     except OSError:
         return False  # what is wrong with it is told when it is read
 

@@ -192,6 +192,8 @@ def _fetched_ahead(
 
 
 def _picture(name: str, data: bytes | None) -> Source:
+    if not name:
+        return Source(name, error="Cannot read '': the row of a table has no path. Write one.")
     if data is None:
         try:
             _check_chain(name)
