@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from roi_cls.base.errors import DataError
-from roi_cls.base.location import as_path, is_remote, reaching
+from roi_cls.base.location import as_path, explain_absent, is_remote, reaching
 from roi_cls.data.sample import Sample, SplitName
 
 if TYPE_CHECKING:
@@ -79,9 +79,12 @@ def read_samples(
         if not is_remote(sample.path) and not os.path.exists(sample.path)
     ]
     if absent:
+        doubt, change = explain_absent(Path(absent[0]))
+        told = f" {absent[0]!r}: {doubt}. {change}" if ":" in doubt else ""
         raise DataError(
             f"Cannot use {str(path)!r}: {len(absent)} of {len(samples)} pictures do not exist: "
             f"{first_five(absent)}. Paths start at the CSV's folder; correct or remove the rows."
+            f"{told}"
         )
     return tuple(samples.values())
 

@@ -173,8 +173,9 @@ def explain_absent(path: Path, platform: str = sys.platform) -> tuple[str, str]:
     for doubt in (_doubt_marks, _doubt_spelling):
         if found := doubt(text):
             why, other = found
-            there = ", which exists" if os.path.lexists(other) else ""
-            return f"no such file: {why}", f"Write {other!r}{there}."
+            if other == text:  # nobody of that name, no such variable
+                return f"no such file: {why}", "Write the whole path."
+            return f"no such file: {why}", f"Write {_told(other)}."
     if platform != "win32" and (found := _doubt_windows(text)):
         return f"no such file: {found[0]}", found[1]
     if any("\udc80" <= letter <= "\udcff" for letter in text):
@@ -214,18 +215,23 @@ def _doubt_windows(text: str) -> tuple[str, str] | None:
     """Return why a Windows path is none here, and the remedy."""
     if match := _DRIVE.search(text):
         mounted = f"/mnt/{match[1].lower()}/" + match[2].replace("\\", "/")
-        place = f"{mounted!r}, which exists" if os.path.lexists(mounted) else "where it lies here"
-        return f"it is a Windows path, and here is no drive {match[1]}:", f"Write {place}, with /."
+        why = f"it is a Windows path, and here is no drive {match[1]}:"
+        if os.path.lexists(mounted):
+            return why, f"Write {_told(mounted)}."
+        return why, "Write where it lies here, with /."
     if _SHARE.search(text):
         return "it is a Windows network path", "Write where that folder is mounted here, with /."
     if "\\" not in text:
         return None
     other = re.sub(r"\\([^\w\\/])", r"\1", text)  # as in a shell: my\ file.png
     if other != text and os.path.lexists(other):
-        return "only a shell takes \\ before a blank away", f"Write {other!r}, which exists."
+        return "only a shell takes \\ before a blank away", f"Write {_told(other)}."
     other = text.replace("\\", "/")
-    there = ", which exists" if os.path.lexists(other) else ""
-    return "it has \\ between its parts, as on Windows", f"Write {other!r}{there}."
+    return "it has \\ between its parts, as on Windows", f"Write {_told(other)}."
+
+
+def _told(name: str) -> str:
+    return f"{name!r}, which exists" if os.path.lexists(name) else repr(name)
 
 
 def _with_other_case(text: str) -> str:

@@ -38,6 +38,8 @@ class Container:
     """Whether it has a picture track; None: not known."""
     orientation: int | None = None
     """How its pictures are turned and mirrored to be seen, as EXIF counts; None: not said here."""
+    last_s: float | None = None
+    """When the last of its pictures is shown, about; None: not said here."""
 
 
 def read_container(path: Path) -> Container:
@@ -53,7 +55,7 @@ def read_container(path: Path) -> Container:
         if head.startswith(b"\x1aE\xdf\xa3"):
             return _read_matroska(file, size)
         if head.startswith(b"RIFF"):
-            return Container(_missing(8 + struct.unpack_from("<I", head, 4)[0], size))
+            return Container(_missing(8 + int.from_bytes(head[4:8], "little"), size))
         if head.startswith(b"OggS"):
             return Container(_missing(_ogg_end(file, size), size))
         if head.startswith(b"0&\xb2u"):
@@ -77,11 +79,15 @@ def _read_mp4(file: BinaryIO, size: int) -> Container:
             index = file.read(end - start)
     if not index:
         return Container(_missing(promised, size))
-    movie = _matrix(_find(index, b"mvhd"), 36, 48)
+    header = _find(index, b"mvhd")
     tracks = [body for kind, body in _inner(index) if kind == b"trak"]
     shown = [track for track in tracks if _find(track, b"mdia", b"hdlr")[8:12] == b"vide"]
-    track = _matrix(_find(shown[0], b"tkhd"), 40, 52) if shown else None
-    return Container(_missing(promised, size), bool(shown), _orientation(track, movie))
+    if not shown:
+        return Container(_missing(promised, size), False)
+    track = _matrix(_find(shown[0], b"tkhd"), 40, 52)
+    orientation = _orientation(track, _matrix(header, 36, 48))
+    last_s = _last_picture(shown[0], _time_scale(header))
+    return Container(_missing(promised, size), True, orientation, last_s)
 
 
 def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
@@ -131,6 +137,32 @@ def _orientation(track: _Matrix | None, movie: _Matrix | None) -> int | None:
     turned = (a * p + b * r, a * q + b * s, c * p + d * r, c * q + d * s)
     a, b, c, d = ((x > _LEAST) - (x < -_LEAST) for x in turned)
     return _ORIENTATIONS.get((a, b, c, d))
+
+
+def _time_scale(header: bytes) -> int:
+    """Return how many ticks a second has; 0: not known."""
+    return int.from_bytes(header[20:24] if header[:1] == b"\1" else header[12:16])
+
+
+def _last_picture(track: bytes, movie_scale: int) -> float | None:
+    """Return when the last picture of a track is shown, where one span of it is shown."""
+    scale = _time_scale(_find(track, b"mdia", b"mdhd"))
+    table = _find(track, b"mdia", b"minf", b"stbl", b"stts")[8:]
+    spans = list(struct.iter_unpack(">2I", table[: len(table) // 8 * 8]))  # so many, so long
+    if not scale or not movie_scale or not spans:  # its index may lie among the pictures
+        return None
+    last: float = sum(count * ticks for count, ticks in spans) - spans[-1][1]
+    edits = _find(track, b"edts", b"elst")
+    form = ">QqI" if edits[:1] == b"\1" else ">IiI"
+    rest = edits[8:]
+    whole = len(rest) // struct.calcsize(form) * struct.calcsize(form)
+    shown = [edit for edit in struct.iter_unpack(form, rest[:whole]) if edit[1] >= 0]
+    if len(shown) > 1:
+        return None
+    start: int = shown[0][1] if shown else 0
+    if shown and shown[0][0]:
+        last = min(last, start + shown[0][0] * scale / movie_scale)
+    return max(0.0, (last - start) / scale)
 
 
 def _read_matroska(file: BinaryIO, size: int) -> Container:

@@ -33,6 +33,7 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0}
 _JITTER_S = 1e-4  # times are rounded to the container's ticks
 _START_S = 1.0  # times that go back to so much begin anew: of files put one after another
 _SQUARE = 0.01  # pixels this near to square ones are such: of rounding
+_MOST_LOST, _LEAST_LOST_S = 0.1, 0.5  # at the end: of its span, and seconds, that may be rounding
 _MOST_FAILED = 500  # times that a decoder fails before this is taken for the end
 _TURNED = {90: 6, 180: 3, 270: 8}  # degrees, clockwise, to EXIF's orientation
 
@@ -121,7 +122,7 @@ def read_frames(path: Path, name: str, every: Every, max_pixels: int) -> Iterato
         if not number:
             codec = _codec(video)
             raise ImageReadError(name, f"no frame of it can be decoded{codec}", _EXPORT_AGAIN)
-        _check_whole(container.missing, clock.now_s, broken_s, name)
+        _check_whole(container, clock.now_s, broken_s, name)
 
 
 @contextlib.contextmanager
@@ -243,11 +244,14 @@ def _codec(video: cv2.VideoCapture) -> str:
     return f" (it is coded as {name!r})" if name.isprintable() and name.strip() else ""
 
 
-def _check_whole(missing: int, last_s: float, broken_s: float | None, name: str) -> None:
+def _check_whole(container: Container, last_s: float, broken_s: float | None, name: str) -> None:
     """Refuse a video of which a part is gone, once what there is has been read."""
-    if missing:
-        gone = f"{format_bytes(missing)} are missing at its end"
+    promised_s = container.last_s or 0.0
+    if container.missing:
+        gone = f"{format_bytes(container.missing)} are missing at its end"
         reason = f"it is cut off after {last_s:.1f} s: {gone}"
+    elif last_s < promised_s - max(_MOST_LOST * promised_s, _LEAST_LOST_S):
+        reason = f"it is damaged: after {last_s:.1f} of {promised_s:.1f} s nothing can be decoded"
     elif broken_s is not None:
         reason = f"it is damaged: after {broken_s:.1f} s a part of it cannot be decoded"
     else:
