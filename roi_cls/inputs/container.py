@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -23,6 +23,11 @@ _OGG_TAIL = 2**17  # two of the largest pages
 _ORIENTATIONS = {
     (1, 0, 0, 1): 1, (-1, 0, 0, 1): 2, (-1, 0, 0, -1): 3, (1, 0, 0, -1): 4,
     (0, 1, 1, 0): 5, (0, 1, -1, 0): 6, (0, -1, -1, 0): 7, (0, -1, 1, 0): 8,
+}  # fmt: skip
+# Whether mirrored, and degrees against the clock, to the same.
+_PROJECTIONS = {
+    (False, 180): 3, (False, 270): 6, (False, 90): 8,
+    (True, 0): 2, (True, 180): 4, (True, 90): 5, (True, 270): 7,
 }  # fmt: skip
 _LEAST = 1e-3  # of a matrix: less is nothing
 _Matrix = tuple[float, float, float, float]
@@ -174,18 +179,37 @@ def _read_matroska(file: BinaryIO, size: int) -> Container:
         if kind == 0x1F43B675:  # a cluster: pictures and sound have begun
             break
         if kind == 0x1654AE6B and end and end - start <= _MOST_INDEX:
-            return Container(missing, 1 in _track_types(file, start, end))
+            tracks = [
+                _values(file, at, stop) for _, at, stop in _elements(file, start, end) if stop
+            ]
+            shown = next((track for track in tracks if track.get(0x83) == b"\1"), None)
+            return Container(missing, shown is not None, _projected(shown or {}))
     return Container(missing)
 
 
-def _track_types(file: BinaryIO, start: int, end: int) -> set[int]:
-    types = set()
-    for kind, track, track_end in _elements(file, start, end):
-        for inner, at, inner_end in _elements(file, track, track_end or end):
-            if kind == 0xAE and inner == 0x83 and inner_end:
-                file.seek(at)
-                types.add(int.from_bytes(file.read(min(8, inner_end - at))))
-    return types
+def _values(file: BinaryIO, start: int, end: int, depth: int = 0) -> dict[int, bytes]:
+    """Return the short values in a track, its picture and how that is projected, by kind."""
+    found: dict[int, bytes] = {}
+    for kind, at, stop in _elements(file, start, end):
+        if stop and kind in (0xE0, 0x7670) and depth < 2:
+            found |= _values(file, at, min(stop, end), depth + 1)
+        elif stop and stop - at <= 8:
+            file.seek(at)
+            found[kind] = file.read(stop - at)
+    return found
+
+
+def _projected(track: Mapping[int, bytes]) -> int | None:
+    """Return how a track is turned and mirrored, as EXIF counts; None: it is not."""
+    yaw, pitch, roll = (_number(track.get(kind, b"")) for kind in (0x7673, 0x7674, 0x7675))
+    if any(track.get(0x7671, b"")) or pitch or yaw not in (0, 180, -180):  # all around, or a room
+        return None
+    return _PROJECTIONS.get((yaw != 0, round(roll) % 360))
+
+
+def _number(value: bytes) -> float:
+    form = {4: ">f", 8: ">d"}.get(len(value))
+    return float(struct.unpack(form, value)[0]) if form else 0.0
 
 
 def _elements(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int, int | None]]:

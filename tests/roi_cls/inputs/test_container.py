@@ -101,6 +101,37 @@ def test_matrix_of_track_and_movie_turn_and_mirror(
     assert read(tmp_path, bytes(data)).orientation == orientation
 
 
+@pytest.mark.parametrize(
+    ("yaw", "pitch", "roll", "orientation"),
+    [
+        (0.0, 0.0, 0.0, None),
+        (180.0, 0.0, 0.0, 2),
+        (0.0, 0.0, 180.0, 3),
+        (-180.0, 0.0, 180.0, 4),
+        (180.0, 0.0, 90.0, 5),
+        (0.0, 0.0, -90.0, 6),
+        (180.0, 0.0, -90.0, 7),
+        (0.0, 0.0, 90.0, 8),
+        (0.0, 10.0, 90.0, None),
+        (30.0, 0.0, 90.0, None),
+        (0.0, 0.0, 45.0, None),
+    ],
+)
+def test_projection_of_a_matroska_turns_and_mirrors(
+    tmp_path: Path, yaw: float, pitch: float, roll: float, orientation: int | None
+) -> None:
+    def element(kind: int, content: bytes) -> bytes:
+        return kind.to_bytes((kind.bit_length() + 7) // 8) + bytes([0x80 + len(content)]) + content
+
+    turns = zip((0x7673, 0x7674, 0x7675), (yaw, pitch, roll), strict=True)
+    values = b"".join(element(kind, struct.pack(">d", turn)) for kind, turn in turns)
+    sound = element(0xAE, element(0x83, b"\2"))
+    picture = element(0xAE, element(0x83, b"\1") + element(0xE0, element(0x7670, values)))
+    tracks = element(0x1654AE6B, sound + picture)
+    data = element(0x1A45DFA3, b"") + element(0x18538067, tracks)
+    assert read(tmp_path, data) == Container(0, True, orientation)
+
+
 def test_time_of_the_last_picture_is_that_of_the_part_that_is_shown(
     make_video: MakeVideo, tmp_path: Path
 ) -> None:

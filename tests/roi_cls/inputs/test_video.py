@@ -253,6 +253,16 @@ def test_end_that_no_decoder_reaches_is_told(make_video: MakeVideo, tmp_path: Pa
     )
 
 
+def test_codec_that_cannot_be_decoded_is_named(make_video: MakeVideo, tmp_path: Path) -> None:
+    data, known = make_video(".mkv").read_bytes(), b"V_MPEG4/ISO/ASP"
+    path = tmp_path / "new.mkv"
+    path.write_bytes(data.replace(known, b"V_AV1".ljust(len(known), b"\0")))
+    assert refusal(path) == (
+        "Cannot read 'clip': no frame of it can be decoded (it is coded as 'AV01'). Remove it, or "
+        "copy or export it again, as MP4 with H.264."
+    )
+
+
 def test_sound_alone_is_no_video(make_video: MakeVideo, tmp_path: Path) -> None:
     path = tmp_path / "song.m4a"
     path.write_bytes(make_video(".mp4").read_bytes().replace(b"vide", b"soun"))
