@@ -8,6 +8,7 @@ frames that nobody is meant to see. Reads a few bytes, decodes nothing.
 from __future__ import annotations
 
 import io
+import math
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -202,7 +203,8 @@ def _values(file: BinaryIO, start: int, end: int, depth: int = 0) -> dict[int, b
 def _projected(track: Mapping[int, bytes]) -> int | None:
     """Return how a track is turned and mirrored, as EXIF counts; None: it is not."""
     yaw, pitch, roll = (_number(track.get(kind, b"")) for kind in (0x7673, 0x7674, 0x7675))
-    if any(track.get(0x7671, b"")) or pitch or yaw not in (0, 180, -180):  # all around, or a room
+    is_flat = not any(track.get(0x7671, b"")) and not pitch  # else it is seen from within
+    if not is_flat or yaw not in (0, 180, -180) or not math.isfinite(roll):
         return None
     return _PROJECTIONS.get((yaw != 0, round(roll) % 360))
 

@@ -14,8 +14,7 @@ from typing import BinaryIO
 from roi_cls.base.errors import DataError
 from roi_cls.base.location import as_path, is_remote, match_files, reaching
 from roi_cls.data.collect import PICTURE_SUFFIXES, find_pictures, telling_unlisted
-from roi_cls.data.table import UTF16_MARKS
-from roi_cls.inputs.tables import TableNames
+from roi_cls.data.table import UTF16_MARKS, read_paths
 from roi_cls.roi.image_header import UndecodableError, sniff_kind
 
 LIST_SUFFIX = ".txt"
@@ -96,7 +95,7 @@ def _matches(pattern: str) -> list[Path]:
 
 def _expand_path(path: Path, also: Sequence[str]) -> Named:
     if is_table(path):
-        rows = TableNames(path)
+        rows = _Rows(path)
         return Named(rows, rows.count())
     if _is_folder(path):
         found = find_pictures(path, also)
@@ -141,6 +140,35 @@ class _Listed:
         raise DataError(
             f"Cannot find pictures: the list {str(self.path)!r} names none. "
             "Write a path or a URL in each line."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The names in a table, read as they are needed: each row is one, an empty one at worst."""
+
+    path: Path
+
+    def __iter__(self) -> Iterator[str]:
+        folder = self.path.parent
+        local = (
+            "" if folder == Path() else str(folder)
+        )  # joining paths would take ten times as long
+        for cell in read_paths(self.path):
+            if not cell.strip():
+                yield ""
+            elif "://" in cell:
+                yield cell
+            else:
+                yield str(folder / cell) if is_remote(folder) else os.path.join(local, cell)
+
+    def count(self) -> int:
+        """Return how many names there are, at least one; it is read once for this."""
+        if number := sum(1 for _ in read_paths(self.path)):
+            return number
+        raise DataError(
+            f"Cannot find pictures: the table {str(self.path)!r} has a header and no row. "
+            "Write a path or a URL in each row."
         )
 
 

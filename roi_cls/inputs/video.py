@@ -134,7 +134,11 @@ def _opened(path: Path, name: str) -> Iterator[tuple[cv2.VideoCapture, Container
     if not is_video(head):
         what = f"it is not a video (it begins with {head[:16]!r})" if head else "it is empty"
         raise ImageReadError(name, what, _EXPORT_AGAIN)
-    container = read_container(path)
+    try:
+        container = read_container(path)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ImageReadError(name, reason, "Check the path and the disk.") from error
     if container.has_pictures is False:
         remedy = "Give a video with pictures, or leave it out."
         raise ImageReadError(name, "it has no picture track, only sound", remedy)

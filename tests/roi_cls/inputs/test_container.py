@@ -1,5 +1,6 @@
 """A container's own sizes tell a cut video from a whole one, and its tracks what it holds."""
 
+import math
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -115,6 +116,7 @@ def test_matrix_of_track_and_movie_turn_and_mirror(
         (0.0, 10.0, 90.0, None),
         (30.0, 0.0, 90.0, None),
         (0.0, 0.0, 45.0, None),
+        (0.0, 0.0, math.nan, None),
     ],
 )
 def test_projection_of_a_matroska_turns_and_mirrors(

@@ -1,5 +1,6 @@
 """Videos become upright frames at a distance in time or in frames, and refusals that say why."""
 
+import errno
 import itertools
 import re
 import struct
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 
 from roi_cls.base.errors import ImageReadError
+from roi_cls.inputs import video
+from roi_cls.inputs.container import Container
 from roi_cls.inputs.video import Every, read_frames
 from roi_cls.roi.image_header import MAX_PIXELS, is_video
 
@@ -270,6 +273,27 @@ def test_sound_alone_is_no_video(make_video: MakeVideo, tmp_path: Path) -> None:
         "Cannot read 'clip': it has no picture track, only sound. Give a video with pictures, or "
         "leave it out."
     )
+
+
+def test_disk_that_fails_is_told(make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path) -> Container:
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    monkeypatch.setattr(video, "read_container", fail)
+    assert refusal(make_video(".mp4")) == (
+        "Cannot read 'clip': input/output error. Check the path and the disk."
+    )
+
+
+def test_file_is_closed_when_its_reader_stops(make_video: MakeVideo) -> None:
+    frames = read_frames(make_video(".avi"), "clip", Every(frames=1), MAX_PIXELS)
+    next(frames)
+    place = Path("/proc/self/fd")
+    links = [link.readlink().name for link in place.iterdir() if link.is_symlink()]
+    assert "clip.avi" in links
+    frames.close()  # type: ignore[attr-defined]  # it is a generator
+    links = [link.readlink().name for link in place.iterdir() if link.is_symlink()]
+    assert "clip.avi" not in links
 
 
 @pytest.mark.parametrize("text", ["0s", "0f", "x", "-1s", "5", "1.5f", "1h", "", "s"])
