@@ -26,8 +26,9 @@ from roi_cls.roi.image_header import HEAD_BYTES, is_video
 VIDEO_SUFFIXES = (
     ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm",
     ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".mts", ".m2ts", ".ogv",
+    ".vob", ".m2t", ".asf", ".f4v", ".3g2", ".ogm", ".insv", ".lrv",
 )  # fmt: skip
-"""Endings of video files, in any case."""
+"""Endings of video files, in any case; others are known by content (.ts: also a program's text)."""
 _EXPORT_AGAIN = "Remove it, or copy or export it again, as MP4 with H.264."
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0}
 _JITTER_S = 1e-4  # times are rounded to the container's ticks
