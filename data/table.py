@@ -9,6 +9,7 @@ import io
 import itertools
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -35,6 +36,7 @@ SPLIT_NAMES: Mapping[str, SplitName] = {
 SPLIT_COLUMNS = ("path", "label", "split", "group", "sha256")
 
 _REMEDY = "Columns are path,label and, if wanted, split,group; paths start at the CSV's folder."
+_SEPARATOR = re.compile(r"sep=([,;|\t])\s*", re.IGNORECASE)  # how Excel says it
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 """How text in UTF-16 begins, with the lower or upper byte first."""
 _OTHER_NAMES = {
@@ -195,16 +197,19 @@ def _rows(path: Path, needed: Sequence[str], encoding: str) -> Iterator[_Row]:
 @contextlib.contextmanager
 def _reading(path: Path, stream: TextIO) -> Iterator[tuple[list[str], CsvReader]]:
     """Give the names of the columns, and the reader of the rows below them."""
-    first = next((line for line in stream if line.strip()), "")
+    above = 0  # lines
+    while (first := stream.readline()) and not first.strip():
+        above += 1
     delimiter = None
-    if first.lower().startswith("sep="):  # how Excel says it
-        delimiter, first = first[4:5], stream.readline()
+    if match := _SEPARATOR.fullmatch(first):
+        delimiter, first, above = match[1], stream.readline(), above + 1
     if delimiter is None:
         found = (each for each in ",;\t" if "path" in _names(first.split(each)))
         delimiter = next(found, max(",;\t", key=first.count))
-    reader = csv.reader(itertools.chain([first], stream), delimiter=delimiter, strict=True)
+    lines = itertools.chain(["\n"] * above, [first], stream)  # so that the reader counts them, too
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     try:
-        yield _names(next(reader, [])), reader
+        yield _names(next((cells for cells in reader if cells), [])), reader
     except csv.Error as error:
         raise DataError(
             f"Cannot use {str(path)!r}: line {reader.line_num} is not CSV: {error}. "

@@ -129,6 +129,11 @@ def test_whole_paths_are_kept_and_repeated_rows_count_once(tmp_path: Path) -> No
             "line 2 has 3 cells, the header 2. Quote cells that hold a ','.",
         ),
         (
+            "\nsep=;\npath;label\na.png;x;y\n",
+            "line 4 has 3 cells, the header 2. Quote cells that hold a ';'.",
+        ),
+        ("sep=\na.png;x;y\n", f"it has no column 'path'; its first line names 'sep='. {COLUMNS}"),
+        (
             "path,label,split\na.png,x,holdout\n",
             "line 2 has the split 'holdout'. Write train, validation (or val), test, or leave it "
             "empty.",
