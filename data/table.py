@@ -6,15 +6,21 @@ import contextlib
 import csv
 import hashlib
 import io
+import itertools
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 from roi_cls.base.errors import DataError
-from roi_cls.base.location import as_path, is_remote, reaching
+from roi_cls.base.location import as_path, explain_absent, is_remote, reaching
 from roi_cls.data.sample import Sample, SplitName
+
+if TYPE_CHECKING:
+    from _csv import Reader as CsvReader  # csv.reader is a function that makes one
 
 SPLIT_NAMES: Mapping[str, SplitName] = {
     "train": "train",
@@ -30,6 +36,14 @@ SPLIT_NAMES: Mapping[str, SplitName] = {
 SPLIT_COLUMNS = ("path", "label", "split", "group", "sha256")
 
 _REMEDY = "Columns are path,label and, if wanted, split,group; paths start at the CSV's folder."
+_SEPARATOR = re.compile(r"sep=([,;|\t])\s*", re.IGNORECASE)  # how Excel says it
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+"""How text in UTF-16 begins, with the lower or upper byte first."""
+_OTHER_NAMES = {
+    "path": ("filename", "file_name", "file", "filepath", "file_path", "image", "image_path",
+             "img", "img_path", "image_name", "picture", "name", "url"),
+    "label": ("class", "target", "category", "labels", "y"),
+}  # fmt: skip
 _Row = tuple[int, dict[str, str]]  # line number, column name to text
 
 
@@ -67,11 +81,36 @@ def read_samples(
         if not is_remote(sample.path) and not os.path.exists(sample.path)
     ]
     if absent:
+        doubt, change = explain_absent(Path(absent[0]))
+        told = f" {absent[0]!r}: {doubt}. {change}" if ":" in doubt else ""
         raise DataError(
             f"Cannot use {str(path)!r}: {len(absent)} of {len(samples)} pictures do not exist: "
             f"{first_five(absent)}. Paths start at the CSV's folder; correct or remove the rows."
+            f"{told}"
         )
     return tuple(samples.values())
+
+
+def read_paths(path: Path) -> Iterator[str]:
+    """Yield what each row of a CSV with the column ``path`` has in it, in order, one at a time.
+
+    Nothing else of a row is looked at, so rows may repeat each other, differ, or be short: then
+    the text is empty. Bytes that are not UTF-8 are kept as ``os.fsdecode`` does.
+
+    Raises:
+        DataError: It cannot be read, is not CSV, or has no such column.
+    """
+    with _telling_unread(path), path.open("rb") as file:
+        encoding = "utf-16" if file.read(2) in UTF16_MARKS else "utf-8-sig"
+        file.seek(0)
+        errors = "replace" if encoding == "utf-16" else "surrogateescape"
+        stream = io.TextIOWrapper(file, encoding, errors, newline="")
+        with _reading(path, stream) as (columns, reader):
+            _check_columns(path, ("path",), columns)
+            at = columns.index("path")
+            for cells in reader:
+                if any(cells):
+                    yield cells[at] if at < len(cells) else ""
 
 
 def split_digest(samples: Sequence[Sample], root: Path, digests: Sequence[str]) -> str:
@@ -141,28 +180,36 @@ def first_five(items: Sequence[str]) -> str:
 
 
 def _rows(path: Path, needed: Sequence[str], encoding: str) -> Iterator[_Row]:
-    text = _read_text(path, encoding)
-    header = text.partition("\n")[0]
-    delimiter = next((d for d in ",;\t" if "path" in _names(header.split(d))), ",")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        columns = _names(next(reader, []))
-        absent = [name for name in needed if name not in columns]
-        if absent:
-            seen = ", ".join(repr(name) for name in columns) or "none"
-            raise DataError(
-                f"Cannot use {str(path)!r}: it has no column {absent[0]!r}; its first line names "
-                f"{seen}. {_REMEDY}"
-            )
+    with _reading(path, io.StringIO(_read_text(path, encoding), newline="")) as (columns, reader):
+        _check_columns(path, needed, columns)
         for cells in reader:
             if not any(cells):
                 continue
             if len(cells) != len(columns):
                 raise DataError(
                     f"Cannot use {str(path)!r}: line {reader.line_num} has {len(cells)} cells, "
-                    f"the header {len(columns)}. Quote cells that hold a {delimiter!r}."
+                    f"the header {len(columns)}. Quote cells that hold a "
+                    f"{reader.dialect.delimiter!r}."
                 )
             yield reader.line_num, dict(zip(columns, cells, strict=True))
+
+
+@contextlib.contextmanager
+def _reading(path: Path, stream: TextIO) -> Iterator[tuple[list[str], CsvReader]]:
+    """Give the names of the columns, and the reader of the rows below them."""
+    above = 0  # lines
+    while (first := stream.readline()) and not first.strip():
+        above += 1
+    delimiter = None
+    if match := _SEPARATOR.fullmatch(first):
+        delimiter, first, above = match[1], stream.readline(), above + 1
+    if delimiter is None:
+        found = (each for each in ",;\t" if "path" in _names(first.split(each)))
+        delimiter = next(found, max(",;\t", key=first.count))
+    lines = itertools.chain(["\n"] * above, [first], stream)  # so that the reader counts them, too
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    try:
+        yield _names(next((cells for cells in reader if cells), [])), reader
     except csv.Error as error:
         raise DataError(
             f"Cannot use {str(path)!r}: line {reader.line_num} is not CSV: {error}. "
@@ -170,20 +217,45 @@ def _rows(path: Path, needed: Sequence[str], encoding: str) -> Iterator[_Row]:
         ) from error
 
 
+def _check_columns(path: Path, needed: Sequence[str], columns: Sequence[str]) -> None:
+    absent = next((name for name in needed if name not in columns), None)
+    if absent is None:
+        return
+    seen = ", ".join(repr(name) for name in columns) or "none"
+    if absent == "path" and any("." in name or "/" in name for name in columns):
+        raise DataError(
+            f"Cannot use {str(path)!r}: it has no column 'path'; its first line, {seen}, looks "
+            "like a row and not like a header. Write the columns' names above it, like path,label."
+        )
+    other = next((name for name in _OTHER_NAMES.get(absent, ()) if name in columns), None)
+    remedy = f"Call its column {other!r} {absent!r}. " if other else ""
+    raise DataError(
+        f"Cannot use {str(path)!r}: it has no column {absent!r}; its first line names {seen}. "
+        f"{remedy}{_REMEDY}"
+    )
+
+
 def _read_text(path: Path, encoding: str) -> str:
     errors = "strict" if encoding == "utf-8-sig" else "surrogateescape"
     try:
-        with reaching(path):
+        with _telling_unread(path):
             data = path.read_bytes()
-        return data.decode(encoding, errors)
-    except OSError as error:
-        raise DataError(
-            f"Cannot read {str(path)!r}: {error.strerror or error}. Give a CSV file that exists."
-        ) from error
+        return data.decode("utf-16" if data[:2] in UTF16_MARKS else encoding, errors)
     except UnicodeDecodeError as error:
         raise DataError(
             f"Cannot read {str(path)!r}: byte {error.start} is not UTF-8. "
             "Save it as 'CSV UTF-8' and try again."
+        ) from error
+
+
+@contextlib.contextmanager
+def _telling_unread(path: Path) -> Iterator[None]:
+    try:
+        with reaching(path):
+            yield
+    except OSError as error:
+        raise DataError(
+            f"Cannot read {str(path)!r}: {error.strerror or error}. Give a CSV file that exists."
         ) from error
 
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from roi_cls.base.errors import ImageReadError
-from roi_cls.base.location import is_remote, reaching
+from roi_cls.base.location import explain_absent, is_remote, reaching
 from roi_cls.roi.colour import Colours, read_colours
 from roi_cls.roi.decoders import (
     KORNIA_MODES,
@@ -83,14 +83,38 @@ def read_bytes(path: Path) -> bytes:
         ImageReadError: It is missing, a folder, a pipe or device, empty, over ``MAX_BYTES``, may
             not be read, or lies where the network does not reach.
     """
+    with _telling_unread(path):
+        data = _read_file(path)
+    if not data:
+        raise ImageReadError(path, "it is empty (0 bytes)", EXPORT_AGAIN)
+    return data
+
+
+def read_head(path: Path, size: int) -> bytes:
+    """Return a file's first bytes, ``size`` of them or all.
+
+    Raises:
+        ImageReadError: As ``read_bytes``, but for an empty or a large file.
+    """
+    with _telling_unread(path):
+        _check_is_file(path)
+        with path.open("rb") as file:
+            return file.read(size)
+
+
+@contextmanager
+def _telling_unread(path: Path) -> Iterator[None]:
+    """Turn what goes wrong with reading a file into an ``ImageReadError`` that says what to do."""
     try:
         with reaching(path):
-            data = _read_file(path)
+            yield
     except FileNotFoundError as error:
+        if is_remote(path):
+            raise ImageReadError(path, "no such file", "Check the path.") from error
         if path.is_symlink():
             reason = "it is a link to a file that does not exist"
             raise ImageReadError(path, reason, "Restore the file or remove the link.") from error
-        raise ImageReadError(path, "no such file", "Check the path.") from error
+        raise ImageReadError(path, *explain_absent(path)) from error
     except PermissionError as error:
         remedy = "Give this user the right to read it."
         raise ImageReadError(path, "permission denied", remedy) from error
@@ -100,22 +124,27 @@ def read_bytes(path: Path) -> bytes:
             remedy = "Check the path, the network and your right to read it."
             raise ImageReadError(path, reason, remedy) from error
         raise ImageReadError(path, reason.lower(), "Check the path and the disk.") from error
-    if not data:
-        raise ImageReadError(path, "it is empty (0 bytes)", EXPORT_AGAIN)
-    return data
 
 
 def _read_file(path: Path) -> bytes:
-    # Asked first: opening a named pipe would wait for a writer for ever.
+    size = _check_is_file(path)
+    if size > MAX_BYTES:
+        reason = f"it has {size} bytes, over the limit of {MAX_BYTES}"
+        raise ImageReadError(path, reason, GIVE_PICTURES)
+    return path.read_bytes()
+
+
+def _check_is_file(path: Path) -> int:
+    """Return a file's size; raise where it is none: opening a named pipe would wait for ever."""
     status = path.stat()
     if S_ISDIR(status.st_mode):
+        if str(path) == ".":  # what Path("") is
+            remedy = "Write a file's name."
+            raise ImageReadError(path, "it has no name, or is this folder", remedy)
         raise ImageReadError(path, "it is a folder", "Give the files in it.")
     if not S_ISREG(status.st_mode):
         raise ImageReadError(path, "it is a pipe or device, not a file", GIVE_PICTURES)
-    if status.st_size > MAX_BYTES:
-        reason = f"it has {status.st_size} bytes, over the limit of {MAX_BYTES}"
-        raise ImageReadError(path, reason, GIVE_PICTURES)
-    return path.read_bytes()
+    return status.st_size
 
 
 def decode_image(data: bytes, name: Path | str, *, max_pixels: int = MAX_PIXELS) -> Image:
@@ -195,7 +224,7 @@ def decode_pixels(
     if decoded.space == "CMYK":
         samples = _mix_inks(samples.astype(np.uint8, copy=False), colours)
         colours = replace(colours, transform=None)
-    return _turn_upright(_to_rgb(samples), decoded.orientation), colours
+    return turn_upright(_to_rgb(samples), decoded.orientation), colours
 
 
 def choose_colours(profile: bytes, space: Space, color: ColorChoice) -> Colours:
@@ -256,7 +285,8 @@ def _cut_out_grey(pixels: Samples, key: bytes, depth: int) -> Samples:
     return np.concatenate([pixels, np.where(hit, 0, opaque).astype(pixels.dtype)], axis=2)
 
 
-def _turn_upright(pixels: Image, orientation: int) -> Image:
+def turn_upright(pixels: Image, orientation: int) -> Image:
+    """Return (height, width, 3) pixels as EXIF's orientation, 1 to 8, says they are seen."""
     # 5 to 8 swap the sides first; what remains are mirrored rows, columns, or both.
     if orientation >= 5:
         pixels = pixels.transpose(1, 0, 2)

@@ -75,6 +75,18 @@ _FOREIGN = (
     (rb"version https://git-lfs", "a Git LFS pointer", "Run `git lfs pull` to fetch the picture."),
     (rb"PK\x03\x04|\x1f\x8b|7z\xbc\xaf|Rar!", "an archive", "Unpack it first."),
 )  # fmt: skip
+HEAD_BYTES = 4096
+"""So much of a file tells what it is."""
+# Containers alone. FFmpeg would also take lists that name other files and servers (HLS, concat).
+_PICTURE_BRANDS = rb"(?!hei[cfmsx]|hev[cmsx]|mif1|msf1|avi[fs]|crx )"
+_CONTAINER = re.compile(
+    rb"....(ftyp" + _PICTURE_BRANDS + rb"|moov|mdat|wide|free|skip)"  # MP4, QuickTime, 3GP
+    rb"|RIFF....AVI |\x1aE\xdf\xa3|FLV\x01|OggS"  # AVI, Matroska and WebM, Flash, Ogg
+    rb"|\x00\x00\x01[\xb3\xba]|0&\xb2u\x8ef\xcf\x11"  # MPEG, Windows Media
+    rb"|G.{187}G|.{4}G.{191}G",  # MPEG transport streams: every packet begins so
+    re.DOTALL,
+)
+
 _PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_CHUNK = struct.Struct(">I4s")
@@ -166,8 +178,10 @@ def sniff_kind(data: bytes) -> str:
         if magic.match(data):
             return kind
     for pattern, what, remedy in (*_UNREAD, *_FOREIGN):
-        if re.match(pattern, data[:4096], re.DOTALL | re.IGNORECASE):
+        if re.match(pattern, data[:HEAD_BYTES], re.DOTALL | re.IGNORECASE):
             raise UndecodableError(f"it is {what}", remedy)
+    if is_video(data[:HEAD_BYTES]):
+        raise UndecodableError("it is a video", GIVE_PICTURES)
     raise UndecodableError(f"it is not a picture (it begins with {data[:16]!r})", GIVE_PICTURES)
 
 
@@ -179,6 +193,11 @@ def is_picture(head: bytes) -> bool:
     return any(magic.match(head) for kind, magic in _KINDS if kind != "TGA") or any(
         re.match(pattern, head, re.DOTALL) for pattern, _, _ in _UNREAD
     )
+
+
+def is_video(head: bytes) -> bool:
+    """Whether a file that begins so is a video, or sound in a video's container."""
+    return _CONTAINER.match(head) is not None
 
 
 def check_size(height: int, width: int, max_pixels: int) -> None:

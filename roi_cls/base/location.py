@@ -1,4 +1,7 @@
-"""Where files lie, on this machine or in whatever fsspec opens; and the name of their content."""
+"""Where files lie, on this machine or in whatever fsspec opens; and the name of their content.
+
+Also why there is none of a name, as far as the name tells.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,27 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
 from roi_cls.base.errors import RoiClsError
 
 # Two letters at least: C:/ is a drive of Windows. "::" chains file systems (simplecache::s3://).
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)(?:::.*)?://")
+# Blanks, and the marks that nobody sees: Windows puts one before a path copied from a dialogue.
+_BLANK = r"[\s\ufeff\u200b-\u200f\u202a-\u202e]+"
+_QUOTED = re.compile(r"(.*?/|)[\"'\u201c\u2018\xab](.+)[\"'\u201d\u2019\xbb]")
+_AT_ENDS = re.compile(rf"(^|/){_BLANK}|{_BLANK}$")
+_HOME = re.compile(r"(?:^|/)(~[^/\\]*[/\\].*)")
+_VARIABLE = re.compile(r"(?:^|/)((?:\$\w+|\$\{\w+\}|%\w+%)[/\\].*)")
+_DRIVE = re.compile(r"(?:^|/)([A-Za-z]):[/\\](.*)")
+_SHARE = re.compile(r"(?:^|/)\\\\")
+_FILE_URL = re.compile(r"(?:^|/)file:/*(/.*)", re.IGNORECASE)
+_PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
 CACHE_TAG = "CACHEDIR.TAG"
 """File that marks a folder as a cache (https://bford.info/cachedir/)."""
 
@@ -162,6 +176,89 @@ def send_file(source: Path, target: Path) -> None:
     with reaching(target):
         remote = cast(Any, target)
         remote.fs.put_file(str(source), remote.path)
+
+
+def explain_absent(path: Path, platform: str = sys.platform) -> tuple[str, str]:
+    """Return why there is no such file, as far as its name tells, and what to do.
+
+    A name is only doubted here, where no file has it: any character may stand in a name.
+    """
+    text = str(path)
+    for doubt in (_doubt_marks, _doubt_spelling):
+        if found := doubt(text):
+            why, other = found
+            if other == text:  # nobody of that name, no such variable
+                return f"no such file: {why}", "Write the whole path."
+            return f"no such file: {why}", f"Write {_told(other)}."
+    if platform != "win32" and (found := _doubt_windows(text)):
+        return f"no such file: {found[0]}", found[1]
+    if any("\udc80" <= letter <= "\udcff" for letter in text):
+        return "no such file: its name has bytes that are not UTF-8", (
+            "Save the list or table that names it as UTF-8."
+        )
+    for change, why in _LOOK_ALIKE:
+        other = change(text)
+        if other != text and os.path.lexists(other):
+            return f"no such file: {why}", f"Take the name as the folder lists it: {other!a}."
+    return "no such file", "Check the path."
+
+
+def _doubt_marks(text: str) -> tuple[str, str] | None:
+    """Return what stands around a name and belongs to no name, and the name without it."""
+    if match := _QUOTED.fullmatch(text):
+        return "there are quotes around it", match[1] + match[2]
+    if _AT_ENDS.search(text):
+        return "it begins or ends with a blank", _AT_ENDS.sub(r"\1", text)
+    return None
+
+
+def _doubt_spelling(text: str) -> tuple[str, str] | None:
+    """Return what a shell or a browser would have replaced, and what with."""
+    if match := _HOME.search(text):
+        return "only a shell takes ~ for a home folder", os.path.expanduser(match[1])
+    if match := _VARIABLE.search(text):
+        return "only a shell replaces variables", os.path.expandvars(match[1])
+    if match := _FILE_URL.search(text):
+        return "a file:// address has three slashes", f"file://{match[1]}"
+    if _PERCENT.search(text):
+        return "it is written as in a URL, with % and numbers", unquote(text)
+    return None
+
+
+def _doubt_windows(text: str) -> tuple[str, str] | None:
+    """Return why a Windows path is none here, and the remedy."""
+    if match := _DRIVE.search(text):
+        mounted = f"/mnt/{match[1].lower()}/" + match[2].replace("\\", "/")
+        why = f"it is a Windows path, and here is no drive {match[1]}:"
+        if os.path.lexists(mounted):
+            return why, f"Write {_told(mounted)}."
+        return why, "Write where it lies here, with /."
+    if _SHARE.search(text):
+        return "it is a Windows network path", "Write where that folder is mounted here, with /."
+    if "\\" not in text:
+        return None
+    other = re.sub(r"\\([^\w\\/])", r"\1", text)  # as in a shell: my\ file.png
+    if other != text and os.path.lexists(other):
+        return "only a shell takes \\ before a blank away", f"Write {_told(other)}."
+    other = text.replace("\\", "/")
+    return "it has \\ between its parts, as on Windows", f"Write {_told(other)}."
+
+
+def _told(name: str) -> str:
+    return f"{name!r}, which exists" if os.path.lexists(name) else repr(name)
+
+
+def _with_other_case(text: str) -> str:
+    root, suffix = os.path.splitext(text)
+    return root + suffix.swapcase()
+
+
+_LOOK_ALIKE: tuple[tuple[Callable[[str], str], str], ...] = (
+    (_with_other_case, "here upper and lower case are two names"),
+    (lambda text: unicodedata.normalize("NFC", text), "one that looks alike has other characters"),
+    (lambda text: unicodedata.normalize("NFD", text), "one that looks alike has other characters"),
+)
+"""Other names under which a file is looked for, and what it means if there is one."""
 
 
 def _local_name(url: str) -> str:

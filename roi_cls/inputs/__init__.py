@@ -1,4 +1,4 @@
 """What people name, as pictures: files, folders, tables, web pictures, videos, standard input.
 
-For other packages: `arguments`, `names`, `sources`, `video`.
+For other packages: `arguments`, `names`, `sources`.
 """

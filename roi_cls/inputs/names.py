@@ -15,7 +15,7 @@ from typing import BinaryIO
 from roi_cls.base.errors import DataError
 from roi_cls.base.location import as_path, is_remote, match_files, reaching
 from roi_cls.console.terminal import note
-from roi_cls.data.collect import collect_samples
+from roi_cls.data.table import UTF16_MARKS, read_paths
 from roi_cls.data.walk import (
     PICTURE_SUFFIXES,
     find_pictures,
@@ -27,7 +27,6 @@ from roi_cls.roi.image_header import UndecodableError, sniff_kind
 
 LIST_SUFFIX = ".txt"
 _HEAD_BYTES = 4096  # so much of a file tells whether it is a list
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")  # how text in it begins, with the lower or upper byte first
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 # Text, but no list: a web page or a drawing, and what git leaves in a large file's place.
 _OTHER_TEXT = re.compile(rb"(\xef\xbb\xbf)?\s*(<|version https://git-lfs)")
@@ -84,7 +83,8 @@ def expand_input(
 
     A named file is among it whether it is there or not: its absence becomes a row. A list is a
     ``.txt`` file with a name in each line, from the current folder on, as ``find`` writes them:
-    each line is taken as it stands; blank ones and those that begin with # are passed over. A
+    each line is taken as it stands; blank ones and those that begin with # are passed over. Each
+    row of a CSV is a name, too, from the CSV's folder on; an empty one where it has none. A
     pattern that nothing matches is a named file, too, where there are other inputs.
 
     Args:
@@ -153,8 +153,8 @@ def _matches(pattern: str) -> list[Path]:
 
 def _expand_path(path: Path, also: Sequence[str], is_also: Callable[[bytes], bool]) -> Named:
     if is_table(path):
-        rows = [str(sample.path) for sample in collect_samples(path, labelled=False)]
-        return Named(rows, len(rows))
+        rows = _Rows(path)
+        return Named(rows, rows.count())
     if _is_folder(path):
         found = find_pictures(path, also, is_also)
         below = _Below(path, found.names)
@@ -202,9 +202,38 @@ class _Listed:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The names in a table, read as they are needed: each row is one, an empty one at worst."""
+
+    path: Path
+
+    def __iter__(self) -> Iterator[str]:
+        folder = self.path.parent
+        local = (
+            "" if folder == Path() else str(folder)
+        )  # joining paths would take ten times as long
+        for cell in read_paths(self.path):
+            if not cell.strip():
+                yield ""
+            elif "://" in cell:
+                yield cell
+            else:
+                yield str(folder / cell) if is_remote(folder) else os.path.join(local, cell)
+
+    def count(self) -> int:
+        """Return how many names there are, at least one; it is read once for this."""
+        if number := sum(1 for _ in read_paths(self.path)):
+            return number
+        raise DataError(
+            f"Cannot find pictures: the table {str(self.path)!r} has a header and no row. "
+            "Write a path or a URL in each row."
+        )
+
+
 def _in_utf8(file: BinaryIO) -> Iterable[bytes]:
     """Return the lines of a list, which may be in UTF-16 as Windows PowerShell writes it."""
-    is_wide = file.read(2) in _UTF16
+    is_wide = file.read(2) in UTF16_MARKS
     file.seek(0)
     if not is_wide:
         return file
@@ -250,7 +279,9 @@ def _is_list_file(path: Path) -> bool:
     try:
         with reaching(path), path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
-            return is_list(head.decode("utf-16", "ignore").encode() if head[:2] in _UTF16 else head)
+            return is_list(
+                head.decode("utf-16", "ignore").encode() if head[:2] in UTF16_MARKS else head
+            )
     except OSError:
         return False  # what is wrong with it is told when it is read
 

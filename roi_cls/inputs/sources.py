@@ -22,6 +22,7 @@ from roi_cls.base.background import run_in_background
 from roi_cls.base.errors import DataError, ImageReadError
 from roi_cls.base.location import LocationError, as_path, is_remote
 from roi_cls.classifier.inference.prediction import Source
+from roi_cls.data.walk import PICTURE_SUFFIXES
 from roi_cls.inputs.names import (
     Named,
     expand_input,
@@ -30,10 +31,16 @@ from roi_cls.inputs.names import (
     note_passed_over,
     read_list,
 )
-from roi_cls.inputs.video import HEAD_BYTES, VIDEO_SUFFIXES, Every, is_video, read_frames
+from roi_cls.inputs.video import VIDEO_SUFFIXES, Every, read_frames
 from roi_cls.inputs.web import WebLimits, fetch
-from roi_cls.roi.image import read_bytes
-from roi_cls.roi.image_header import MAX_PIXELS
+from roi_cls.roi.image import read_bytes, read_head
+from roi_cls.roi.image_header import (
+    HEAD_BYTES,
+    MAX_PIXELS,
+    UndecodableError,
+    is_video,
+    sniff_kind,
+)
 
 STDIN = "-"
 FETCHED_AHEAD = 4
@@ -151,8 +158,8 @@ def open_sources(
             yield Given(Source(name, error=str(data)))
         elif data is not None and is_video(data[:HEAD_BYTES]):
             yield from _frames_of(data, name, options)
-        elif data is None and name.lower().endswith(VIDEO_SUFFIXES):
-            yield from _open_video(name, options)
+        elif data is None and not name.lower().endswith(PICTURE_SUFFIXES):
+            yield from _open_unknown(name, options)
         else:
             yield Given(_picture(name, data))
 
@@ -196,6 +203,8 @@ def _fetched_ahead(
 
 
 def _picture(name: str, data: bytes | None) -> Source:
+    if not name:
+        return Source(name, error="Cannot read '': the row of a table has no path. Write one.")
     if data is None:
         try:
             _check_chain(name)
@@ -205,18 +214,37 @@ def _picture(name: str, data: bytes | None) -> Source:
     return Source(name, data)
 
 
-def _open_video(name: str, options: SourceOptions) -> Iterator[Given]:
-    try:
-        _check_chain(name)
-        path = as_path(name)
-        if not is_remote(path):
-            yield from _frames(path, name, options)
-            return
-        data = read_bytes(path)
-    except (ImageReadError, LocationError) as error:
-        yield Given(Source(name, error=str(error)))
+def _open_unknown(name: str, options: SourceOptions) -> Iterator[Given]:
+    """Yield what a file holds whose name does not say that it is a picture: its bytes do."""
+    given = _picture(name, None)
+    if given.error is not None:
+        yield Given(given)
         return
-    yield from _frames_of(data, name, options)
+    path = as_path(name)
+    try:
+        if is_remote(path):
+            data = read_bytes(path)
+            if _holds_video(data[:HEAD_BYTES], name):
+                yield from _frames_of(data, name, options)
+            else:
+                yield Given(Source(name, data))
+        elif _holds_video(read_head(path, HEAD_BYTES), name):
+            yield from _frames(path, name, options)
+        else:
+            yield Given(given)
+    except ImageReadError as error:
+        yield Given(Source(name, error=str(error)))
+
+
+def _holds_video(head: bytes, name: str) -> bool:
+    """Whether a file is a video by its bytes; by its name where they tell nothing."""
+    if is_video(head):
+        return True
+    try:
+        sniff_kind(head)
+    except UndecodableError:
+        return name.lower().endswith(VIDEO_SUFFIXES)
+    return False
 
 
 def _frames_of(data: bytes, name: str, options: SourceOptions) -> Iterator[Given]:

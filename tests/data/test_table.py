@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 
 from roi_cls.base.errors import DataError
 from roi_cls.data.sample import Sample
-from roi_cls.data.table import first_five, read_samples, read_split, split_digest, write_split
+from roi_cls.data.table import (
+    first_five,
+    read_paths,
+    read_samples,
+    read_split,
+    split_digest,
+    write_split,
+)
 
 COLUMNS = "Columns are path,label and, if wanted, split,group; paths start at the CSV's folder."
 
@@ -34,9 +41,11 @@ def write(folder: Path, text: str | bytes, *pictures: str) -> Path:
         "\ufeffpath,label,split,group\r\nb/1.png,real,validation,anna\r\na.png,fake,,\r\n",
         "Path; Label ;SPLIT;group\nb/1.png;real;VAL;anna\na.png;fake;;\n\n;;;\n",
         "group\tnote\tpath\tlabel\tsplit\nanna\tx\tb/1.png\treal\tvalid\n\t\ta.png\tfake\t\n",
+        "\n \nsep=;\npath;label;split;group\nb/1.png;real;val;anna\na.png;fake;;\n",
+        "path,label,split,group\rb/1.png,real,val,anna\ra.png,fake,,\r",
         '"path","label","split","group"\n"b/1.png"," real ","val ","anna"\na.png, fake,,\n',
     ],
-    ids=["plain", "bom-crlf", "semicolon", "tab-unknown-column", "quoted"],
+    ids=["plain", "bom-crlf", "semicolon", "tab-unknown-column", "excel", "mac", "quoted"],
 )
 def test_common_ways_to_write_the_table_are_read_in_row_order(tmp_path: Path, text: str) -> None:
     path = write(tmp_path, text, "a.png", "b/1.png")
@@ -44,6 +53,25 @@ def test_common_ways_to_write_the_table_are_read_in_row_order(tmp_path: Path, te
         Sample(tmp_path / "b/1.png", "real", "validation", "anna"),
         Sample(tmp_path / "a.png", "fake"),
     )
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_table_may_be_as_excel_and_powershell_write_it(tmp_path: Path, encoding: str) -> None:
+    path = write(tmp_path, "\ufeffpath\tlabel\r\nĊ.png\tx\r\n".encode(encoding), "Ċ.png")
+    assert read_samples(path) == (Sample(tmp_path / "Ċ.png", "x"),)
+    assert list(read_paths(path)) == ["Ċ.png"]
+
+
+def test_paths_are_read_one_by_one_whatever_else_the_rows_hold(tmp_path: Path) -> None:
+    text = 'label,path\nx,a.png\ny,a.png\n\nz\n,"b\nc.png"\nx,d.png,e\n,,\n,\xff.png\n'
+    path = write(tmp_path, text.encode("latin-1"))
+    paths = ["a.png", "a.png", "", "b\nc.png", "d.png", "\udcff.png"]
+    assert list(read_paths(path)) == paths
+    path.write_text("path\n" + 10_000 * "a.png\n" + '"b"c.png\n')
+    coming = read_paths(path)
+    assert next(coming) == "a.png"
+    with pytest.raises(DataError, match="line 10002 is not CSV: ',' expected after"):
+        list(coming)
 
 
 @pytest.mark.parametrize("name", ["ä, ö\n日本.png", 'a"b.png', " leading.png"])
@@ -79,7 +107,18 @@ def test_whole_paths_are_kept_and_repeated_rows_count_once(tmp_path: Path) -> No
         ("", f"it has no column 'path'; its first line names none. {COLUMNS}"),
         (
             "file,label\na.png,x\n",
-            f"it has no column 'path'; its first line names 'file', 'label'. {COLUMNS}",
+            "it has no column 'path'; its first line names 'file', 'label'. Call its column "
+            f"'file' 'path'. {COLUMNS}",
+        ),
+        (
+            "path;class\na.png;x\n",
+            "it has no column 'label'; its first line names 'path', 'class'. Call its column "
+            f"'class' 'label'. {COLUMNS}",
+        ),
+        (
+            "photos/a.PNG;x\nphotos/b.png;y\n",
+            "it has no column 'path'; its first line, 'photos/a.png', 'x', looks like a row and "
+            "not like a header. Write the columns' names above it, like path,label.",
         ),
         ("path\na.png\n", f"it has no column 'label'; its first line names 'path'. {COLUMNS}"),
         ("path,label\n", f"it has a header and no row. {COLUMNS}"),
@@ -89,6 +128,11 @@ def test_whole_paths_are_kept_and_repeated_rows_count_once(tmp_path: Path) -> No
             "path,label\na.png,x,y\n",
             "line 2 has 3 cells, the header 2. Quote cells that hold a ','.",
         ),
+        (
+            "\nsep=;\npath;label\na.png;x;y\n",
+            "line 4 has 3 cells, the header 2. Quote cells that hold a ';'.",
+        ),
+        ("sep=\na.png;x;y\n", f"it has no column 'path'; its first line names 'sep='. {COLUMNS}"),
         (
             "path,label,split\na.png,x,holdout\n",
             "line 2 has the split 'holdout'. Write train, validation (or val), test, or leave it "
@@ -132,6 +176,17 @@ def test_absent_pictures_are_counted_and_five_are_named(tmp_path: Path) -> None:
     assert str(caught.value) == (
         f"Cannot use {str(path)!r}: 7 of 8 pictures do not exist: {named} and 2 more. Paths start "
         "at the CSV's folder; correct or remove the rows."
+    )
+
+
+def test_what_is_wrong_with_the_first_absent_path_is_told(tmp_path: Path) -> None:
+    path = write(tmp_path, "path,label\na.png,x\nb\\c.png,x\n", "a.png", "b/c.png")
+    with pytest.raises(DataError) as caught:
+        read_samples(path)
+    absent = str(tmp_path / "b\\c.png")
+    assert str(caught.value).endswith(
+        f" correct or remove the rows. {absent!r}: no such file: it has \\ between its parts, as "
+        f"on Windows. Write {str(tmp_path / 'b/c.png')!r}, which exists."
     )
 
 

@@ -29,8 +29,8 @@ from roi_cls.console.words import (
     remark_text,
     threshold_text,
 )
+from roi_cls.data.walk import PICTURE_SUFFIXES
 from roi_cls.drawing.ink import break_lines, keep_ends
-from roi_cls.inputs.video import VIDEO_SUFFIXES
 
 if TYPE_CHECKING:
     from roi_cls.data.sample import LabelSet
@@ -162,7 +162,8 @@ class _Table:
         """Return the width that the names need, but for a few long ones among many short."""
         at = len(" at 00.0 s")
         widths = sorted(
-            cell_len(self._screen.legible(name)) + at * name.lower().endswith(VIDEO_SUFFIXES)
+            cell_len(self._screen.legible(name))
+            + at * (not name.lower().endswith(PICTURE_SUFFIXES))
             for name in names
         )
         if not widths:

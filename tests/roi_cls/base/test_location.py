@@ -13,6 +13,7 @@ from roi_cls.base.errors import DataError
 from roi_cls.base.location import (
     LocationError,
     as_path,
+    explain_absent,
     is_remote,
     list_files,
     match_files,
@@ -126,3 +127,86 @@ def test_errors_of_a_client_become_those_of_files() -> None:
 
 def test_local_paths_are_what_the_system_opens() -> None:
     assert isinstance(as_path("x"), os.PathLike)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "remedy"),
+    [
+        ("gone.png", "", "Check the path."),
+        ('"a b.png"', "there are quotes around it", "Write 'a b.png', which exists."),
+        ("x/\u2018gone.png\u2019", "there are quotes around it", "Write 'x/gone.png'."),
+        (" a b.png\xa0", "it begins or ends with a blank", "Write 'a b.png', which exists."),
+        ("\u202aa b.png", "it begins or ends with a blank", "Write 'a b.png', which exists."),
+        ("x/\tgone.png", "it begins or ends with a blank", "Write 'x/gone.png'."),
+        (
+            "x/~/a b.png",
+            "only a shell takes ~ for a home folder",
+            "Write 'HOME/a b.png', which exists.",
+        ),
+        ("$HOME/a b.png", "only a shell replaces variables", "Write 'HOME/a b.png', which exists."),
+        ("%NONE%\\gone.png", "only a shell replaces variables", "Write the whole path."),
+        ("file:/x/gone.png", "a file:// address has three slashes", "Write 'file:///x/gone.png'."),
+        (
+            "a%20b.png",
+            "it is written as in a URL, with % and numbers",
+            "Write 'a b.png', which exists.",
+        ),
+        (
+            "x/C:\\gone.png",
+            "it is a Windows path, and here is no drive C:",
+            "Write where it lies here, with /.",
+        ),
+        (
+            "d:/x/gone.png",
+            "it is a Windows path, and here is no drive d:",
+            "Write where it lies here, with /.",
+        ),
+        (
+            "\\\\nas\\share\\gone.png",
+            "it is a Windows network path",
+            "Write where that folder is mounted here, with /.",
+        ),
+        (
+            "x\\c.PNG",
+            "it has \\ between its parts, as on Windows",
+            "Write 'x/c.PNG', which exists.",
+        ),
+        (
+            "a\\ b.png",
+            "only a shell takes \\ before a blank away",
+            "Write 'a b.png', which exists.",
+        ),
+        (
+            "x/c.png",
+            "here upper and lower case are two names",
+            "Take the name as the folder lists it: 'x/c.PNG'.",
+        ),
+        (
+            "u\u0308.png",
+            "one that looks alike has other characters",
+            "Take the name as the folder lists it: '\\xfc.png'.",
+        ),
+        (
+            "\udcfc.png",
+            "its name has bytes that are not UTF-8",
+            "Save the list or table that names it as UTF-8.",
+        ),
+    ],
+)  # fmt: skip
+def test_names_without_a_file_are_doubted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, reason: str, remedy: str
+) -> None:
+    (tmp_path / "x").mkdir()
+    for file in ("a b.png", "x/c.PNG", "ü.png"):
+        (tmp_path / file).touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    why = f"no such file: {reason}" if reason else "no such file"
+    expected = remedy.replace("HOME", str(tmp_path))
+    assert explain_absent(Path(name), platform="linux") == (why, expected)
+
+
+def test_windows_paths_are_right_on_windows() -> None:
+    told = "no such file", "Check the path."
+    assert explain_absent(Path("C:\\gone.png"), platform="win32") == told
+    assert explain_absent(Path("x\\gone.png"), platform="win32") == told

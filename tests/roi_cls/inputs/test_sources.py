@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from roi_cls.base.errors import DataError, ImageReadError
-from roi_cls.base.location import LocationError
+from roi_cls.base.location import LocationError, as_path
 from roi_cls.classifier.inference.prediction import Source
 from roi_cls.inputs import sources
 from roi_cls.inputs.sources import FETCHED_AHEAD, Given, SourceOptions, name_inputs, open_sources
@@ -102,10 +102,47 @@ def test_videos_in_folders_are_found_among_pictures(clip: Path) -> None:
     assert [Path(each.source.path).name for each in found] == ["b.png", "clip.avi"]
 
 
+@pytest.mark.parametrize("name", ["clip", "clip.insv", "clip.dat", "clip.2026-11-30"])
+def test_videos_are_known_by_content(clip: Path, name: str) -> None:
+    other = clip.rename(clip.with_name(name))
+    (clip.parent / "names.txt").write_text(f"{other}\n")
+    (clip.parent / "rows.csv").write_text(f"path\n{other.name}\n")
+    for text in (other, clip.parent / "names.txt", clip.parent / "rows.csv"):
+        found = given(text, every=Every(seconds=1))
+        assert [(each.source.path, each.source.time_s) for each in found] == [
+            (str(other), 0.0),
+            (str(other), 1.0),
+        ]
+
+
+def test_picture_with_the_suffix_of_a_video_is_a_picture(tmp_path: Path) -> None:
+    path = tmp_path / "photo.mov"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n")
+    (each,) = given(path)
+    assert (each.source.path, each.source.error, each.video) == (str(path), None, None)
+
+
+def test_remote_file_without_a_suffix_is_read_once(clip: Path) -> None:
+    folder = as_path("memory://test-sources")
+    (folder / "clip").write_bytes(clip.read_bytes())
+    (folder / "picture").write_bytes(b"\x89PNG\r\n\x1a\n")
+    assert [each.source.time_s for each in given(folder / "clip")] == [0.0, 0.5, 1.0]
+    (each,) = given(folder / "picture")
+    assert each.source.data == b"\x89PNG\r\n\x1a\n"
+
+
+def test_pipes_are_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    os.mkfifo(tmp_path / "pipe.mp4")
+    told = "it is a pipe or device, not a file. "
+    assert told in str(given(tmp_path / "pipe")[0].source.error)
+    assert told in str(given(tmp_path / "pipe.mp4")[0].source.error)
+
+
 def test_unreadable_video_is_one_row(tmp_path: Path) -> None:
     (each,) = given(tmp_path / "none.mp4")
     assert each.source.error == (
-        f"Cannot read {str(tmp_path / 'none.mp4')!r}: no such file or directory. Check the path."
+        f"Cannot read {str(tmp_path / 'none.mp4')!r}: no such file. Check the path."
     )
 
 

@@ -467,7 +467,7 @@ def test_unreadable_video_is_one_row_and_others_go_on(
         ("clip.avi", "ok", 2),
     ]
     assert "its video cannot be decoded" in rows[0]["error"]
-    assert "of about 10 frames. Remove it" in rows[3]["error"]
+    assert "KB are missing at its end. Remove it" in rows[3]["error"]
 
 
 def test_crops_and_drawings_are_kept_by_row(
