@@ -13,6 +13,7 @@ from typing import Literal
 
 from roi_cls.base.errors import DataError
 from roi_cls.base.location import reaching
+from roi_cls.data.archives import collect_archived, lies_in_archives, source_root
 from roi_cls.data.sample import DEFAULT_LABEL_NAMES, Sample, SplitName
 from roi_cls.data.table import SPLIT_NAMES, first_five, read_samples
 from roi_cls.data.walk import PICTURE_SUFFIXES, find_pictures, telling_unlisted
@@ -45,10 +46,11 @@ class _Picture:
 def collect_samples(
     source: Path, label_names: Mapping[str, str] | None = None, *, labelled: bool = True
 ) -> tuple[Sample, ...]:
-    """Return every picture of ``source``, sorted by path; of a CSV, in the order of its rows.
+    """Return every picture of ``source``, sorted by path; of others than folders, in their order.
 
     ``source`` is a CSV (see ``read_samples``), or a folder, with or without ``train``,
-    ``validation``, ``test`` in it, of ``image_<index>_<label>.png`` or of one folder per class.
+    ``validation``, ``test`` in it, of ``image_<index>_<label>.png`` or of one folder per class; or
+    it ``lies_in_archives``, which are read as folders are, unless they state labels themselves.
     Hidden files are left out; broken links, and folders named like a picture, are kept.
 
     label_names: label token, folder or CSV label to class name.
@@ -60,6 +62,10 @@ def collect_samples(
     """
     if not labelled and source.suffix.lower() in PICTURE_SUFFIXES and _is_file(source):
         return (Sample(source),)
+    if lies_in_archives(source):
+        read_labels = _read_labels if labelled else _read_leniently
+        root = source_root(source)
+        return collect_archived(source, label_names, lambda p: read_labels(root, p, label_names))
     if check_data_set(source) == "table":
         samples = read_samples(source, label_names, labelled=labelled)
         _check_names_used(source, label_names, samples if labelled else ())
@@ -70,12 +76,14 @@ def collect_samples(
     return _read_labels(source, paths, label_names)
 
 
-def check_data_set(source: Path) -> Literal["folder", "table"]:
+def check_data_set(source: Path) -> Literal["folder", "table", "archives"]:
     """Return what holds the pictures, without a look into it.
 
     Raises:
-        DataError: It is neither a folder nor a CSV.
+        DataError: It is no folder, archive or CSV.
     """
+    if lies_in_archives(source):
+        return "archives"
     with telling_unlisted(source), reaching(source):
         if source.is_dir():
             return "folder"
@@ -83,7 +91,7 @@ def check_data_set(source: Path) -> Literal["folder", "table"]:
         is_there = is_file or source.exists()
     if is_file and source.suffix.lower() in (".csv", ".tsv"):
         return "table"
-    why = "it is neither a folder nor a CSV" if is_there else "it does not exist"
+    why = "it is no folder, archive or CSV" if is_there else "it does not exist"
     raise DataError(
         f"Cannot find pictures in {str(source)!r}: {why}. Give a folder of pictures or a CSV."
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 from roi_cls.base.errors import DataError
 from roi_cls.base.location import as_path, is_remote, reaching
 from roi_cls.data.sample import Sample, SplitName
+from roi_cls.roi.archives.opening import is_archive
 
 SPLIT_NAMES: Mapping[str, SplitName] = {
     "train": "train",
@@ -64,7 +65,7 @@ def read_samples(
     absent = [
         str(sample.path)
         for sample in samples.values()
-        if not is_remote(sample.path) and not os.path.exists(sample.path)
+        if not is_remote(sample.path) and not _is_there(sample.path)
     ]
     if absent:
         raise DataError(
@@ -72,6 +73,11 @@ def read_samples(
             f"{first_five(absent)}. Paths start at the CSV's folder; correct or remove the rows."
         )
     return tuple(samples.values())
+
+
+def _is_there(path: Path) -> bool:
+    # What lies in an archive is not looked for: an absent one is a row in error later.
+    return os.path.exists(path) or is_archive(path)
 
 
 def split_digest(samples: Sequence[Sample], root: Path, digests: Sequence[str]) -> str:

@@ -25,6 +25,7 @@ from PIL import Image as PillowImage
 
 from roi_cls.base.errors import ImageReadError
 from roi_cls.base.location import is_remote, reaching
+from roi_cls.roi.archives.opening import archive_error, find_place, has_archive_name, read_member
 from roi_cls.roi.colour import Colours, read_colours
 from roi_cls.roi.decoders import (
     KORNIA_MODES,
@@ -77,7 +78,7 @@ def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return a file's bytes, at least one.
+    """Return the bytes of a file, or of what lies in an archive; at least one.
 
     Raises:
         ImageReadError: It is missing, a folder, a pipe or device, empty, over ``MAX_BYTES``, may
@@ -86,11 +87,8 @@ def read_bytes(path: Path) -> bytes:
     try:
         with reaching(path):
             data = _read_file(path)
-    except FileNotFoundError as error:
-        if path.is_symlink():
-            reason = "it is a link to a file that does not exist"
-            raise ImageReadError(path, reason, "Restore the file or remove the link.") from error
-        raise ImageReadError(path, "no such file", "Check the path.") from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        data = _read_in_archive(path, error)
     except PermissionError as error:
         remedy = "Give this user the right to read it."
         raise ImageReadError(path, "permission denied", remedy) from error
@@ -105,6 +103,19 @@ def read_bytes(path: Path) -> bytes:
     return data
 
 
+def _read_in_archive(path: Path, error: OSError) -> bytes:
+    """Return the bytes of what is no file itself; ``error`` is what the system says of it."""
+    if place := find_place(path):
+        return read_member(path, place, MAX_BYTES)
+    if isinstance(error, NotADirectoryError):
+        reason = "a part of its path is a file, and no archive"
+        raise ImageReadError(path, reason, "Check the path.") from error
+    if path.is_symlink():
+        reason = "it is a link to a file that does not exist"
+        raise ImageReadError(path, reason, "Restore the file or remove the link.") from error
+    raise ImageReadError(path, "no such file", "Check the path.") from error
+
+
 def _read_file(path: Path) -> bytes:
     # Asked first: opening a named pipe would wait for a writer for ever.
     status = path.stat()
@@ -112,6 +123,8 @@ def _read_file(path: Path) -> bytes:
         raise ImageReadError(path, "it is a folder", "Give the files in it.")
     if not S_ISREG(status.st_mode):
         raise ImageReadError(path, "it is a pipe or device, not a file", GIVE_PICTURES)
+    if has_archive_name(path.name):
+        raise archive_error(path)
     if status.st_size > MAX_BYTES:
         reason = f"it has {status.st_size} bytes, over the limit of {MAX_BYTES}"
         raise ImageReadError(path, reason, GIVE_PICTURES)

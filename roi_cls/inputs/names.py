@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import glob
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,11 +10,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 from roi_cls.base.errors import DataError
-from roi_cls.base.location import as_path, is_remote, match_files, reaching
+from roi_cls.base.location import as_path, is_remote, reaching
+from roi_cls.data.archives import Members, find_members, holds_members
 from roi_cls.data.collect import collect_samples
 from roi_cls.data.walk import PICTURE_SUFFIXES, find_pictures, telling_unlisted
+from roi_cls.roi.archives.opening import has_archive_name
+from roi_cls.roi.archives.pattern import is_pattern, match_pattern
 from roi_cls.roi.image_header import UndecodableError, sniff_kind
 
+Holds = Callable[[Path], bool]
+"""Whether a path belongs to the part of the work that is asked for."""
 LIST_SUFFIX = ".txt"
 _HEAD_BYTES = 4096  # so much of a file tells whether it is a list
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")  # how text in it begins, with the lower or upper byte first
@@ -40,30 +43,33 @@ class Named:
     """Of the one picture or video, where it was piped in."""
 
 
-def expand_paths(inputs: Iterable[str]) -> Iterator[Path]:
+def expand_paths(inputs: Iterable[str], holds: Holds | None = None) -> Iterator[Path]:
     """Yield the pictures that the inputs name, in order; see ``expand_input``.
 
     All of it may lie elsewhere: ``s3://bucket/folder``, and what else ``as_path`` takes.
+
+    holds: says which archives are wanted; no other is opened.
 
     Raises:
         DataError: A folder, a pattern or a list holds no picture, or an input is empty.
         LocationError: A remote path's package is not installed.
     """
     for text in inputs:
-        for name in expand_input(text).names:
+        for name in expand_input(text, holds=holds).names:
             yield as_path(name)
 
 
-def expand_input(text: str, also: Sequence[str] = ()) -> Named:
-    """Return what an input names: folders to their depth, a CSV's rows, a list's lines.
+def expand_input(text: str, also: Sequence[str] = (), holds: Holds | None = None) -> Named:
+    """Return what an input names: folders to their depth, archives, a CSV's rows, a list's lines.
 
     A named file is among it whether it is there or not: its absence becomes a row. A list is a
     ``.txt`` file with a name in each line, from the current folder on, as ``find`` writes them:
     each line is taken as it stands; blank ones and those that begin with # are passed over.
 
     Args:
-        text: A file, folder, pattern, table or list.
+        text: A file, folder, archive, pattern, table or list.
         also: Suffixes of files that are found in folders besides pictures, such as videos'.
+        holds: Says which archives are wanted; None: all.
 
     Raises:
         DataError: A folder, a pattern or a list holds no picture, or the input is empty.
@@ -71,20 +77,18 @@ def expand_input(text: str, also: Sequence[str] = ()) -> Named:
     """
     if not text:  # Path("") would be this folder and all that is in it
         raise DataError("Cannot find pictures: an input is empty (''). Give a file or a folder.")
-    if is_pattern(text):
-        names = [name for path in _matches(text) for name in _expand_path(path, also).names]
-        return Named(names, len(names))
-    return _expand_path(as_path(text), also)
+    if not is_pattern(text):
+        return _expand_path(as_path(text), also, holds)
+    paths = _matches(text)
+    if any(has_archive_name(str(path)) for path in paths):  # one after the other, none counted
+        return Named(_Each(paths, also, holds), None)
+    names = [name for path in paths for name in _expand_path(path, also, holds).names]
+    return Named(names, len(names))
 
 
 def _matches(pattern: str) -> list[Path]:
-    path = as_path(pattern)
-    if is_remote(path):
-        with telling_unlisted(path):
-            found = match_files(pattern)
-    else:
-        local = str(path) if "://" in pattern else pattern  # a slash at its end has a meaning
-        found = [Path(name) for name in sorted(glob.glob(local, recursive=True))]
+    with telling_unlisted(as_path(pattern)):
+        found = match_pattern(pattern)
     if not found:
         raise DataError(
             f"Cannot find pictures: nothing matches {pattern!r}. Check the pattern; ** stands for "
@@ -93,7 +97,12 @@ def _matches(pattern: str) -> list[Path]:
     return found
 
 
-def _expand_path(path: Path, also: Sequence[str]) -> Named:
+def _expand_path(path: Path, also: Sequence[str], holds: Holds | None) -> Named:
+    if holds_members(path):
+        if holds and not holds(path):
+            return Named((), 0)
+        members = find_members(path, also)
+        return Named(_Members(path, members), len(members.names) + (members.fault is not None))
     if is_table(path):
         rows = [str(sample.path) for sample in collect_samples(path, labelled=False)]
         return Named(rows, len(rows))
@@ -104,6 +113,30 @@ def _expand_path(path: Path, also: Sequence[str]) -> Named:
         listed = _Listed(path)
         return Named(listed, listed.count())
     return Named((str(path),), 1, is_one=path.suffix.lower() not in also)
+
+
+@dataclass(frozen=True, slots=True)
+class _Each:
+    """What several paths stand for, found when it is asked for."""
+
+    paths: Sequence[Path]
+    also: Sequence[str]
+    holds: Holds | None
+
+    def __iter__(self) -> Iterator[str]:
+        for path in self.paths:
+            yield from _expand_path(path, self.also, self.holds).names
+
+
+@dataclass(frozen=True, slots=True)
+class _Members:
+    """The pictures of an archive."""
+
+    path: Path
+    members: Members
+
+    def __iter__(self) -> Iterator[str]:
+        return self.members.paths(self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,14 +198,6 @@ def read_list(lines: Iterable[bytes]) -> Iterator[str]:
 def is_url(text: str) -> bool:
     """Whether an input is a URL of the web, ``http://`` or ``https://``."""
     return _URL.match(text) is not None
-
-
-def is_pattern(text: str) -> bool:
-    """Whether ``text`` stands for other names: ``*.png``, but no file that is called so."""
-    if not glob.has_magic(text):
-        return False
-    path = as_path(text)
-    return not (_asks(path, path.exists) if is_remote(path) else os.path.lexists(path))
 
 
 def is_table(path: Path) -> bool:
