@@ -17,7 +17,7 @@ from roi_cls.base.errors import DataError
 from roi_cls.data.sample import Sample, SplitName
 from roi_cls.data.table import SPLIT_NAMES, first_five
 from roi_cls.data.walk import PICTURE_SUFFIXES, find_pictures, telling_unlisted
-from roi_cls.roi.archives.opening import find_place, list_members, read_labels
+from roi_cls.roi.archives.opening import find_place, list_members, read_stated_labels
 from roi_cls.roi.archives.pattern import fixed_folder, is_pattern, match_pattern
 
 ReadLabels = Callable[[Sequence[str]], Sequence[Sample]]
@@ -171,7 +171,7 @@ def _list_held(source: Path) -> list[_Held]:
 
 def _stated_labels(held: _Held) -> dict[str, str]:
     place = find_place(held.path)
-    return read_labels(place, held.names) if place else {}
+    return read_stated_labels(place, held.names) if place else {}
 
 
 def _label(

@@ -127,7 +127,7 @@ def archive_error(archive: Path) -> ImageReadError:
     return _told(archive, fault or ArchiveError("it is an archive", "Give the pictures in it."))
 
 
-def read_labels(place: Place, names: Sequence[str]) -> dict[str, str]:
+def read_stated_labels(place: Place, names: Sequence[str]) -> dict[str, str]:
     """Return the labels that an archive states itself for members, by their names at ``place``."""
     inner = f"{place.name}/" if place.name else ""
     try:

@@ -25,6 +25,7 @@ from roi_cls.classifier.inference.prediction import Source
 from roi_cls.inputs.names import Named, expand_input, is_list, is_url, read_list
 from roi_cls.inputs.video import HEAD_BYTES, VIDEO_SUFFIXES, Every, is_video, read_frames
 from roi_cls.inputs.web import WebLimits, fetch
+from roi_cls.roi.archives.opening import is_archive
 from roi_cls.roi.image import read_bytes
 from roi_cls.roi.image_header import MAX_PIXELS
 
@@ -198,7 +199,7 @@ def _open_video(name: str, options: SourceOptions) -> Iterator[Given]:
     try:
         _check_chain(name)
         path = as_path(name)
-        if not is_remote(path):
+        if not (is_remote(path) or is_archive(path)):
             yield from _frames(path, name, options)
             return
         data = read_bytes(path)

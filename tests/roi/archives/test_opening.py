@@ -13,8 +13,8 @@ from roi_cls.roi.archives.opening import (
     Place,
     find_place,
     list_members,
-    read_labels,
     read_member,
+    read_stated_labels,
 )
 from roi_cls.roi.image import read_bytes
 from tests.helpers.archives import make_table, make_tar, make_zip
@@ -205,7 +205,7 @@ def test_labels_stand_beside_the_pictures(tmp_path: Path, name: str) -> None:
     else:
         make_tar(archive, content)
     pictures = [name[2:] for name in content if name.endswith(".jpg") and name[0] == "a"]
-    assert read_labels(Place(archive, "a"), pictures) == {
+    assert read_stated_labels(Place(archive, "a"), pictures) == {
         "1.jpg": "0",
         "2.left.jpg": "cat",
         "2.right.jpg": "cat",
