@@ -10,6 +10,7 @@ import pytest
 
 from roi_cls.base.location import as_path
 from roi_cls.roi.archives import opening
+from roi_cls.roi.archives.archive import Archive
 from tests.helpers.archives import make_table, make_tar, make_zip
 
 Command = Callable[..., CompletedProcess[str]]
@@ -140,7 +141,12 @@ def test_a_shard_opens_no_archive_of_another(
 ) -> None:
     opened: list[str] = []
     real = opening._open
-    monkeypatch.setattr(opening, "_open", lambda path: opened.append(path.name) or real(path))
+
+    def count(path: Path) -> Archive:
+        opened.append(path.name)
+        return real(path)
+
+    monkeypatch.setattr(opening, "_open", count)
     opening._ARCHIVES.close()
     counts = []
     for i in (1, 2):
