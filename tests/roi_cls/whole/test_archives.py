@@ -6,8 +6,11 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
+from roi_cls import CropParams, RoiClassifier, collect_samples, crop_faces
 from roi_cls.base.location import as_path
 from roi_cls.roi.archives import opening
 from roi_cls.roi.archives.archive import Archive
@@ -185,3 +188,28 @@ def test_an_archive_of_the_web_is_not_fetched(predict: Command) -> None:
         "Cannot read 'http://localhost:9/photos.zip?x=1': an archive is not fetched from the web. "
         "Download it and give the file."
     )
+
+
+def test_python_takes_paths_that_lead_into_archives(archives: Path, tiny_runs: Path) -> None:
+    samples = collect_samples(archives / "set.parquet")
+    paths = [sample.path for sample in samples]
+    assert [sample.label for sample in samples] == ["odd"] * 10 + ["plain"] * 30
+    crops = crop_faces(paths[:2], CropParams(crop="full", size_px=8)).collect()
+    assert [crop.status for crop in crops] == ["ok", "ok"]
+    with RoiClassifier.load(tiny_runs / "tiny") as classifier:
+        rows = classifier.predict_rows([str(paths[0]), archives / "photos.zip/set/odd/00.png"])
+        scores = [row.score for row in rows]
+    assert scores[0] is not None
+    assert scores[0] == scores[1]
+
+
+def test_a_video_in_an_archive_is_predicted_by_its_frames(predict: Command, tmp_path: Path) -> None:
+    writer = cv2.VideoWriter(str(tmp_path / "a.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    for i in range(10):
+        writer.write(np.full((48, 64, 3), 20 * i, np.uint8))
+    writer.release()
+    clip = (tmp_path / "a.avi").read_bytes()
+    archive = make_zip(tmp_path / "a.zip", {"clips/a.avi": clip, "b.txt": b"text"})
+    rows = rows_of(predict(archive, "--every", "5f", "--jsonl"))
+    assert [(row["path"], row["status"]) for row in rows] == [(f"{archive}/clips/a.avi", "ok")] * 3
+    assert [row["frames"] for row in rows] == [None, None, 2]
