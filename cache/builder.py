@@ -16,6 +16,7 @@ from roi_cls.cache.options import BuildOptions
 from roi_cls.cache.record import CropRecord, CropResult, FileStamp, ok_record, read_stamp, stamp_of
 from roi_cls.cache.store import CropStore
 from roi_cls.roi import CropParams, Cut, Detection, plan_crop
+from roi_cls.roi.archives.opening import find_place
 from roi_cls.roi.crop import DetectorOpener, FaceDetector, cut_crops, detect_faces
 from roi_cls.roi.image import Image, read_bytes
 from roi_cls.roi.image_header import MAX_PIXELS
@@ -191,15 +192,27 @@ def _read_settled(path: Path) -> tuple[bytes, FileStamp | None]:
         return data, before_reading if before_reading == read_stamp(path) else None
     for _ in range(3):
         try:
-            before = os.stat(path)
+            before, is_member = _look_at(path)
             data = read_bytes(path)
-            after = os.stat(path)
+            after, _ = _look_at(path)
         except (OSError, ValueError):
             read_bytes(path)  # raises what is wrong, in our words
             continue
-        if _identity(before) == _identity(after) and len(data) == after.st_size:
+        is_whole = is_member or len(data) == after.st_size
+        if _identity(before) == _identity(after) and is_whole:
             return data, stamp_of(after)
     raise ImageReadError(path, "it changes while it is read", "Wait until it is written.")
+
+
+def _look_at(path: Path) -> tuple[os.stat_result, bool]:
+    """Return the status of a file, or of the archive it lies in, and whether it does."""
+    try:
+        return os.stat(path), False
+    except (FileNotFoundError, NotADirectoryError):
+        place = find_place(path)
+        if place is None:
+            raise
+        return os.stat(place.archive), True
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from roi_cls.base.machine import available_cores
+from roi_cls.roi.archives.opening import find_place
 from roi_cls.roi.image_header import MAX_PIXELS
 
 WORTH_WORKERS = 64
@@ -50,7 +51,8 @@ class BuildOptions:
 class Shard:
     """The ``number``-th of ``count`` parts, counted from 1.
 
-    A picture's part follows from its path as it is named, so every picture is in exactly one part,
+    A picture's part follows from its path as it is named, that of a picture in an archive from the
+    archive's, which is so read by one process alone. So every picture is in exactly one part,
     also when pictures are added while other parts run; the parts are about equal.
     """
 
@@ -76,6 +78,8 @@ class Shard:
         return cls(int(number), int(count))
 
     def holds(self, path: Path) -> bool:
-        """Whether the picture belongs to this part."""
-        digest = hashlib.sha256(os.fsencode(str(path))).digest()
+        """Whether the picture belongs to this part; what lies in an archive goes with it."""
+        place = find_place(path)
+        named = place.archive if place else path
+        digest = hashlib.sha256(os.fsencode(str(named))).digest()
         return int.from_bytes(digest[:8]) % self.count == self.number - 1

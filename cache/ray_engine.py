@@ -7,6 +7,7 @@ cache entries, so the cache lies where every machine sees it.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import pickle
@@ -26,6 +27,7 @@ from roi_cls.base.quiet import stderr_held
 from roi_cls.cache.builder import CropWork
 from roi_cls.cache.record import CropResult
 from roi_cls.cache.store import FORMAT
+from roi_cls.roi.archives.opening import find_place
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,7 +36,7 @@ OnDeath = Callable[[Path, int | None], CropResult]
 _Answers = list[CropResult | BaseException]
 
 BATCH = 64
-"""Pictures that a worker takes at once, at most: what is done again when one is lost."""
+"""Files that a worker takes at once, at most: what is done again when one is lost."""
 PER_WORKER = 4096
 """Pictures per worker in one pipeline: its start takes 2 to 8 s, these take a minute or more."""
 SEEN_WITHIN_S = 10
@@ -45,6 +47,27 @@ _OBJECT_STORE_BYTES = 256 * 2**20  # of a cluster of our own: paths and rows, ne
 
 class ClusterError(RoiClsError):
     """Ray is not installed, its cluster cannot be used, or it lost too many workers."""
+
+
+def make_batches(paths: Sequence[Path], least: int) -> list[list[Path]]:
+    """Return the pictures in batches, in order, about ``least`` of them at least.
+
+    What lies in one archive stays together as far as that allows: a tar has no directory, so each
+    worker that takes a part of it reads the headers before that part, or decompresses it. No batch
+    holds pictures of two archives; one of other files holds ``BATCH`` at most.
+    """
+    share = max(1, len(paths) // least)
+    batches: list[list[Path]] = []
+    for archive, group in itertools.groupby(paths, _archive_of):
+        held = list(group)
+        size = share if archive else min(BATCH, share)
+        batches += [held[start : start + size] for start in range(0, len(held), size)]
+    return batches
+
+
+def _archive_of(path: Path) -> str | None:
+    place = find_place(path)
+    return str(place.archive) if place else None
 
 
 class RayEngine(Closing):
@@ -100,12 +123,8 @@ class RayEngine(Closing):
         """Yield what became of each batch; memory holds the batches under way."""
         import ray.data
 
-        # Small sets are spread over all workers; two batches each keep one busy during a transfer.
-        size = max(1, min(BATCH, len(paths) // (2 * self._workers)))
-        rows = [
-            {"paths": pickle.dumps(list(paths[start : start + size]))}
-            for start in range(0, len(paths), size)
-        ]
+        # Two batches each keep a worker busy during a transfer.
+        rows = [{"paths": pickle.dumps(batch)} for batch in make_batches(paths, 2 * self._workers)]
         # One row is one block is one batch: that is what Ray orders, sends and tries again.
         answers = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
             _Cropper,

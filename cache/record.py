@@ -13,6 +13,7 @@ from typing import Any, Literal, cast
 
 from roi_cls.base.location import is_remote, reaching
 from roi_cls.roi import Box, CropParams, CropPlan, Cut, Detection, Face
+from roi_cls.roi.archives.opening import find_place, look_at
 
 SETTLED_NS = 2_000_000_000
 """A file changed less than 2 s ago may change again within the same time stamp: not trusted."""
@@ -224,9 +225,15 @@ class FileStamp:
 
 
 def read_stamp(path: Path) -> FileStamp | None:
-    """Return the stamp of a file; None: there is none, or it is too new to be trusted."""
+    """Return the stamp of a file; None: there is none, or it is too new to be trusted.
+
+    What lies in an archive has the stamp of the archive.
+    """
     try:
         return _remote_stamp(path) if is_remote(path) else stamp_of(os.stat(path))
+    except (FileNotFoundError, NotADirectoryError):
+        place = find_place(path)
+        return _archive_stamp(place.archive) if place else None
     except (OSError, ValueError):  # ValueError: a null character in the path
         return None
 
@@ -242,9 +249,21 @@ def stamp_of(status: os.stat_result) -> FileStamp | None:
     return FileStamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
+def _archive_stamp(archive: Path) -> FileStamp | None:
+    if not is_remote(archive):
+        return read_stamp(archive)
+    # Not asked for again with each member.
+    identity = look_at(archive)
+    return FileStamp(0, _as_key(str(identity[0])), 0) if identity else None
+
+
 def _remote_stamp(path: Path) -> FileStamp:
     # fsspec's key sums up what the store tells of an object: its ETag, or size and time.
     with reaching(path):
         remote = cast(Any, path)
-        key = int(str(remote.fs.ukey(remote.path))[:15], 16)
+        key = _as_key(str(remote.fs.ukey(remote.path)))
         return FileStamp(int(remote.fs.size(remote.path)), key, 0)
+
+
+def _as_key(ukey: str) -> int:
+    return int(ukey[:15], 16)

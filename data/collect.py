@@ -13,6 +13,7 @@ from typing import Literal
 
 from roi_cls.base.errors import DataError
 from roi_cls.base.location import reaching
+from roi_cls.data.archives import collect_archived, lies_in_archives, source_root
 from roi_cls.data.sample import (
     DEFAULT_LABEL_NAMES,
     Sample,
@@ -83,7 +84,8 @@ def collect_data(
     """Return every picture of ``source``, and what was passed over.
 
     ``source`` is a CSV (see ``read_samples``), or a folder, with or without ``train``,
-    ``validation``, ``test`` in it, of ``image_<index>_<label>.png`` or of one folder per class.
+    ``validation``, ``test`` in it, of ``image_<index>_<label>.png`` or of one folder per class; or
+    it ``lies_in_archives``, which are read as folders are, unless they state labels themselves.
     Which files of a folder are its pictures, ``find_pictures`` says.
 
     label_names: label token, folder or CSV label to class name.
@@ -95,6 +97,8 @@ def collect_data(
     """
     if not labelled and source.suffix.lower() in PICTURE_SUFFIXES and _is_file(source):
         return Collected((Sample(source),))
+    if lies_in_archives(source):
+        return _collect_archived(source, label_names, labelled=labelled)
     if check_data_set(source) == "table":
         samples = read_samples(source, label_names, labelled=labelled)
         _check_names_used(source, label_names, samples if labelled else ())
@@ -107,12 +111,31 @@ def collect_data(
     return Collected(samples, found.passed_over, remarks)
 
 
-def check_data_set(source: Path) -> Literal["folder", "table"]:
+def _collect_archived(
+    source: Path, label_names: Mapping[str, str] | None, *, labelled: bool
+) -> Collected:
+    root = source_root(source)
+    remarks: list[str] = []
+
+    def read(names: Sequence[str]) -> tuple[Sample, ...]:
+        if not labelled:
+            return _read_leniently(root, names, label_names)
+        samples, told = _read_labels(root, names, label_names)
+        remarks.extend(told)
+        return samples
+
+    samples, passed_over = collect_archived(source, label_names, read)
+    return Collected(samples, passed_over, tuple(remarks))
+
+
+def check_data_set(source: Path) -> Literal["folder", "table", "archives"]:
     """Return what holds the pictures, without a look into it.
 
     Raises:
-        DataError: It is neither a folder nor a CSV.
+        DataError: It is no folder, archive or CSV.
     """
+    if lies_in_archives(source):
+        return "archives"
     with telling_unlisted(source), reaching(source):
         if source.is_dir():
             return "folder"
@@ -120,7 +143,7 @@ def check_data_set(source: Path) -> Literal["folder", "table"]:
         is_there = is_file or source.exists()
     if is_file and source.suffix.lower() in (".csv", ".tsv"):
         return "table"
-    why = "it is neither a folder nor a CSV" if is_there else "it does not exist"
+    why = "it is no folder, archive or CSV" if is_there else "it does not exist"
     raise DataError(
         f"Cannot find pictures in {str(source)!r}: {why}. Give a folder of pictures or a CSV."
     )

@@ -14,12 +14,15 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from roi_cls.base.errors import DataError
 from roi_cls.base.location import CACHE_TAG, is_remote, list_files, read_heads
 from roi_cls.roi.image_header import is_picture
 
+ReadHeads = Callable[[Sequence[str], int], Sequence[bytes | None]]
+"""Reads so many first bytes of each of the files; None: it cannot be read."""
 PICTURE_SUFFIXES = (
     ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".mpo", ".webp", ".bmp", ".dib",
     ".tif", ".tiff", ".gif", ".heic", ".heif", ".hif", ".avif", ".jp2", ".j2k", ".jpf", ".jpx",
@@ -240,11 +243,39 @@ def _list(source: Path, wanted: _Wanted, found: Found) -> None:
     """Do what ``_walk`` does for a remote folder; all unnamed files are looked into at once."""
     with telling_unlisted(source):
         files = list_files(source)
-    caches = {name.removesuffix(CACHE_TAG) for name in files if name.endswith(f"/{CACHE_TAG}")}
+    _sort_out(files, str(source), partial(read_heads, source), wanted, found)
+
+
+def sort_out(
+    names: Sequence[str],
+    source: str,
+    read_heads: ReadHeads,
+    also: Sequence[str] = (),
+    is_also: Callable[[bytes], bool] = lambda head: False,
+) -> Found:
+    """Return which of the names in a place are pictures, by the rules of ``find_pictures``.
+
+    Args:
+        names: Of files, paths in it with / between their parts.
+        source: What the place is called.
+        read_heads: Reads the first bytes of files whose names say nothing.
+        also: As of ``find_pictures``, and the next.
+        is_also: See there.
+    """
+    found = Found()
+    wanted = _Wanted(frozenset((*PICTURE_SUFFIXES, *also)), is_also)
+    _sort_out(names, source, read_heads, wanted, found)
+    return found
+
+
+def _sort_out(
+    names: Sequence[str], source: str, read_heads: ReadHeads, wanted: _Wanted, found: Found
+) -> None:
+    caches = {name.removesuffix(CACHE_TAG) for name in names if name.endswith(f"/{CACHE_TAG}")}
     passed_by: set[str] = set()  # folders that were counted
     unnamed = []
-    for name in files:
-        folder = _find_passed(name, str(source), caches)
+    for name in names:
+        folder = _find_passed(name, source, caches)
         suffix = os.path.splitext(name)[1].lower()
         if folder:
             if folder not in passed_by:
@@ -259,7 +290,7 @@ def _list(source: Path, wanted: _Wanted, found: Found) -> None:
             found.passed_over[_kind(suffix)] += 1
         else:
             unnamed.append((name, suffix))
-    heads = read_heads(source, [name for name, _ in unnamed], _HEAD_BYTES) if unnamed else []
+    heads = read_heads([name for name, _ in unnamed], _HEAD_BYTES) if unnamed else []
     for (name, suffix), head in zip(unnamed, heads, strict=True):
         if head is None or wanted.holds(head):
             found.names.append(name)

@@ -25,6 +25,7 @@ from PIL import Image as PillowImage
 
 from roi_cls.base.errors import ImageReadError
 from roi_cls.base.location import explain_absent, is_remote, reaching
+from roi_cls.roi.archives.opening import archive_error, find_place, has_archive_name, read_member
 from roi_cls.roi.colour import Colours, read_colours
 from roi_cls.roi.decoders import (
     KORNIA_MODES,
@@ -77,14 +78,14 @@ def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return a file's bytes, at least one.
+    """Return the bytes of a file, or of what lies in an archive; at least one.
 
     Raises:
         ImageReadError: It is missing, a folder, a pipe or device, empty, over ``MAX_BYTES``, may
             not be read, or lies where the network does not reach.
     """
     with _telling_unread(path):
-        data = _read_file(path)
+        data = _read_anywhere(path)
     if not data:
         raise ImageReadError(path, "it is empty (0 bytes)", EXPORT_AGAIN)
     return data
@@ -97,9 +98,12 @@ def read_head(path: Path, size: int) -> bytes:
         ImageReadError: As ``read_bytes``, but for an empty or a large file.
     """
     with _telling_unread(path):
-        _check_is_file(path)
-        with path.open("rb") as file:
-            return file.read(size)
+        try:
+            _check_is_file(path)
+            with path.open("rb") as file:
+                return file.read(size)
+        except (FileNotFoundError, NotADirectoryError):
+            return _read_anywhere(path)[:size]
 
 
 @contextmanager
@@ -115,6 +119,9 @@ def _telling_unread(path: Path) -> Iterator[None]:
             reason = "it is a link to a file that does not exist"
             raise ImageReadError(path, reason, "Restore the file or remove the link.") from error
         raise ImageReadError(path, *explain_absent(path)) from error
+    except NotADirectoryError as error:
+        reason = "a part of its path is a file, and no archive"
+        raise ImageReadError(path, reason, "Check the path.") from error
     except PermissionError as error:
         remedy = "Give this user the right to read it."
         raise ImageReadError(path, "permission denied", remedy) from error
@@ -124,6 +131,16 @@ def _telling_unread(path: Path) -> Iterator[None]:
             remedy = "Check the path, the network and your right to read it."
             raise ImageReadError(path, reason, remedy) from error
         raise ImageReadError(path, reason.lower(), "Check the path and the disk.") from error
+
+
+def _read_anywhere(path: Path) -> bytes:
+    """Return the bytes of a file, or of what lies in an archive."""
+    try:
+        return _read_file(path)
+    except (FileNotFoundError, NotADirectoryError):
+        if place := find_place(path):
+            return read_member(path, place, MAX_BYTES)
+        raise
 
 
 def _read_file(path: Path) -> bytes:
@@ -144,6 +161,8 @@ def _check_is_file(path: Path) -> int:
         raise ImageReadError(path, "it is a folder", "Give the files in it.")
     if not S_ISREG(status.st_mode):
         raise ImageReadError(path, "it is a pipe or device, not a file", GIVE_PICTURES)
+    if has_archive_name(path.name):
+        raise archive_error(path)
     return status.st_size
 
 

@@ -21,6 +21,7 @@ EXPORT_AGAIN = "Remove it, or copy or export it again."
 CONVERT = "Convert it to PNG or JPEG."
 GIVE_PICTURES = "Give PNG, JPEG, WebP, AVIF, HEIC, BMP, TIFF or GIF files."
 _DOWNLOAD = "Download the picture itself."
+_UNPACK = "Unpack it, or give it as .zip or .tar."
 NO_RANGE = "its pixels are float, signed or 32-bit numbers, which have no fixed range"
 FIX_RANGE = "Convert it to 8 or 16 bits, unsigned."
 CODES, GAMMA = b"cICP", b"gAMA"
@@ -73,7 +74,7 @@ _FOREIGN = (
     (_TEXT + rb"(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*(<!doctype svg|<svg)", "an SVG drawing", CONVERT),
     (_TEXT + rb"(<!--.*?-->\s*)*<(!doctype html|html|head|body)", "an HTML page", _DOWNLOAD),
     (rb"version https://git-lfs", "a Git LFS pointer", "Run `git lfs pull` to fetch the picture."),
-    (rb"PK\x03\x04|\x1f\x8b|7z\xbc\xaf|Rar!", "an archive", "Unpack it first."),
+    (rb"PK\x03\x04|\x1f\x8b|7z\xbc\xaf|Rar!", "an archive", _UNPACK),
 )  # fmt: skip
 HEAD_BYTES = 4096
 """So much of a file tells what it is."""

@@ -21,6 +21,7 @@ from roi_cls.classifier.metrics.calibration import fit_scaling
 from roi_cls.classifier.metrics.decision import to_probabilities
 from roi_cls.classifier.metrics.threshold import choose_threshold, find_shortfall
 from roi_cls.classifier.runs.bundle import ModelBundle
+from roi_cls.data.archives import source_root
 from roi_cls.data.crops import CropArray
 from roi_cls.data.sample import LabelSet
 
@@ -64,7 +65,7 @@ def relative_path(path: Path, root: Path) -> str:
 def data_root(source: Path) -> Path:
     """Return the folder that the paths of a data set are relative to, also where it is gone."""
     is_table = source.suffix.lower() in (".csv", ".tsv") and not source.is_dir()
-    return source.parent if is_table else source
+    return source.parent if is_table else source_root(source)
 
 
 def write_scores(path: Path, table: ScoreTable, names: Sequence[str]) -> None:

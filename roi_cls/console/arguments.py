@@ -55,9 +55,10 @@ def suggest_begun_runs(ctx: typer.Context, incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
-Data = Annotated[Path, typer.Argument(help="Folder or CSV of labelled pictures.")]
+Data = Annotated[Path, typer.Argument(help="Folder, archive or CSV of labelled pictures.")]
 Inputs = Annotated[
-    list[str], typer.Argument(help="Pictures: files, folders, patterns, lists (.txt, .csv).")
+    list[str],
+    typer.Argument(help="Pictures: files, folders, archives, patterns, lists (.txt, .csv)."),
 ]
 Cache = Annotated[
     Path,

@@ -18,7 +18,7 @@ FETCHED = "From the web and videos"
 AnyInputs = Annotated[
     list[str],
     typer.Argument(
-        help="Files, folders, patterns, lists (.txt, .csv), videos, URLs; '-': standard input.",
+        help="Files, folders, archives, patterns, lists (.txt, .csv), videos, URLs; '-': stdin.",
     ),
 ]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import glob
 import os
 import re
 from collections import Counter
@@ -13,8 +12,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from roi_cls.base.errors import DataError
-from roi_cls.base.location import as_path, is_remote, match_files, reaching
+from roi_cls.base.location import as_path, is_remote, reaching
 from roi_cls.console.terminal import note
+from roi_cls.data.archives import Members, find_members, holds_members
 from roi_cls.data.table import UTF16_MARKS, read_paths
 from roi_cls.data.walk import (
     PICTURE_SUFFIXES,
@@ -23,8 +23,12 @@ from roi_cls.data.walk import (
     tell_passed_over,
     telling_unlisted,
 )
+from roi_cls.roi.archives.opening import has_archive_name
+from roi_cls.roi.archives.pattern import is_pattern, match_pattern
 from roi_cls.roi.image_header import UndecodableError, sniff_kind
 
+Holds = Callable[[Path], bool]
+"""Whether a path belongs to the part of the work that is asked for."""
 LIST_SUFFIX = ".txt"
 _HEAD_BYTES = 4096  # so much of a file tells whether it is a list
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -49,16 +53,19 @@ class Named:
     """How often what else is in the folders that it names: see ``Found``."""
 
 
-def expand_paths(inputs: Sequence[str]) -> list[Path]:
+def expand_paths(inputs: Sequence[str], holds: Holds | None = None) -> list[Path]:
     """Return the pictures that the inputs name, in order, and note what is passed over.
 
     All of it may lie elsewhere: ``s3://bucket/folder``, and what else ``as_path`` takes.
+
+    holds: says which archives are wanted; no other is opened.
 
     Raises:
         DataError: See ``expand_input``.
         LocationError: A remote path's package is not installed.
     """
-    named = [expand_input(text, is_only=len(inputs) == 1) for text in inputs]
+    what = Wanted(holds=holds)
+    named = [expand_input(text, what, is_only=len(inputs) == 1) for text in inputs]
     note_passed_over(named)
     return [as_path(name) for each in named for name in each.names]
 
@@ -72,14 +79,20 @@ def note_passed_over(named: Iterable[Named]) -> None:
         note(text)
 
 
-def expand_input(
-    text: str,
-    also: Sequence[str] = (),
-    is_also: Callable[[bytes], bool] = lambda head: False,
-    *,
-    is_only: bool = True,
-) -> Named:
-    """Return what an input names: folders to their depth, a CSV's rows, a list's lines.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is taken of folders and archives."""
+
+    also: Sequence[str] = ()
+    """Suffixes of files that are found there besides pictures, such as videos'."""
+    is_also: Callable[[bytes], bool] = lambda head: False
+    """Whether a file begins as one of these, where its suffix says nothing."""
+    holds: Holds | None = None
+    """Says which archives are wanted; None: all."""
+
+
+def expand_input(text: str, wanted: Wanted = Wanted(), *, is_only: bool = True) -> Named:
+    """Return what an input names: folders to their depth, archives, a CSV's rows, a list's lines.
 
     A named file is among it whether it is there or not: its absence becomes a row. A list is a
     ``.txt`` file with a name in each line, from the current folder on, as ``find`` writes them:
@@ -88,9 +101,9 @@ def expand_input(
     pattern that nothing matches is a named file, too, where there are other inputs.
 
     Args:
-        text: A file, folder, pattern, table or list.
+        text: A file, folder, archive, pattern, table or list.
         also: Suffixes of files that are found in folders besides pictures, such as videos'.
-        is_also: Whether a file begins as one of these, where its suffix says nothing.
+        wanted: What of folders and archives.
         is_only: Whether there is no other input, so that there is nothing to do without it.
 
     Raises:
@@ -101,19 +114,26 @@ def expand_input(
     if not text:  # Path("") would be this folder and all that is in it
         raise DataError("Cannot find pictures: an input is empty (''). Give a file or a folder.")
     if is_pattern(text):
-        matches, passed_over = _leave_out_systems(text, _matches(text))
-        if not matches and is_only:
+        with telling_unlisted(as_path(text)):
+            matches, passed_over = _leave_out_systems(text, match_pattern(text))
+        if matches:
+            return _expand_matches(matches, passed_over, wanted)
+        if is_only:
             raise DataError(
                 f"Cannot find pictures: nothing matches {text!r}. Check the pattern; ** stands for "
                 "folders of any depth."
             )
-        if matches:
-            parts = [_expand_path(path, also, is_also) for path in matches]
-            names = [name for part in parts for name in part.names]
-            for part in parts:
-                passed_over.update(part.passed_over)
-            return Named(names, len(names), passed_over=passed_over)
-    return _expand_path(as_path(text), also, is_also)
+    return _expand_path(as_path(text), wanted)
+
+
+def _expand_matches(matches: Sequence[Path], passed_over: Counter[str], wanted: Wanted) -> Named:
+    if any(has_archive_name(str(path)) for path in matches):  # one by one, none counted
+        return Named(_Each(matches, wanted), None, passed_over=passed_over)
+    parts = [_expand_path(path, wanted) for path in matches]
+    for part in parts:
+        passed_over.update(part.passed_over)
+    names = [name for part in parts for name in part.names]
+    return Named(names, len(names), passed_over=passed_over)
 
 
 def _leave_out_systems(pattern: str, matches: Sequence[Path]) -> tuple[list[Path], Counter[str]]:
@@ -142,27 +162,52 @@ def _find_system(folder: str, asked: Set[str]) -> str:
     return ""
 
 
-def _matches(pattern: str) -> list[Path]:
-    path = as_path(pattern)
-    if is_remote(path):
-        with telling_unlisted(path):
-            return match_files(pattern)
-    local = str(path) if "://" in pattern else pattern  # a slash at its end has a meaning
-    return [Path(name) for name in sorted(glob.glob(local, recursive=True))]
-
-
-def _expand_path(path: Path, also: Sequence[str], is_also: Callable[[bytes], bool]) -> Named:
+def _expand_path(path: Path, wanted: Wanted) -> Named:
+    if holds_members(path):
+        if wanted.holds and not wanted.holds(path):
+            return Named((), 0)
+        members = find_members(path, wanted.also, wanted.is_also)
+        count = len(members.names) + (members.fault is not None)
+        return Named(_Members(path, members), count, passed_over=members.passed_over)
     if is_table(path):
         rows = _Rows(path)
         return Named(rows, rows.count())
     if _is_folder(path):
-        found = find_pictures(path, also, is_also)
+        found = find_pictures(path, wanted.also, wanted.is_also)
         below = _Below(path, found.names)
         return Named(below, len(found.names), passed_over=found.passed_over)
     if path.suffix.lower() == LIST_SUFFIX and _is_list_file(path):
         listed = _Listed(path)
         return Named(listed, listed.count())
-    return Named((str(path),), 1, is_one=path.suffix.lower() not in also)
+    return Named((str(path),), 1, is_one=path.suffix.lower() not in wanted.also)
+
+
+@dataclass(frozen=True, slots=True)
+class _Each:
+    """What several paths stand for, found when it is asked for."""
+
+    paths: Sequence[Path]
+    wanted: Wanted
+
+    def __iter__(self) -> Iterator[str]:
+        passed_over: Counter[str] = Counter()
+        for path in self.paths:
+            named = _expand_path(path, self.wanted)
+            passed_over.update(named.passed_over)
+            yield from named.names
+        for text in tell_passed_over(passed_over):  # known only now
+            note(text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Members:
+    """The pictures of an archive."""
+
+    path: Path
+    members: Members
+
+    def __iter__(self) -> Iterator[str]:
+        return self.members.paths(self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,14 +298,6 @@ def read_list(lines: Iterable[bytes]) -> Iterator[str]:
 def is_url(text: str) -> bool:
     """Whether an input is a URL of the web, ``http://`` or ``https://``."""
     return _URL.match(text) is not None
-
-
-def is_pattern(text: str) -> bool:
-    """Whether ``text`` stands for other names: ``*.png``, but no file that is called so."""
-    if not glob.has_magic(text):
-        return False
-    path = as_path(text)
-    return not (_asks(path, path.exists) if is_remote(path) else os.path.lexists(path))
 
 
 def is_table(path: Path) -> bool:

@@ -25,6 +25,7 @@ from roi_cls.classifier.inference.prediction import Source
 from roi_cls.data.walk import PICTURE_SUFFIXES
 from roi_cls.inputs.names import (
     Named,
+    Wanted,
     expand_input,
     is_list,
     is_url,
@@ -33,6 +34,7 @@ from roi_cls.inputs.names import (
 )
 from roi_cls.inputs.video import VIDEO_SUFFIXES, Every, read_frames
 from roi_cls.inputs.web import WebLimits, fetch
+from roi_cls.roi.archives.opening import is_archive
 from roi_cls.roi.image import read_bytes, read_head
 from roi_cls.roi.image_header import (
     HEAD_BYTES,
@@ -90,7 +92,7 @@ def _name_input(text: str, *, is_only: bool) -> Named:
     if is_url(text):
         return Named((text,), 1, is_one=True)
     _check_chain(text)
-    return expand_input(text, VIDEO_SUFFIXES, is_video, is_only=is_only)
+    return expand_input(text, Wanted(VIDEO_SUFFIXES, is_video), is_only=is_only)
 
 
 def _name_standard_input() -> Named:
@@ -222,7 +224,7 @@ def _open_unknown(name: str, options: SourceOptions) -> Iterator[Given]:
         return
     path = as_path(name)
     try:
-        if is_remote(path):
+        if is_remote(path) or is_archive(path):
             data = read_bytes(path)
             if _holds_video(data[:HEAD_BYTES], name):
                 yield from _frames_of(data, name, options)

@@ -20,6 +20,7 @@ from roi_cls.base.background import run_in_background
 from roi_cls.base.errors import ImageReadError
 from roi_cls.base.version import __version__
 from roi_cls.console.words import format_bytes
+from roi_cls.roi.archives.opening import has_archive_name
 
 _IPv4 = ipaddress.IPv4Address
 _IPv6 = ipaddress.IPv6Address
@@ -67,6 +68,10 @@ def fetch(url: str, limits: WebLimits) -> bytes:
     Raises:
         ImageReadError: It cannot be had within the limits; the message names URL, cause, remedy.
     """
+    if has_archive_name(url.partition("?")[0].partition("#")[0]):
+        raise ImageReadError(
+            url, "an archive is not fetched from the web", "Download it and give the file."
+        )
     deadline = time.monotonic() + limits.timeout_s
     here = url
     try:

@@ -22,9 +22,10 @@ from roi_cls.cache import ray_engine
 from roi_cls.cache.build import LocalEngine, died
 from roi_cls.cache.builder import open_work
 from roi_cls.cache.options import BuildOptions
-from roi_cls.cache.ray_engine import ClusterError, RayEngine, open_ray
+from roi_cls.cache.ray_engine import ClusterError, RayEngine, make_batches, open_ray
 from roi_cls.cache.record import CropRecord, CropResult
 from roi_cls.roi import CropParams
+from tests.helpers.archives import make_tar, make_zip
 from tests.helpers.fakes import FakeDetector, see_or_die
 from tests.helpers.pictures import save_plain
 
@@ -92,6 +93,8 @@ def test_rows_and_crops_equal_the_local_engine_s(
     pictures[3:3] = [save_plain(tmp_path / "deadly.png", (0, 0, 255)), tmp_path / "missing.png"]
     (tmp_path / "damaged.png").write_bytes(pictures[0].read_bytes()[:40])
     pictures += [tmp_path / "damaged.png", pictures[0]]
+    packed = {path.name: path.read_bytes() for path in pictures[5:12]}
+    pictures += [make_tar(tmp_path / "a.tar", packed) / name for name in packed]
 
     here, there = (BuildOptions(tmp_path / name, workers=1) for name in ("here", "there"))
     on_death = partial(died, PARAMS.digest)
@@ -131,6 +134,30 @@ def test_killed_worker_loses_nothing(
     assert all(result.record.status == "ok" for result in found)
     assert found[-1].record.sha256 != str(victim)
     assert capfd.readouterr() == ("", "")  # a lost worker is not told on stdout, as Ray does
+
+
+@pytest.mark.parametrize(
+    ("least", "sizes"),
+    [
+        (2, [64, 36, 90, 10, 77, 3]),  # an archive each, the files as few as may be lost
+        (28, [10] * 10 + [10] * 9 + [10] + [10] * 7 + [7] + [3]),  # all have something to do
+        (1000, [1] * 280),
+    ],
+)
+def test_archives_stay_whole_as_far_as_all_workers_have_work(
+    tmp_path: Path, least: int, sizes: list[int]
+) -> None:
+    archives = [make_zip(tmp_path / f"{i}.zip", {}) for i in range(3)]
+    files = [Path(f"{i}.png") for i in range(100)]
+    members = [
+        archive / f"{i}.png"
+        for archive, count in zip(archives, (90, 10, 77), strict=True)
+        for i in range(count)
+    ]
+    paths = [*files, *members, *files[:3]]
+    batches = make_batches(paths, least)
+    assert [path for batch in batches for path in batch] == paths
+    assert [len(batch) for batch in batches] == sizes
 
 
 def test_expected_error_is_raised_as_itself_and_in_its_place(open_engine: OpenEngine) -> None:

@@ -290,7 +290,7 @@ def test_missing_and_unfit_sources_are_explained(tmp_path: Path) -> None:
         "Cannot find pictures in 'ROOT': it does not exist. Give a folder of pictures or a CSV."
     )
     assert refusal(make(tmp_path, "a.png") / "a.png") == (
-        "Cannot find pictures in 'ROOT': it is neither a folder nor a CSV. "
+        "Cannot find pictures in 'ROOT': it is no folder, archive or CSV. "
         "Give a folder of pictures or a CSV."
     )
 

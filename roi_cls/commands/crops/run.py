@@ -116,16 +116,14 @@ def _list_inputs(job: CropJob) -> list[Path]:
     Raises:
         DataError: The inputs name none.
     """
-    paths = expand_paths(job.inputs)
     shard = job.options.shard
     if shard is None:
-        return paths
+        return expand_paths(job.inputs)
+    paths = expand_paths(job.inputs, shard.holds)
     held = [path for path in paths if shard.holds(path)]
     if not held:  # by chance, where parts are many: no reason for a scheduler to stop
-        note(
-            f"Shard {shard.number}/{shard.count} has nothing to do: all of the "
-            f"{count_text(len(paths), 'picture')} are in other shards."
-        )
+        what = f"all of the {count_text(len(paths), 'picture')}" if paths else "all archives"
+        note(f"Shard {shard.number}/{shard.count} has nothing to do: {what} are in other shards.")
     return held
 
 

@@ -20,6 +20,7 @@ from roi_cls.base.rows import markdown_table, to_json
 from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.evaluation.label_review import DoubtfulLabel, review_labels
 from roi_cls.classifier.runs.folder import RunFolder
+from roi_cls.classifier.runs.scores import data_root
 from roi_cls.console.terminal import note, progress, show
 from roi_cls.console.words import printable
 from roi_cls.data.audit import MOST_EXAMPLES, Audit, audit_samples, audit_verdict, name_examples
@@ -55,7 +56,7 @@ def audit_and_tell(job: AuditJob, as_json: bool) -> int:
     found = collect_data(job.source, job.label_names)
     for text in found.remarks:
         note(text)
-    samples = group_samples(found.samples, job.group_regex, _root(job.source))
+    samples = group_samples(found.samples, job.group_regex, data_root(job.source))
     target = choose_labels(samples, job.target).target
     facts = []
     with progress("Reading") as advance:
@@ -83,7 +84,7 @@ def _render_audit(audit: Audit, source: Path) -> str:
         console.print(text, soft_wrap=True)
     for finding in audit.findings:
         console.print(f"{finding.level}: {finding.text}", soft_wrap=True)
-        for example in name_examples(audit, finding, _root(source)):
+        for example in name_examples(audit, finding, data_root(source)):
             console.print(f"      {example}", soft_wrap=True)
     console.print(_counts_table("pictures", audit.parts))
     if audit.color_profiles.keys() - {"none"}:
@@ -111,10 +112,6 @@ def _statistics_table(audit: Audit) -> Table:
         numbers = (f"{one.roc_auc:.2f}", f"{one.p:.1g}", f"{one.p_corrected:.1g}")
         table.add_row(one.name, one.label, *numbers, one.detail)
     return table
-
-
-def _root(source: Path) -> Path:
-    return source if source.is_dir() else source.parent
 
 
 def _new_table(first: str, columns: Sequence[str]) -> Table:

@@ -56,7 +56,7 @@ def test_what_is_no_file_is_named(tmp_path: Path) -> None:
         "Restore the file or remove the link.",
         "missing.png": "no such file. Check the path.",
         "loop.png": "too many levels of symbolic links. Check the path and the disk.",
-        "file.png/a.png": "not a directory. Check the path and the disk.",
+        "file.png/a.png": "a part of its path is a file, and no archive. Check the path.",
         "a\0b.png": "embedded null byte. Check the path and the disk.",
         "huge.png": "it has 1073741825 bytes, over the limit of 1073741824. "
         "Give PNG, JPEG, WebP, AVIF, HEIC, BMP, TIFF or GIF files.",

@@ -89,7 +89,7 @@ def refusal(data: bytes, **options: int) -> str:
         (b"<?xml version='1.0'?>\n<!-- x -->\n<svg>", f"it is an SVG drawing. {CONVERT}"),
         (b"\xef\xbb\xbf\n<!DOCTYPE html>", "it is an HTML page. Download the picture itself."),
         (b"<html><body>404", "it is an HTML page. Download the picture itself."),
-        (b"PK\x03\x04", "it is an archive. Unpack it first."),
+        (b"PK\x03\x04", "it is an archive. Unpack it, or give it as .zip or .tar."),
         (
             b"version https://git-lfs.github.com/spec/v1\n",
             "it is a Git LFS pointer. Run `git lfs pull` to fetch the picture.",

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from roi_cls.base.errors import DataError
 from roi_cls.base.location import as_path
-from roi_cls.inputs.names import check_not_input, expand_input, expand_paths, is_list, is_pattern
+from roi_cls.inputs.names import check_not_input, expand_input, expand_paths, is_list
+from roi_cls.roi.archives.pattern import is_pattern
 
 
 @pytest.fixture
