@@ -28,7 +28,7 @@ _DRAWN_FOR_PX = 448  # side of the crop that the letters' sizes are meant at
 _Canvas = NDArray[np.uint8]
 
 
-def occlude(crop: Image, other: Image, face: FaceMap, rng: np.random.Generator) -> Drawn:
+def cover(crop: Image, other: Image, face: FaceMap, rng: np.random.Generator) -> Drawn:
     """Lay fingers, a blob or a polygon before the face: of skin, of one colour, or of texture."""
     blob, spread = _draw_occluder(face, rng)
     solid = _paint(crop, other, face, blob, rng)

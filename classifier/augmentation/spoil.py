@@ -56,7 +56,7 @@ WAYS = (
     Way("feature too many", features.copy_feature, 0.06),
     Way("gaze", features.move_iris, 0.04),
     Way("unlike eye", features.alter_eye, 0.02),
-    Way("covered", overlaid.occlude, 0.12),
+    Way("covered", overlaid.cover, 0.12),
     Way("marked", overlaid.mark, 0.07),
     Way("smeared", overlaid.smear, 0.05),
     Way("flat", overlaid.flatten, 0.03),
