@@ -1,4 +1,4 @@
 """Training crops changed at random, mixed, and spoiled with synthetic defects.
 
-For other packages: `augment`, `self_blend`.
+For other packages: `augment`, `face_map`, `spoil`.
 """

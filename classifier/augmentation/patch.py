@@ -57,6 +57,10 @@ class Blob:
     """(height, width) of the window, 0 to 1."""
 
 
+Drawn = tuple[Window, Image]
+"""A window of the crop and what is to stand there: (height, width, 3) uint8."""
+
+
 def enclose(low: Point, high: Point, size_px: int) -> Window:
     """Return the pixels between two corners that a square picture of ``size_px`` has.
 
@@ -115,6 +119,24 @@ class _Bend:
     """How strongly it acts: 1 in the middle, 0 from the rim on."""
 
 
+def ease(distance: NDArray[np.float32], flat: float) -> NDArray[np.float32]:
+    """Return smooth weights: 1 in the middle, 0 from the rim on.
+
+    Args:
+        distance: From the middle; 1 at the rim.
+        flat: Up to this distance the weight is 1; below 1.
+    """
+    share = np.clip((1 - distance) / np.float32(1 - flat), 0, 1)
+    return np.asarray(share * share * (3 - 2 * share), dtype=np.float32)
+
+
+def lay(crop: Image, patch: Image, blob: Blob, opacity: float) -> Image:
+    """Return the blob's window of the crop with the patch over it, as far as the blob covers."""
+    weight = blob.alpha * np.float32(opacity)
+    below = crop[blob.window.slices]
+    return np.asarray(cv2.blendLinear(patch, below, weight, 1 - weight), dtype=np.uint8)
+
+
 def about(center: Point, turn: float, scale: float, shift: Point) -> Matrix:
     """Return the map that turns by ``turn`` degrees and scales about a point, then shifts."""
     matrix = np.asarray(cv2.getRotationMatrix2D(center, turn, scale), dtype=np.float64)
@@ -157,8 +179,7 @@ def bend(picture: Image, center: Point, radius: float, rng: np.random.Generator)
     window = enclose((low[0], low[1]), (high[0], high[1]), len(picture))
     dx = np.arange(window.left, window.right, dtype=np.float32)[None] - np.float32(center[0])
     dy = np.arange(window.top, window.bottom, dtype=np.float32)[:, None] - np.float32(center[1])
-    inside = np.clip(1 - np.sqrt(dx * dx + dy * dy) / np.float32(radius), 0, 1)
-    reach = inside * inside * (3 - 2 * inside)
+    reach = ease(np.sqrt(dx * dx + dy * dy) / np.float32(radius), 0.0)
     kind = (_swirl, _squeeze, _ripple)[rng.integers(3)]
     from_x, from_y = kind(dx, dy, reach, radius, rng)
     bent = cv2.remap(

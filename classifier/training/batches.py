@@ -88,7 +88,7 @@ class PixelSource:
         self._wants_evidence = config.head == "evidence" or config.self_blend > 0
         self._spoiler = None
         if config.self_blend and (crops.labels != target_index).any():
-            from roi_cls.classifier.augmentation.self_blend import Spoiler
+            from roi_cls.classifier.augmentation.spoil import Spoiler
 
             self._spoiler = Spoiler(crops, target_index, config.self_blend)
 

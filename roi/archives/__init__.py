@@ -3,5 +3,5 @@
 A member is read where it lies; nothing is unpacked to disk. Zip and tar are read by the standard
 library, Parquet by pyarrow.
 
-For other packages: `opening`, `pattern`.
+For other packages: `archive`, `opening`, `pattern`.
 """

@@ -1,4 +1,4 @@
-"""The commands of the data stage: data demo, data import, data audit, data labels."""
+"""The commands of the data stage: data demo, import, audit, labels, spoil."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from roi_cls.console.arguments import (
     Data,
     Json,
     LabelNames,
+    LocalCache,
     MaxPixels,
     RunName,
     Runs,
@@ -150,3 +151,34 @@ def data_labels(
         raise typer.BadParameter("--json and --csv exclude each other")
     form: ListForm = "json" if as_json else "csv" if as_csv else "text"
     show(list_doubtful_labels(choose_run(run, runs), top, form))
+
+
+@data_app.command("spoil")
+def data_spoil(
+    source: Data,
+    sheet: Annotated[Path, typer.Option(help="Page to draw, .jpg or .png.")] = Path("spoiled.jpg"),
+    labels: LabelNames = None,
+    target: Target = None,
+    margin: Annotated[
+        float, typer.Option(min=0.0, max=5.0, help="Around the face, as a share of its box.")
+    ] = 0.1,
+    size: Annotated[int, typer.Option(min=32, max=1024, help="Side of a crop, px.")] = 224,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed draws other defects.")] = 0,
+    cache: LocalCache = CACHE,
+    workers: Workers = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
+) -> None:
+    """Draw a page of the synthetic defects that train --self-blend puts on clean faces.
+
+    Example: roi-cls data spoil photos --sheet spoiled.jpg
+    """
+    check_data(source)
+    from roi_cls.cache.options import BuildOptions
+    from roi_cls.commands.datasets.spoiled import SpoilJob, draw_spoiled
+    from roi_cls.data.sample import parse_label_names
+    from roi_cls.roi import CropParams
+
+    names = parse_label_names(labels) if labels else None
+    params = CropParams(margin=margin, size_px=size)
+    options = BuildOptions(cache, workers, max_pixels)
+    show(draw_spoiled(SpoilJob(source, sheet, params, options, names, target, seed)))

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from roi_cls.cache import CropRecord
-from roi_cls.classifier.augmentation import self_blend as spoiler
+from roi_cls.classifier.augmentation import spoil as spoiler
+from roi_cls.classifier.augmentation.spoil import SpoiledCrop
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.models.score import pick_pixels
 from roi_cls.classifier.runs.bundle import Normalisation
@@ -108,13 +109,13 @@ def test_spoiled_clean_pictures_count_as_the_target_and_say_where(views: int) ->
 
 
 def test_a_picture_that_shows_no_change_stays_clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    def blend(crop: Image, points: object, other: Image, rng: np.random.Generator) -> object:
+    def invert(crop: Image, points: object, other: Image, rng: np.random.Generator) -> SpoiledCrop:
         mask = np.zeros(crop.shape[:2], np.float32)
         if crop[0, 0, 0] < 128:
             mask[3, 4] = 1
-        return 255 - crop, mask
+        return SpoiledCrop(255 - crop, mask, "inverted")
 
-    monkeypatch.setattr(spoiler, "blend", blend)
+    monkeypatch.setattr(spoiler, "spoil", invert)
     crops, config = _crops(), TrainConfig(augmentation="none", self_blend=1.0)
     batch = _draw(PixelSource(crops, 3, SCALE, CPU, config, 1))
     is_spoiled = (crops.labels != 1) & (crops.pixels[:, 0, 0, 0] < 128)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from roi_cls.base.errors import DataError
 from roi_cls.base.location import as_path
-from roi_cls.inputs.names import check_not_input, expand_input, expand_paths, is_list
+from roi_cls.inputs.names import Wanted, check_not_input, expand_input, expand_paths, is_list
 from roi_cls.roi.archives.pattern import is_pattern
 
 
@@ -202,7 +202,7 @@ def test_list_is_told_from_pictures_by_its_bytes(head: bytes, is_one: bool) -> N
 def test_folders_hold_other_files_where_they_are_asked_for(folder: Path) -> None:
     (folder / "deep" / "clip.MP4").touch()
     assert [Path(name).name for name in expand_input("deep").names] == ["d.png"]
-    named = expand_input("deep", [".mp4"])
+    named = expand_input("deep", Wanted([".mp4"]))
     assert [Path(name).name for name in named.names] == ["clip.MP4", "d.png"]
     assert (named.count, named.is_one) == (2, False)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from roi_cls.cache.record import CropRecord, ok_record
-from roi_cls.classifier.augmentation.self_blend import crop_keypoints
+from roi_cls.classifier.augmentation.face_map import crop_keypoints
 from roi_cls.roi.crop import cut_crops
 from roi_cls.roi.face import Box, Detection, Face
 from roi_cls.roi.image import Image
