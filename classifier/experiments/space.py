@@ -207,9 +207,9 @@ def read_space(base: TrainingRecipe, path: Path) -> SearchSpace:
 
 def _read_values(place: str, name: str, entry: object) -> Values:
     if isinstance(entry, list):
-        values = tuple(entry)
-        kinds = {type(value) for value in values}
-        if len(set(values)) < 2 or not kinds <= {bool, int, float, str}:
+        is_plain = all(isinstance(value, bool | int | float | str) for value in entry)
+        values = tuple(dict.fromkeys(entry)) if is_plain else ()
+        if len(values) < 2:
             raise _refused(place, f"{name} needs two or more values, got {entry!r}")
         return Choices(values)
     if not isinstance(entry, dict) or not {"low", "high"} <= entry.keys() <= set(_RANGE_KEYS):

@@ -173,7 +173,7 @@ class _Work:
         except _OutOfTimeError:
             claim.set_aside()
             self.cut = claim.number
-        except (TrainingError, WeightsError, ModelNameError, ValueError) as error:
+        except (TrainingError, WeightsError, ModelNameError) as error:
             if not _finished(self._study.rows()):  # of the base recipe: nothing can be trained here
                 claim.set_aside()
                 raise
@@ -192,17 +192,21 @@ class _Work:
 
         def on_member(done: int, total: int, scores: ScoreTable) -> None:
             tables.append(scores)
-            if done == total:
-                return
-            if claim.report(done, self._measure(stack_tables(tables))):
-                raise _NotWorthItError
-            self._check_time()
+            is_hopeless = claim.report(done, self._measure(stack_tables(tables)))
+            if done < total:  # else the work is done, whatever it is worth
+                if is_hopeless:
+                    raise _NotWorthItError
+                self._check_time()
 
         def on_data(data: TrainingData) -> None:
             self._study.check_data(data.digest, data.labels)
             self._observers.on_data(data)
 
-        recipe = replace(job.space.recipe(claim.values), folds=job.folds, seeds=1)
+        try:
+            chosen = job.space.recipe(claim.values)
+        except ValueError as error:
+            raise TrainingError(f"Its settings are refused together: {error}.") from error
+        recipe = replace(chosen, folds=job.folds, seeds=1)
         watching = replace(self._timed(), on_data=on_data, on_member=on_member)
         train_trial(job.experiment, run, recipe, watching)
         return read_scores(run.oof_scores, self._study.labels.names)

@@ -144,9 +144,13 @@ class Tuning:
         running = sum(row.state == "running" for row in self.rows)
         words = [f"{number} {state}" for state, number in found.items()]
         words += [f"{running} at work elsewhere"] if running else []
-        cut = f" Trial {self.cut} was cut off by the end of the budget." if self.cut else ""
-        again = " The same command goes on."
-        return f"Trials: {', '.join(words)}.{cut}{again}"
+        if self.cut is not None:
+            cut = (
+                f" Trial {self.cut} was cut off by the end of the budget; the same command goes on."
+            )
+        else:
+            cut = " The same command with more --trials or --budget goes on."
+        return f"Trials: {', '.join(words)}.{cut}"
 
     def markdown(self, title: str) -> str:
         """Return the sentences, the best trials and what became of the others."""
