@@ -58,6 +58,7 @@ def test_first_trial_is_the_base_recipe(tmp_path: Path) -> None:
     assert SPACE.start == {"lr": 5e-4, "epochs": 20, "margin": 0.3, "imbalance": "weights"}
 
 
+@pytest.mark.slow
 def test_values_lie_in_the_space_and_depend_on_the_seed_and_the_trials_alone(
     tmp_path: Path,
 ) -> None:
@@ -182,6 +183,7 @@ def test_folder_may_have_any_name(tmp_path: Path) -> None:
     assert len(open_study(folder).rows()) == 1
 
 
+@pytest.mark.slow
 def test_importance_tells_the_setting_that_decides_from_those_that_do_not(tmp_path: Path) -> None:
     study = open_study(tmp_path)
     for i in range(24):
