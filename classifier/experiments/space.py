@@ -303,8 +303,8 @@ def _near(*more: float) -> _Make:
 
 
 def _sizes(own: int) -> Choices:
-    blocks = (round(own * share / _BLOCK_PX) for share in (0.75, 1.25))
-    return _choice(own, *(max(1, count) * _BLOCK_PX for count in blocks))
+    smaller, larger = math.floor(own * 0.75 / _BLOCK_PX), math.ceil(own * 1.25 / _BLOCK_PX)
+    return _choice(own, *(max(1, blocks) * _BLOCK_PX for blocks in (smaller, larger)))
 
 
 def _models(own: str) -> Choices:

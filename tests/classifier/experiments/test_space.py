@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from roi_cls.base.errors import TrainingError
+from roi_cls.classifier.experiments import space
 from roi_cls.classifier.experiments.space import (
     Choices,
     Range,
@@ -39,16 +40,16 @@ def test_usual_space_holds_the_recipe_itself(name: str) -> None:
         with pytest.raises(TrainingError, match="it has members"):
             prepare_base(recipe)
         return
-    space = usual_space(prepare_base(recipe))
-    assert set(space.start) == set(space.settings)
-    again = space.recipe(space.start)
+    usual = usual_space(prepare_base(recipe))
+    assert set(usual.start) == set(usual.settings)
+    again = usual.recipe(usual.start)
     # Unset means what is then given.
-    first_phase = {"head_epochs": space.base.config.first_phase}
+    first_phase = {"head_epochs": usual.base.config.first_phase}
     assert (
         again.changed({}).config
-        == space.base.changed(first_phase if "head_epochs" in space.settings else {}).config
+        == usual.base.changed(first_phase if "head_epochs" in usual.settings else {}).config
     )
-    assert again.crop_params == space.base.crop_params
+    assert again.crop_params == usual.base.crop_params
 
 
 def test_usual_space_is_of_what_matters_for_the_recipe() -> None:
@@ -70,13 +71,13 @@ def test_last_epoch_is_kept_so_that_no_fold_chooses_its_own() -> None:
 
 
 def test_list_names_settings_by_field_or_option() -> None:
-    space = named_space(PLAIN, "size, --margin,global-pool,mirror,lr")
-    assert list(space.settings) == ["size_px", "margin", "global_pool", "mirror", "lr"]
-    assert space.settings["size_px"] == Choices((160, 224, 288))
-    assert space.settings["mirror"] == Choices((False, True))
-    assert space.settings["lr"] == Range(1e-4, 2.5e-3, log=True)
-    assert space.settings["global_pool"].holds(None)
-    assert space.start["global_pool"] is None
+    found = named_space(PLAIN, "size, --margin,global-pool,mirror,lr")
+    assert list(found.settings) == ["size_px", "margin", "global_pool", "mirror", "lr"]
+    assert found.settings["size_px"] == Choices((160, 224, 288))
+    assert found.settings["mirror"] == Choices((False, True))
+    assert found.settings["lr"] == Range(1e-4, 2.5e-3, log=True)
+    assert found.settings["global_pool"].holds(None)
+    assert found.start["global_pool"] is None
 
 
 @pytest.mark.parametrize(
@@ -96,27 +97,43 @@ def test_list_of_what_cannot_be_tuned_is_refused(words: str, message: str) -> No
         named_space(PLAIN, words)
 
 
-def test_setting_with_one_value_at_hand_is_refused() -> None:
-    tiny = PLAIN.changed({"size_px": 32})
-    with pytest.raises(TrainingError, match=r"no other value than 32 is at hand\. Give some in"):
-        named_space(tiny, "size")
+def test_setting_with_one_value_at_hand_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(space, "find_package", lambda model: None)
+    with pytest.raises(TrainingError) as caught:
+        named_space(PLAIN, "model")
+    assert str(caught.value) == (
+        "Cannot tune over 'model': no other value than 'tf_efficientnet_lite0' is at hand. Give "
+        'some in a file: --search space.toml with a line like model = ["first", "second"] under '
+        "[train]."
+    )
+    assert "model" not in usual_space(PLAIN).settings
+
+
+@pytest.mark.parametrize(
+    ("own", "sizes"), [(32, (32, 64)), (48, (32, 48, 64)), (288, (192, 288, 384))]
+)
+def test_usual_sizes_are_whole_blocks_around_the_recipes_own(
+    own: int, sizes: tuple[int, ...]
+) -> None:
+    found = named_space(PLAIN.changed({"size_px": own}), "size")
+    assert found.settings["size_px"] == Choices(sizes)
 
 
 def test_file_gives_lists_and_ranges(read: Read) -> None:
-    space = read(
+    found = read(
         "[train]\nlr = {low = 1e-4, high = 1e-2, log = true}\nepochs = {low = 2, high = 5}\n"
         'imbalance = ["weights", "none"]\n[crop]\nmargin = {low = 0, high = 1, step = 0.3}\n'
     )
-    assert space.settings == {
+    assert found.settings == {
         "lr": Range(1e-4, 1e-2, log=True),
         "epochs": Range(2, 5, is_whole=True),
         "imbalance": Choices(("weights", "none")),
         "margin": Range(0, 0.3 * 3, step=0.3),
     }
     # Of the defaults' own values, 20 epochs lie outside.
-    assert space.start == {"lr": 5e-4, "imbalance": "weights", "margin": 0.3}
-    assert space.to_dict()["imbalance"] == ["weights", "none"]
-    assert space.to_dict()["margin"] == {"low": 0, "high": 0.3 * 3, "log": False, "step": 0.3}
+    assert found.start == {"lr": 5e-4, "imbalance": "weights", "margin": 0.3}
+    assert found.to_dict()["imbalance"] == ["weights", "none"]
+    assert found.to_dict()["margin"] == {"low": 0, "high": 0.3 * 3, "log": False, "step": 0.3}
 
 
 @pytest.mark.parametrize(
@@ -156,6 +173,6 @@ def test_missing_file_is_told(tmp_path: Path) -> None:
 
 def test_values_that_are_refused_together_are_a_value_error() -> None:
     base = parse_recipe("mine", "[train]\nepochs = 3\n")
-    space = SearchSpace(base, {"epochs": Choices((1, 2))})
+    found = SearchSpace(base, {"epochs": Choices((1, 2))})
     with pytest.raises(ValueError, match="epochs must be at least 1"):
-        space.recipe({"epochs": 0})
+        found.recipe({"epochs": 0})
