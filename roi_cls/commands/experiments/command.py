@@ -285,10 +285,10 @@ def tune(
     ] = None,
     search: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.toml", help="Settings to try, with the values of each."),
+        typer.Option(metavar="PATH", help="Settings to try with the values of each, a .toml file."),
     ] = None,
     folds: Annotated[
-        int, typer.Option(min=2, help="Folds of the training data that each trial is scored by.")
+        int, typer.Option(min=2, help="Folds of the training part, which each trial is scored by.")
     ] = 3,
     score: Annotated[
         Literal["roc_auc", "average_precision"],
