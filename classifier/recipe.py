@@ -6,6 +6,7 @@ A recipe of crops alone is ``CropParams``; this one also says what is trained on
 from __future__ import annotations
 
 import difflib
+import json
 import tomllib
 import types
 import typing
@@ -179,6 +180,36 @@ def parse_recipe(name: str, text: str) -> TrainingRecipe:
         return recipe.changed({})
     except ValueError as error:
         raise _refused(name, str(error)) from error
+
+
+def format_recipe(recipe: TrainingRecipe, comment: str = "") -> str:
+    """Return the TOML text that ``parse_recipe`` reads as this recipe.
+
+    Settings that are unset stay out: so is the default of each that can be unset.
+
+    comment: lines for people, below the description.
+    """
+    plain = TrainingRecipe(recipe.name)
+    lines = [f"# {line}".rstrip() for line in comment.splitlines()]
+    for key in ("folds", "seeds", "members", "abstain", "combine"):
+        if (value := getattr(recipe, key)) != getattr(plain, key):
+            lines.append(f"{key} = {_toml(value)}")
+    for table in ("train", "crop"):
+        given = {k: v for k, v in getattr(recipe, table).items() if v is not None}
+        if given:
+            lines += [
+                "",
+                f"[{table}]",
+                *(f"{key} = {_toml(value)}" for key, value in given.items()),
+            ]
+    return "\n".join([f"description = {_toml(recipe.description)}", *lines]) + "\n"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    # Of text, numbers and truth TOML and JSON have one form, but for a character no key makes.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _check_keys(recipe: str, place: str, table: Mapping[str, Any], known: Iterable[str]) -> None:

@@ -46,7 +46,7 @@ app.command("export", rich_help_panel=_USE)(export_commands.export)
 app.command("explain", rich_help_panel=_JUDGE)(explain_commands.explain)
 app.command("report", rich_help_panel=_JUDGE)(report_commands.report)
 app.command("serve", rich_help_panel=_USE)(serve_commands.serve)
-for _command in ("recipes", "models", "compare", "ablate", "ensemble"):
+for _command in ("recipes", "models", "compare", "ablate", "tune", "ensemble"):
     app.command(_command, rich_help_panel=_TRAIN)(getattr(experiment_commands, _command))
 app.command("verify", rich_help_panel=_JUDGE)(train_commands.verify)
 app.command("doctor", rich_help_panel="Machine")(doctor_commands.doctor)

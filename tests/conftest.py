@@ -35,7 +35,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Command = Callable[..., CompletedProcess[str]]
-_TRAINING = ("train", "compare", "ablate", "ensemble")
+_TRAINING = ("train", "compare", "ablate", "tune", "ensemble")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _BROWSER_ARGUMENTS = (
     "--headless=new",

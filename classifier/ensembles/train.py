@@ -172,6 +172,8 @@ class _Members:
             complete_run(self._job(member, run), own, self._observers, begin)
             model = load_any(run.path, choose_backend(member.system.config.device, "fp32"))
             self.scores.append(model.probabilities(data.validation.by_view))
+            scores = read_scores(run.validation_scores, data.labels.names)
+            self._observers.on_member(number, len(self.plan), scores)
 
     def _job(self, member: Member, run: RunFolder) -> TrainJob:
         """Return the job of a member, whose run can be used by itself."""

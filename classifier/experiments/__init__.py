@@ -1,4 +1,5 @@
 """Systems compared on the same pictures, split and budget.
 
-For other packages: `ablate`, `compare`, `comparison`, `trial`.
+For other packages: `ablate`, `compare`, `comparison`, `space`, `study`, `trial`, `tune`,
+`tuning`.
 """

@@ -222,7 +222,7 @@ def _verdict(pair: InputPair) -> str:
     names = INPUT_NAMES[pair.second], INPUT_NAMES[pair.first]
     measured = (
         f"ROC-AUC {format_number(found.second)} against {format_number(found.first)}, "
-        f"difference {_signed(found)}, p = {_p(found.p)}".replace("= <", "<")
+        f"difference {difference_text(found)}, p = {_p(found.p)}".replace("= <", "<")
     )
     if found.is_clear:
         better = "better" if found.difference > 0 else "worse"
@@ -244,7 +244,7 @@ def _pairs_table(pairs: Sequence[InputPair]) -> list[str]:
         rows.append(
             [
                 f"{pair.second} - {pair.first}",
-                *(_signed(found[name]) for name in _SHOWN),
+                *(difference_text(found[name]) for name in _SHOWN),
                 f"{_p(found['roc_auc'].p)} (DeLong {_p(pair.paired.delong_p)})",
                 ", ".join(f"{one.difference:+.2f}" for one in pair.by_seed),
                 f"{_p(pair.paired.mcnemar.p)} ({pair.paired.mcnemar.only_second} right by "
@@ -261,7 +261,8 @@ def _pairs_table(pairs: Sequence[InputPair]) -> list[str]:
     return ["## Paired differences", markdown_table(header, rows), note]
 
 
-def _signed(found: Difference) -> str:
+def difference_text(found: Difference) -> str:
+    """Return a difference as ``+0.03 [-0.01, +0.08]``."""
     if found.difference != found.difference:
         return "undefined"
     return f"{found.difference:+.2f} [{found.low:+.2f}, {found.high:+.2f}]"

@@ -154,7 +154,7 @@ def run_trial(job: ExperimentJob, name: str, recipe: TrainingRecipe, observers: 
         RoiClsError: It cannot be trained or tested here, in words for its user.
     """
     run = RunFolder(job.folder / name)
-    _train(job, run, recipe, observers)
+    train_trial(job, run, recipe, observers)
     if not _is_evaluated(run):
         evaluate_run(
             EvaluateJob(
@@ -182,9 +182,14 @@ def run_trial(job: ExperimentJob, name: str, recipe: TrainingRecipe, observers: 
     )
 
 
-def _train(
+def train_trial(
     job: ExperimentJob, run: RunFolder, recipe: TrainingRecipe, observers: Observers
 ) -> None:
+    """Train the system, within the experiment's budget, unless its run is finished.
+
+    Raises:
+        RoiClsError: It cannot be trained here, in words for its user.
+    """
     given = {"device": job.device}
     recipe = job.settle(recipe)
     changed = recipe.changed(given)

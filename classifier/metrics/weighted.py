@@ -46,7 +46,7 @@ def weighted_metrics(
     found = _weighted_decisions(labels, predicted, probabilities.shape[1], weights)
     found |= {name: found[f"{name}_{target}"] for name in ("precision", "recall", "f1")}
     positive = (labels == target).astype(np.float64)
-    ranking = _weighted_ranking(positive, probabilities[:, target], weights)
+    ranking = weighted_ranking(positive, probabilities[:, target], weights)
     found["roc_auc"], found["average_precision"] = ranking
     return found
 
@@ -89,7 +89,7 @@ def _mean_defined(values: Floats) -> Floats:
     return means
 
 
-def _weighted_ranking(positive: Floats, scores: Floats, weights: Floats) -> tuple[Floats, Floats]:
+def weighted_ranking(positive: Floats, scores: Floats, weights: Floats) -> tuple[Floats, Floats]:
     """Return ROC-AUC and average precision of each resample, each (B,).
 
     positive: (N,) 1 where the picture is of the target, else 0.  scores: (N,).  weights: (B, N).

@@ -13,6 +13,7 @@ from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.models.device import Backend
 from roi_cls.classifier.runs.folder import RunFolder
+from roi_cls.classifier.runs.scores import ScoreTable
 from roi_cls.data.sample import Sample
 from roi_cls.data.split import SplitParams
 from roi_cls.roi import CropParams
@@ -121,3 +122,6 @@ class Observers:
     """Called with what the user should know and cannot see in the result."""
     on_fact: Callable[[str, Any], None] = lambda name, value: None
     """Called with what was decided or counted on the way, for the run's record; plain JSON."""
+    on_member: Callable[[int, int, ScoreTable], None] = lambda done, total, scores: None
+    """Called when a model of several is trained: how many are, of how many, and its scores of the
+    pictures that it is judged by."""

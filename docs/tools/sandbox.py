@@ -31,8 +31,17 @@ SMALLER = {
     "train": _TINY,
     "compare": "--weights none --size 48 --epochs 1 --seeds 1",
     "ablate": f"{_TINY} --seeds 1",
+    "tune": "--trials 1 --folds 2 --base .venv/tiny.toml",
 }
 """Added behind a command's words, where they win over the page's."""
+_TINY_RECIPE = """
+[train]
+model = "test_efficientnet"
+weights = "none"
+epochs = 1
+[crop]
+size_px = 48
+"""
 _FEWER_FOLDS = 'case " $* " in *" --folds "*) set -- "$@" --folds 2 ;; esac'
 _SERVER = re.compile(r"(?:\.venv/bin/)?roi-cls serve\b")
 _ADDRESS = re.compile(r"\b(127\.0\.0\.1|localhost):8000\b")
@@ -62,6 +71,7 @@ class Sandbox:
         binaries.mkdir(parents=True)
         _write_program(binaries / "python", f'exec {shlex.quote(sys.executable)} "$@"')
         _write_program(binaries / "roi-cls", _small_program(smaller))
+        (folder / ".venv" / "tiny.toml").write_text(_TINY_RECIPE, encoding="utf-8")
         self._environment = {
             **{name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ},
             "PATH": f"{binaries}:/usr/local/bin:/usr/bin:/bin",

@@ -11,6 +11,7 @@ from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.recipe import (
     TrainingRecipe,
     crop_fields,
+    format_recipe,
     load_recipe,
     parse_recipe,
     recipe_names,
@@ -51,6 +52,20 @@ def test_settings_come_from_the_file_and_else_from_the_defaults() -> None:
     assert recipe.config == TrainConfig(lr=1.0, weights="none")
     assert recipe.crop_params == CropParams(margin=0.0)
     assert (recipe.name, recipe.folds, recipe.seeds, recipe.members) == ("mine", 0, 2, ())
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_recipe_is_read_back_from_its_text(name: str) -> None:
+    recipe = load_recipe(name)
+    assert parse_recipe(name, format_recipe(recipe, "said\nof it")) == recipe
+
+
+def test_text_of_a_recipe_holds_every_kind_of_value() -> None:
+    train = {"lr": 1e-5, "weights": 'C:\\a "b"\x7fé.pth', "epochs": 3, "frame": True}
+    recipe = TrainingRecipe("x", "A.", {**train, "head_epochs": None}, {"margin": 0.0}, abstain=0.1)
+    text = format_recipe(recipe, "One line.")
+    assert parse_recipe("x", text) == replace(recipe, train=train)
+    assert text.startswith('description = "A."\n# One line.\nabstain = 0.1\n\n[train]\n')
 
 
 def test_changed_replaces_each_setting_where_it_belongs() -> None:

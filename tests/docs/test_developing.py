@@ -9,7 +9,7 @@ import pytest
 from docs.tools.house import reach, read_graph, read_modules
 
 PAGE = Path(__file__).parents[2] / "docs" / "developing.md"
-FOLDERS = {"evaluate": "train", "data": "datasets"}
+FOLDERS = {"evaluate": "train", "data": "datasets", "tune": "experiments"}
 """Of commands that do not stand in the folder of their name."""
 _PATH = re.compile(r"`([\w./-]+\.py)(?::\w+)?`")
 

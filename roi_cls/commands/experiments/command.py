@@ -45,6 +45,7 @@ from roi_cls.console.fields import (
 )
 from roi_cls.console.help import usual_options
 from roi_cls.console.terminal import exit_with, note_next, show
+from roi_cls.console.words import parse_span
 from roi_cls.data.split import SplitParams
 from roi_cls.roi import CropParams
 from roi_cls.roi.image_header import MAX_PIXELS
@@ -242,6 +243,114 @@ def ablate(
     # Without a recipe, the command line chose the model, if only by its default.
     given = given_settings(ctx) if recipe else {"model": config.model}
     ablate_and_tell(job, system, given, kinds, f"Inputs compared on {source.name}")
+
+
+@usual_options(
+    data="--target --labels --group-regex --test-share --validation-share",
+    tuning="--budget --trials --base --over --search --folds --score",
+    output="--name --output --json --runs",
+    machine="--device --workers --cache",
+)
+@settings_options
+def tune(
+    source: Data,
+    split: SplitParams,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            parser=parse_span,
+            metavar="TIME",
+            help="Time of this call, like 45m or 2h; the trial at work then is set aside, and the "
+            "same command goes on with it.",
+        ),
+    ] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option(min=1, help="Trials in all, those of earlier calls and pruned ones included."),
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|PATH",
+            autocompletion=suggest_recipes,
+            help="The recipe to start from; unset: the defaults of train.",
+        ),
+    ] = None,
+    over: Annotated[
+        str | None,
+        typer.Option(
+            help="Settings to try, like model,size,margin, each with its usual values; unset: what "
+            "matters for the recipe."
+        ),
+    ] = None,
+    search: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="Settings to try with the values of each, a .toml file."),
+    ] = None,
+    folds: Annotated[
+        int, typer.Option(min=2, help="Folds of the training part, which each trial is scored by.")
+    ] = 3,
+    score: Annotated[
+        Literal["roc_auc", "average_precision"],
+        typer.Option(help="What is to be highest: of the target, out of fold."),
+    ] = "roc_auc",
+    seed: Annotated[int, typer.Option(help="Of the choices among the values.")] = 0,
+    name: Annotated[
+        str | None,
+        typer.Option(help="Of the tuning's folder among the runs; unset: tune-DATA."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="File of the best recipe; unset: tuned.toml in the folder."
+        ),
+    ] = None,
+    as_json: Json = False,
+    labels: LabelNames = None,
+    target: Target = None,
+    cache: Cache = CACHE,
+    runs: Runs = RUNS,
+    device: DeviceName = "auto",
+    detector_model: DetectorModelPath = None,
+    workers: Workers = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
+) -> None:
+    """Try settings for a time, scored out of fold and never on the test part; write a recipe.
+
+    Interrupted or killed, it goes on with the same command; several may work at once.
+
+    Example: roi-cls tune photos --budget 2h --over model,size,margin
+    """
+    if budget is None and trials is None:
+        raise typer.BadParameter("give --budget, like 2h, or --trials, or both")
+    if over and search:
+        raise typer.BadParameter("--over and --search exclude each other")
+    if output and output.suffix != ".toml":
+        raise typer.BadParameter(f"--output must end in .toml, got {str(output)!r}")
+    check_data(source)
+    from roi_cls.cache.options import BuildOptions
+    from roi_cls.classifier.experiments.trial import ExperimentJob
+    from roi_cls.classifier.experiments.tune import TuneJob
+    from roi_cls.commands.experiments.run import choose_space, tune_and_tell
+    from roi_cls.data.sample import parse_label_names
+
+    folder = runs / (name or f"tune-{source.stem}")
+    experiment = ExperimentJob(
+        source,
+        folder,
+        split,
+        BuildOptions(cache, workers, max_pixels),
+        device=device,
+        label_names=parse_label_names(labels) if labels else None,
+        target=target,
+        detector_model=detector_model,
+        missing_weights="skip",
+    )
+    recipe = folder / "tuned.toml" if output is None else output
+    space = choose_space(base, over, search)
+    job = TuneJob(experiment, space, recipe, folds, score, seed, budget, trials)
+    tune_and_tell(job, f"Tuning on {source.name}", as_json=as_json)
+    note_next("train", str(source), "--recipe", str(recipe), "--run", recipe.stem)
 
 
 def ensemble(

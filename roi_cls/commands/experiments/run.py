@@ -1,4 +1,4 @@
-"""The work behind ``compare``, ``ablate`` and ``ensemble``."""
+"""The work behind ``compare``, ``ablate``, ``tune`` and ``ensemble``."""
 
 from __future__ import annotations
 
@@ -15,12 +15,24 @@ from roi_cls.classifier.experiments.compare import compare_recipes
 from roi_cls.classifier.experiments.comparison import (
     SystemResult,
     estimate_text,
+    metric_title,
     to_csv,
     to_markdown,
 )
+from roi_cls.classifier.experiments.space import (
+    SearchSpace,
+    named_space,
+    prepare_base,
+    read_space,
+    usual_space,
+)
+from roi_cls.classifier.experiments.study import TrialRow, check_optuna
 from roi_cls.classifier.experiments.trial import ExperimentJob
+from roi_cls.classifier.experiments.tune import TuneJob, tune_recipe
+from roi_cls.classifier.experiments.tuning import Tuning
+from roi_cls.classifier.metrics.interval import format_number
 from roi_cls.classifier.models.origin import with_stand_in
-from roi_cls.classifier.recipe import Combine, TrainingRecipe
+from roi_cls.classifier.recipe import Combine, TrainingRecipe, load_recipe
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.console.terminal import note, show
 from roi_cls.console.training import watch_runs
@@ -57,6 +69,42 @@ def ablate_and_tell(
     page = ablation_page(found, title)
     _save(job.folder, "ablation", page, to_csv(found.comparison), found.to_dict())
     show(page.rstrip())
+    return found
+
+
+def choose_space(base: str | None, over: str | None, search: Path | None) -> SearchSpace:
+    """Return what is tried, from a recipe's name, a list of settings or a file; unset: the usual.
+
+    Raises:
+        TrainingError: One of them cannot be used.
+    """
+    check_optuna()  # before anything is looked for or fetched
+    named = load_recipe(base) if base else TrainingRecipe("the defaults")
+    recipe = prepare_base(named if named.members else with_stand_in(named, {}, note))
+    if over:
+        return named_space(recipe, over)
+    return read_space(recipe, search) if search else usual_space(recipe)
+
+
+def tune_and_tell(job: TuneJob, title: str, *, as_json: bool = False) -> Tuning:
+    """Tune, save and print what was found, with each trial as it ends on stderr."""
+    name = metric_title(job.score)
+
+    def on_trial(row: TrialRow, is_best: bool) -> None:
+        score = f"{name} {format_number(row.score)}" if row.score is not None else ""
+        if row.state == "finished":
+            note(f"Trial {row.number}: {score} out of fold{', the best so far' * is_best}")
+        elif row.state == "pruned":
+            note(f"Trial {row.number}: pruned after {row.folds} of {job.folds} folds: {score}")
+        else:
+            note(f"Trial {row.number}: {row.error or 'set aside: the budget is spent'}")
+
+    with watch_runs() as observers:
+        found = tune_recipe(job, observers, on_trial)
+    page = found.markdown(title)
+    _save(job.experiment.folder, "tuning", page, found.csv(), found.to_dict())
+    show(to_json(found.to_dict(), indent=2) if as_json else page.rstrip())
+    note(f"The best settings are the recipe {job.output}; its models over the folds: {found.run}")
     return found
 
 
