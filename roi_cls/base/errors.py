@@ -58,6 +58,28 @@ class StorageError(RoiClsError):
         return type(self), (self.path, self.reason)
 
 
+class WorkerError(RoiClsError):
+    """A worker process cannot be started: no input is to blame."""
+
+    def __init__(self, exit_code: int | None, words: str) -> None:
+        lines = [line.strip() for line in words.splitlines() if line.strip()]
+        reason = lines[-1].rstrip(".") if lines else "it said nothing"
+        if exit_code is not None:
+            reason = f"it ended with exit code {exit_code} before the first picture ({reason})"
+        remedy = (
+            "Work without them (--workers 0, in Python workers=0); `roi-cls doctor` may tell more."
+        )
+        if exit_code == -9:  # SIGKILL
+            remedy = "Memory may have run out: run again with fewer --workers."
+        super().__init__(f"Cannot start a worker process: {reason}. {remedy}")
+        self.exit_code = exit_code
+        self.words = words
+
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        """Pickle by the constructor's arguments: worker processes send errors home."""
+        return type(self), (self.exit_code, self.words)
+
+
 class CacheError(RoiClsError):
     """The crop cache cannot be read, or a picture changed under it."""
 
