@@ -100,6 +100,22 @@ class BundleError(RoiClsError):
     """A run folder is missing, incomplete, tampered with, or of an unknown format."""
 
 
+class RunInUseError(RoiClsError):
+    """Somebody else writes into a run."""
+
+    def __init__(self, path: Path | str, holder: str) -> None:
+        super().__init__(
+            f"Cannot write into {str(path)!r}: it is in use by {holder}. Wait until that is done, "
+            "or stop it; another name (--run, --output) makes a run beside it."
+        )
+        self.path = path
+        self.holder = holder
+
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        """Pickle by the constructor's arguments."""
+        return type(self), (self.path, self.holder)
+
+
 class ExportError(RoiClsError):
     """A run cannot be exported in this format, or the exported model answers otherwise."""
 
