@@ -129,7 +129,7 @@ def test_holder_whose_words_are_no_text_is_another_process(tmp_path: Path, text:
     path = tmp_path / "lock"
     with another(path):
         path.write_text(text)
-        with pytest.raises(HeldError, match="^another process$"), hold(path):
+        with pytest.raises(HeldError, match=r"^another process$"), hold(path):
             pass
 
 
