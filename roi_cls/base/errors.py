@@ -80,6 +80,10 @@ class WorkerError(RoiClsError):
         return type(self), (self.exit_code, self.words)
 
 
+class LibraryError(RoiClsError):
+    """A library that this project uses cannot work on this machine."""
+
+
 class CacheError(RoiClsError):
     """The crop cache cannot be read, or a picture changed under it."""
 
