@@ -22,6 +22,7 @@ from rich.text import Text
 from roi_cls.classifier.evaluation.evaluation import Evaluation
 from roi_cls.classifier.metrics.interval import format_number
 from roi_cls.classifier.metrics.measure import Metrics, find_caveats
+from roi_cls.data.sample import MOST_LISTED
 
 EVALUATION_WIDTH = 80
 """Characters of the widest line."""
@@ -100,6 +101,9 @@ def _describe_scaling(evaluation: Evaluation) -> str:
         for one, offset in zip(classes, evaluation.offsets, strict=bool(evaluation.offsets))
         if offset
     ]
+    if len(added) > MOST_LISTED:
+        low, high = min(evaluation.offsets), max(evaluation.offsets)
+        added = [f"{low:+.3g} to {high:+.3g}, another for each class"]
     return (
         f"Probabilities: the model's scores divided by {evaluation.temperature:.3g}"
         + (f", then {', '.join(added)}" if added else "")
@@ -271,7 +275,7 @@ def pictures_text(count: int) -> str:
     return f"{count} picture{'' if count == 1 else 's'}"
 
 
-def shorten_classes(evaluation: Evaluation, most_named: int | None = None) -> Evaluation:
+def shorten_classes(evaluation: Evaluation, most_named: int = MOST_LISTED) -> Evaluation:
     """Return the evaluation with class names that a line has room for, also in its notes.
 
     most_named: see ``find_caveats``.
