@@ -27,6 +27,10 @@ from roi_cls.classifier.metrics.measure import Metrics, worst_classes
 
 MOST_CLASSES = 10
 """Of a confusion matrix: a larger one is looked up, not read."""
+_MOST_WORST = 4
+"""Of many classes, those shown of which the least was recognised."""
+_MOST_PAIRS = 8
+"""Of many classes, pairs that were confused; with the worst ones a screen has room for them."""
 MOST_NAMED = 3
 """Small classes that a note names."""
 
@@ -43,7 +47,7 @@ def render_summary(evaluation: Evaluation) -> str:
         Text(_describe(evaluation)),
         *_numbers(evaluation),
         *_worst_classes(evaluation.overall),
-        show_confusions(evaluation.overall, MOST_CLASSES),
+        show_confusions(evaluation.overall, MOST_CLASSES, _MOST_PAIRS),
         _show_slices(evaluation),
         Text("\n".join(_warnings(evaluation))),
     )
@@ -89,7 +93,7 @@ def _worst_classes(metrics: Metrics) -> list[RenderableType]:
     """Return, of many classes, those of which the least was recognised; of few, nothing."""
     if len(metrics.classes) <= MOST_CLASSES:
         return []
-    shown = worst_classes(metrics, MOST_CLASSES)
+    shown = worst_classes(metrics, _MOST_WORST)
     columns = (
         ("recall", [str(one.recall) for one in shown]),
         ("precision", [str(one.precision) for one in shown]),

@@ -144,10 +144,15 @@ def _classes_tables(metrics: Metrics) -> list[Table]:
     return fit_tables(columns, names, lambda part, short: join_columns("class", short, part))
 
 
-def show_confusions(metrics: Metrics, most_classes: int = EVALUATION_WIDTH // 3) -> RenderableType:
+def show_confusions(
+    metrics: Metrics,
+    most_classes: int = EVALUATION_WIDTH // 3,
+    most_pairs: int = MOST_CONFUSIONS,
+) -> RenderableType:
     """Return the confusion matrix, or where it has no room the pairs that were confused most.
 
     most_classes: more have no room; unset: so many that not even the counts fit beside each other.
+    most_pairs: how many pairs.
     """
     names = [one.label for one in metrics.classes]
     if len(names) <= most_classes:
@@ -155,7 +160,7 @@ def show_confusions(metrics: Metrics, most_classes: int = EVALUATION_WIDTH // 3)
             table = _matrix(metrics, heads)
             if _is_narrow(table):
                 return table
-    return _top_confusions(metrics)
+    return _top_confusions(metrics, most_pairs)
 
 
 def _matrix(metrics: Metrics, heads: Sequence[str]) -> Table:
@@ -166,7 +171,7 @@ def _matrix(metrics: Metrics, heads: Sequence[str]) -> Table:
     return table
 
 
-def _top_confusions(metrics: Metrics) -> RenderableType:
+def _top_confusions(metrics: Metrics, most: int) -> RenderableType:
     counts = metrics.confusion_matrix
     wrong = [
         (count, true, predicted)
@@ -182,13 +187,13 @@ def _top_confusions(metrics: Metrics) -> RenderableType:
         table = make_table("most confused: true")
         table.add_column(Text(columns[0]), no_wrap=True)
         table.add_column(Text("pictures"), justify="right", no_wrap=True)
-        for count, true, predicted in wrong[:MOST_CONFUSIONS]:
+        for count, true, predicted in wrong[:most]:
             share = f"{count} of {sum(counts[true])}"
             table.add_row(short[true], short[predicted], share)
         return table
 
     tables = fit_tables(["predicted"], [one.label for one in metrics.classes], build)
-    left = wrong[MOST_CONFUSIONS:]
+    left = wrong[most:]
     if not left:
         return Group(*tables)
     count = pictures_text(sum(count for count, *_ in left))
