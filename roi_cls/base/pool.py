@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -138,7 +137,6 @@ class WorkerPool(Closing, Generic[Item, Result]):
         self._workers.clear()
 
     def _start(self) -> _Worker[Item]:
-        state = pickle.dumps(self._make_state)
         ours, theirs = connection.Pipe()
         said = _words_file()
         try:
@@ -149,10 +147,19 @@ class WorkerPool(Closing, Generic[Item, Result]):
             if said is not None:
                 said.close()
             raise
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # seen when it is heard
+        worker: _Worker[Item] = _Worker(process, ours, said)
+        try:
             ours.send((sys.path, sys.argv))
-            ours.send_bytes(state)
-        return _Worker(process, ours, said)
+            ours.send(self._make_state)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # it is dead, which is seen when an answer is waited for
+        except BaseException:  # what makes the state cannot travel
+            process.kill()
+            process.wait()
+            ours.close()
+            _let_go_of_words(worker)
+            raise
+        return worker
 
     def _hand_out(
         self, coming: Iterator[tuple[int, Item]], waiting: deque[tuple[int, Item]], end: int
@@ -330,7 +337,7 @@ def _receive_state(pipe: Connection) -> Callable[[], State[Any, Any]]:
         WorkerError: It is of the parent's own program, which is not imported here.
     """
     try:
-        state: Callable[[], State[Any, Any]] = pickle.loads(pipe.recv_bytes())
+        state: Callable[[], State[Any, Any]] = pipe.recv()
     except (EOFError, ConnectionResetError):
         raise SystemExit from None  # the parent is gone
     except (AttributeError, ImportError) as error:

@@ -222,7 +222,7 @@ def test_norms_rest_for_a_batch_of_one_crop() -> None:
         assert [part.training for part in model] == [False, True, True]
         assert torch.allclose(model[0](one), one, atol=1e-3)  # averages of 0 and 1, as at the start
     assert [part.training for part in model] == [True, True, True]
-    assert model[0].running_mean.tolist() == [0, 0, 0]
+    assert model.state_dict()["0.running_mean"].tolist() == [0, 0, 0]
     with norms_for(model, 2):
         assert all(part.training for part in model)
 

@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import os
-import pickle
 import signal
 import threading
 import time
@@ -277,7 +276,7 @@ def test_worker_is_deaf_to_interrupts_from_its_first_moment(tmp_path: Path) -> N
 def make_pipe(work: Work) -> tuple[Connection, Connection]:
     """Return both ends of a pipe by which a worker has been told what to do."""
     ours, theirs = Pipe()
-    ours.send_bytes(pickle.dumps(partial(_state, work)))
+    ours.send(partial(_state, work))
     return ours, theirs
 
 

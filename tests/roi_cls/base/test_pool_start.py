@@ -4,8 +4,10 @@ import contextlib
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from pickle import PicklingError
 from typing import NoReturn
 
 import pytest
@@ -17,6 +19,7 @@ from roi_cls.base.pool import WorkerPool
 _SCRIPT = """\
 import contextlib, pathlib
 from functools import partial
+from pickle import PicklingError
 from roi_cls.base.pool import WorkerPool
 
 with pathlib.Path({log!r}).open("a") as log:
@@ -84,8 +87,13 @@ def _never(item: int, exit_code: int | None) -> NoReturn:
     raise AssertionError(f"{item} is blamed for the worker")
 
 
-def make_pool(workers: int = 2) -> WorkerPool[int, int]:
-    return WorkerPool(workers, partial(contextlib.nullcontext, abs), _never)
+@contextlib.contextmanager
+def _state(work: Callable[[int], int]) -> Iterator[Callable[[int], int]]:
+    yield work
+
+
+def make_pool(workers: int = 2, work: Callable[[int], int] = abs) -> WorkerPool[int, int]:
+    return WorkerPool(workers, partial(_state, work), _never)
 
 
 @pytest.mark.parametrize(
@@ -111,6 +119,13 @@ def test_worker_that_cannot_start_blames_no_item(
     with make_pool() as pool, pytest.raises(WorkerError) as caught:
         list(pool.map(range(30)))
     assert str(caught.value) == message
+
+
+def test_state_that_cannot_travel_is_raised_and_leaves_no_process() -> None:
+    pool = make_pool(1, lambda item: item)
+    with pool, pytest.raises((AttributeError, TypeError, PicklingError), match="lambda"):
+        list(pool.map(range(3)))
+    assert pool._workers == []
 
 
 def test_python_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +171,7 @@ def test_what_workers_say_goes_to_stderr(
         monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
     greeting = "import sys; print('said at the start', file=sys.stderr, flush=True)"
     monkeypatch.setattr(pool_module, "_PROGRAM", f"{greeting}\n{pool_module._PROGRAM}")
-    with WorkerPool(1, partial(contextlib.nullcontext, _say), _never) as pool:
+    with make_pool(1, _say) as pool:
         assert list(pool.map(range(2))) == [0, 1]
     out, err = capfd.readouterr()
     assert out == ""
