@@ -19,13 +19,9 @@ import numpy as np
 from roi_cls.base.atomic import remove_stale, write_atomically
 from roi_cls.base.errors import CacheError, StorageError
 from roi_cls.base.location import CACHE_TAG, is_remote, reaching
+from roi_cls.base.lock import lock
 from roi_cls.roi import CropParams, Detection
 from roi_cls.roi.image import Image
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]  # a module else
 
 FORMAT = "v2"
 """Raised whenever entries are written in another form; older ones are then left alone."""
@@ -208,7 +204,7 @@ def share_parts(root: Path, digests: Iterable[str]) -> Iterator[None]:
         for digest in digests:
             handle = _open_lock(root, digest, stack)
             if handle is not None:
-                _lock(handle, exclusive=False)
+                lock(handle, exclusive=False, waits=True)
         yield
 
 
@@ -217,7 +213,7 @@ def claim(root: Path, digest: str) -> Iterator[bool]:
     """Give whether this part is in nobody's use, and keep others out of it if so."""
     with contextlib.ExitStack() as stack:
         handle = _open_lock(root, digest, stack)
-        yield handle is None or _lock(handle, exclusive=True)
+        yield handle is None or lock(handle, exclusive=True)
 
 
 def _open_lock(root: Path, digest: str, stack: contextlib.ExitStack) -> int | None:
@@ -226,7 +222,7 @@ def _open_lock(root: Path, digest: str, stack: contextlib.ExitStack) -> int | No
     The part then counts as free: where the system or the store has no locks, nobody can tell who
     uses it; where nobody can write, pruning removes nothing.
     """
-    if fcntl is None or is_remote(root):
+    if is_remote(root):
         return None
     path = root / "locks" / f"{part_name(digest)}.lock"
     try:
@@ -239,14 +235,3 @@ def _open_lock(root: Path, digest: str, stack: contextlib.ExitStack) -> int | No
             return None
     stack.callback(os.close, handle)
     return handle
-
-
-def _lock(handle: int, *, exclusive: bool) -> bool:
-    how = fcntl.LOCK_EX | fcntl.LOCK_NB if exclusive else fcntl.LOCK_SH
-    try:
-        fcntl.flock(handle, how)
-    except BlockingIOError:
-        return False
-    except OSError:  # this file system has no locks
-        return True
-    return True

@@ -15,7 +15,7 @@ from scipy.stats import mannwhitneyu
 
 from roi_cls.data.near import find_near_duplicates
 from roi_cls.data.picture_facts import PictureFacts
-from roi_cls.data.sample import SPLIT_NAMES, Sample
+from roi_cls.data.sample import SPLIT_NAMES, Sample, name_some
 from roi_cls.data.units import Pair, equal_bytes, find_conflicts, find_leaks, find_shared_groups
 
 Level = Literal["fail", "warn"]
@@ -218,7 +218,7 @@ def _judge(found: dict[str, Any]) -> tuple[Finding, ...]:
     for part, counts in found["parts"].items():
         few = [f"{count} {label}" for label, count in counts.items() if count < _FEW_PICTURES]
         if few:
-            text = f"The part {part!r} has only {', '.join(few)}: numbers on it will be uncertain."
+            text = f"The part {part!r} has only {name_some(few)}: numbers on it will be uncertain."
             findings.append(Finding("parts", "warn", text))
     return tuple(findings)
 

@@ -7,7 +7,6 @@ without.
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import os
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from roi_cls.base.atomic import telling_storage
 from roi_cls.base.errors import DataError
+from roi_cls.base.lock import lock
 from roi_cls.data.sample import label_name
 
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -69,7 +69,8 @@ def append_correction(path: Path, correction: Correction) -> None:
     line = _to_line([_guard(str(value)) for value in astuple(correction)])
     with telling_storage(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+b", buffering=0) as file, _locked(file.fileno()):
+        with path.open("a+b", buffering=0) as file:
+            lock(file.fileno(), exclusive=True, waits=True)  # let go when the file is closed
             size = file.seek(0, os.SEEK_END)
             rest = _missing_before(file, size, path) + line
             try:
@@ -154,15 +155,3 @@ def _guard(cell: str) -> str:
 def _unguard(cell: str) -> str:
     is_guarded = cell.startswith("'") and cell.lstrip(" '").startswith(_FORMULA)
     return cell[1:] if is_guarded else cell
-
-
-@contextlib.contextmanager
-def _locked(handle: int) -> Iterator[None]:
-    """Keep other processes, and other threads of this one, from writing meanwhile."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: a line is still written at once, only the header may come twice
-        yield
-        return
-    fcntl.flock(handle, fcntl.LOCK_EX)  # let go when the file is closed
-    yield

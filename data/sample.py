@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -15,6 +15,10 @@ from roi_cls.base.errors import DataError
 SplitName = Literal["train", "validation", "test"]
 SPLIT_NAMES: tuple[SplitName, ...] = get_args(SplitName)
 """The parts in their order: of pictures that are alike in two, those of the later part count."""
+
+
+MOST_LISTED = 10
+"""Classes that a sentence names: nobody reads a hundred."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,4 +197,19 @@ def _natural(name: str) -> tuple[list[tuple[int, str]], str]:
 
 
 def _listing(names: Iterable[str]) -> str:
-    return ", ".join(repr(name) for name in names)
+    return name_some([repr(name) for name in names])
+
+
+def tell_extremes(counts: Mapping[str, int]) -> tuple[str, str]:
+    """Return the smallest and the largest class, each like ``2 anna``; nothing where all are 0."""
+    there = {label: count for label, count in counts.items() if count}
+    if not there:
+        return "", ""
+    fewest, most = (pick(there, key=there.__getitem__) for pick in (min, max))
+    return f"{there[fewest]} {fewest}", f"{there[most]} {most}"
+
+
+def name_some(names: Sequence[str], most: int = MOST_LISTED) -> str:
+    """Return the names one after another; of many the first ones, and how many more there are."""
+    shown, left = ", ".join(names[:most]), len(names) - most
+    return f"{shown} and {left} more" if left > 0 else shown

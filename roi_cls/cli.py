@@ -9,7 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from roi_cls.base.errors import RoiClsError
+from roi_cls.base.location import NO_TEMPORARY_FOLDER, find_temporary_folder
 from roi_cls.base.machine import look_for_less_garbage
+from roi_cls.base.quiet import settle_libraries
 from roi_cls.base.version import __version__
 from roi_cls.commands.crops import command as crop_commands
 from roi_cls.commands.datasets import command as data_commands
@@ -96,10 +98,16 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # file names may be any bytes
     look_for_less_garbage()
+    settle_libraries()
     try:
         app()
     except RoiClsError as error:
         note(f"error: {error}", always=True)
+        raise SystemExit(1) from None
+    except OSError:
+        if find_temporary_folder() is not None:
+            raise
+        note(f"error: Cannot go on: {NO_TEMPORARY_FOLDER}", always=True)
         raise SystemExit(1) from None
     except SystemExit as stop:
         if stop.code == INTERRUPTED:

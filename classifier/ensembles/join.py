@@ -30,6 +30,7 @@ from roi_cls.classifier.runs.scores import (
     read_scores,
     write_scores,
 )
+from roi_cls.classifier.runs.writing import hold_run, is_unused
 from roi_cls.data.sample import LabelSet
 
 MOST_ROUNDS = 50
@@ -61,11 +62,19 @@ def join_runs(
     paths = [run.path for run in runs]
     if len({path.resolve() for path in paths}) < max(2, len(paths)):
         raise TrainingError("Cannot join runs: name two or more different ones, each by --run.")
-    if new.path.exists():
-        raise TrainingError(
-            f"Cannot make the run {new.path.name!r}: {str(new.path)!r} is there already. "
-            "Choose another --name, or delete the folder."
-        )
+    with hold_run(new):
+        if not is_unused(new.path):
+            raise TrainingError(
+                f"Cannot make the run {new.path.name!r}: {str(new.path)!r} is there already. "
+                "Choose another --name, or delete the folder."
+            )
+        return _join(runs, new, combine, on_note)
+
+
+def _join(
+    runs: Sequence[RunFolder], new: RunFolder, combine: Combine, on_note: Callable[[str], None]
+) -> Fusion:
+    paths = [run.path for run in runs]
     bundles = [load_bundle(path) for path in paths]
     join_members(paths)  # refuses other classes
     _check_same_split(runs, bundles)

@@ -29,6 +29,7 @@ from roi_cls.classifier.recipe import Combine, TrainingRecipe, load_recipe
 from roi_cls.classifier.runs.ensemble import join_members, save_ensemble
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.scores import ScoreTable, read_scores, score_table, write_scores
+from roi_cls.classifier.runs.writing import hold_run
 from roi_cls.classifier.training.data import TrainingData, write_data
 from roi_cls.classifier.training.distributed import join_processes
 from roi_cls.classifier.training.job import Observers, TrainJob, check_free
@@ -102,7 +103,10 @@ def train_ensemble(ensemble: EnsembleJob, observers: Observers) -> TrainOutcome:
     """
     job = ensemble.whole
     backend = choose_backend(job.config.device, job.config.precision)
-    with join_processes(backend.device) as world:
+    with (
+        join_processes(backend.device) as world,
+        hold_run(job.run, only_unfinished=job.resume),
+    ):
         if world.is_first:
             check_free(job)
         members = _Members(ensemble, observers)

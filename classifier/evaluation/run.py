@@ -39,6 +39,7 @@ from roi_cls.classifier.runs.scores import (
     score_table,
     write_scores,
 )
+from roi_cls.classifier.runs.writing import hold_run
 from roi_cls.data.collect import collect_data
 from roi_cls.data.crops import crop_views, load_pixels, load_views
 from roi_cls.data.sample import Sample, check_same_labels
@@ -91,6 +92,7 @@ def evaluate_run(
     on_crop: Callable[[CropResult, int], None] = lambda result, total: None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     on_score: Callable[[int, int], None] = lambda done, total: None,
+    on_outcome: Callable[[EvaluateOutcome], None] = lambda outcome: None,
     on_note: Callable[[str], None] = lambda text: None,
 ) -> EvaluateOutcome:
     """Score the test part and keep evaluation, scores, mistakes and figures in the run.
@@ -103,12 +105,27 @@ def evaluate_run(
         on_crop: Told of each crop, and how many there are.
         clock: Says when the test part is opened.
         on_score: Told how many pictures are scored, of how many.
+        on_outcome: Called with what is returned, while nobody else may write into the run.
         on_note: Told what of the data's folder is passed over, and how its labels are read.
 
     Raises:
         DataError: There is no test part, or a test picture was trained on.
+        RunInUseError: Somebody else writes into the run.
         RoiClsError: The run or the pictures cannot be used.
     """
+    with hold_run(job.run):
+        outcome = _evaluate(job, on_crop, clock, on_score, on_note)
+        on_outcome(outcome)
+    return outcome
+
+
+def _evaluate(
+    job: EvaluateJob,
+    on_crop: Callable[[CropResult, int], None],
+    clock: Callable[[], datetime],
+    on_score: Callable[[int, int], None],
+    on_note: Callable[[str], None],
+) -> EvaluateOutcome:
     model = load_any(job.run.path, choose_backend(job.device, "fp32"))
     bundle = model.bundle
     samples, unseen = _test_samples(job, bundle, on_note)

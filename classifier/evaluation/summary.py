@@ -23,10 +23,14 @@ from roi_cls.classifier.evaluation.table import (
 )
 from roi_cls.classifier.metrics.calibration import BINS, FEWEST_PER_BIN
 from roi_cls.classifier.metrics.interval import format_number
-from roi_cls.classifier.metrics.measure import Metrics
+from roi_cls.classifier.metrics.measure import Metrics, worst_classes
 
 MOST_CLASSES = 10
 """Of a confusion matrix: a larger one is looked up, not read."""
+_MOST_WORST = 4
+"""Of many classes, those shown of which the least was recognised."""
+_MOST_PAIRS = 8
+"""Of many classes, pairs that were confused; with the worst ones a screen has room for them."""
 MOST_NAMED = 3
 """Small classes that a note names."""
 
@@ -42,7 +46,8 @@ def render_summary(evaluation: Evaluation) -> str:
         Text(evaluation.verdict),
         Text(_describe(evaluation)),
         *_numbers(evaluation),
-        show_confusions(evaluation.overall, MOST_CLASSES),
+        *_worst_classes(evaluation.overall),
+        show_confusions(evaluation.overall, MOST_CLASSES, _MOST_PAIRS),
         _show_slices(evaluation),
         Text("\n".join(_warnings(evaluation))),
     )
@@ -82,6 +87,26 @@ def _describe(evaluation: Evaluation) -> str:
         f"{pictures_text(overall.images)} of {len(overall.classes)} classes scored{often}; "
         f"{target}. ROC-AUC, average precision and calibration error are of it against all others."
     )
+
+
+def _worst_classes(metrics: Metrics) -> list[RenderableType]:
+    """Return, of many classes, those of which the least was recognised; of few, nothing."""
+    if len(metrics.classes) <= MOST_CLASSES:
+        return []
+    shown = worst_classes(metrics, _MOST_WORST)
+    columns = (
+        ("recall", [str(one.recall) for one in shown]),
+        ("precision", [str(one.precision) for one in shown]),
+        ("pictures", [str(one.support) for one in shown]),
+    )
+    names = [one.label for one in shown]
+
+    def build(part: Sequence[tuple[str, Sequence[str]]], short: Sequence[str]) -> Table:
+        return join_columns("worst classes", short, part)
+
+    left = len(metrics.classes) - len(shown)
+    rest = Text(f"And {left} more classes: --full shows all.")
+    return [Group(*fit_tables(columns, names, build), rest)] if left else []
 
 
 def _count_target(evaluation: Evaluation) -> str:

@@ -22,6 +22,7 @@ from rich.text import Text
 from roi_cls.classifier.evaluation.evaluation import Evaluation
 from roi_cls.classifier.metrics.interval import format_number
 from roi_cls.classifier.metrics.measure import Metrics, find_caveats
+from roi_cls.data.sample import MOST_LISTED
 
 EVALUATION_WIDTH = 80
 """Characters of the widest line."""
@@ -100,6 +101,9 @@ def _describe_scaling(evaluation: Evaluation) -> str:
         for one, offset in zip(classes, evaluation.offsets, strict=bool(evaluation.offsets))
         if offset
     ]
+    if len(added) > MOST_LISTED:
+        low, high = min(evaluation.offsets), max(evaluation.offsets)
+        added = [f"{low:+.3g} to {high:+.3g}, another for each class"]
     return (
         f"Probabilities: the model's scores divided by {evaluation.temperature:.3g}"
         + (f", then {', '.join(added)}" if added else "")
@@ -140,10 +144,15 @@ def _classes_tables(metrics: Metrics) -> list[Table]:
     return fit_tables(columns, names, lambda part, short: join_columns("class", short, part))
 
 
-def show_confusions(metrics: Metrics, most_classes: int = EVALUATION_WIDTH // 3) -> RenderableType:
+def show_confusions(
+    metrics: Metrics,
+    most_classes: int = EVALUATION_WIDTH // 3,
+    most_pairs: int = MOST_CONFUSIONS,
+) -> RenderableType:
     """Return the confusion matrix, or where it has no room the pairs that were confused most.
 
     most_classes: more have no room; unset: so many that not even the counts fit beside each other.
+    most_pairs: how many pairs.
     """
     names = [one.label for one in metrics.classes]
     if len(names) <= most_classes:
@@ -151,7 +160,7 @@ def show_confusions(metrics: Metrics, most_classes: int = EVALUATION_WIDTH // 3)
             table = _matrix(metrics, heads)
             if _is_narrow(table):
                 return table
-    return _top_confusions(metrics)
+    return _top_confusions(metrics, most_pairs)
 
 
 def _matrix(metrics: Metrics, heads: Sequence[str]) -> Table:
@@ -162,7 +171,7 @@ def _matrix(metrics: Metrics, heads: Sequence[str]) -> Table:
     return table
 
 
-def _top_confusions(metrics: Metrics) -> RenderableType:
+def _top_confusions(metrics: Metrics, most: int) -> RenderableType:
     counts = metrics.confusion_matrix
     wrong = [
         (count, true, predicted)
@@ -178,13 +187,13 @@ def _top_confusions(metrics: Metrics) -> RenderableType:
         table = make_table("most confused: true")
         table.add_column(Text(columns[0]), no_wrap=True)
         table.add_column(Text("pictures"), justify="right", no_wrap=True)
-        for count, true, predicted in wrong[:MOST_CONFUSIONS]:
+        for count, true, predicted in wrong[:most]:
             share = f"{count} of {sum(counts[true])}"
             table.add_row(short[true], short[predicted], share)
         return table
 
     tables = fit_tables(["predicted"], [one.label for one in metrics.classes], build)
-    left = wrong[MOST_CONFUSIONS:]
+    left = wrong[most:]
     if not left:
         return Group(*tables)
     count = pictures_text(sum(count for count, *_ in left))
@@ -271,7 +280,7 @@ def pictures_text(count: int) -> str:
     return f"{count} picture{'' if count == 1 else 's'}"
 
 
-def shorten_classes(evaluation: Evaluation, most_named: int | None = None) -> Evaluation:
+def shorten_classes(evaluation: Evaluation, most_named: int = MOST_LISTED) -> Evaluation:
     """Return the evaluation with class names that a line has room for, also in its notes.
 
     most_named: see ``find_caveats``.

@@ -20,7 +20,7 @@ from roi_cls.classifier.explanation.occlusion import occlude
 from roi_cls.classifier.inference.prediction import Looked, Prediction, Source
 from roi_cls.classifier.inference.predictor import Predictor
 from roi_cls.classifier.inference.scorer import Scorer
-from roi_cls.data.sample import label_name
+from roi_cls.data.sample import label_name, name_some
 from roi_cls.roi.crop import Crops
 
 ExplainMethod = Literal["grad-cam", "occlusion"]
@@ -101,7 +101,7 @@ class Explainer:
         names = self._predictor.bundle.labels.names
         if label is not None and label not in names:
             raise DataError(
-                f"Cannot explain the class {label!r}: the model knows {', '.join(names)}. "
+                f"Cannot explain the class {label!r}: the model knows {name_some(names)}. "
                 "Name one of these."
             )
 

@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roi_cls.base.atomic import telling_storage
-from roi_cls.base.errors import BundleError, TrainingError
+from roi_cls.base.errors import BundleError, LibraryError, TrainingError
+from roi_cls.base.location import NO_TEMPORARY_FOLDER, find_temporary_folder
 from roi_cls.base.machine import available_cores
 from roi_cls.classifier.config import BATCH_SIZE, Device
 from roi_cls.classifier.runs.bundle import ModelBundle, bundle_facts, bundle_from_facts
@@ -75,7 +76,10 @@ class OnnxModel:
     @cached_property
     def detector_folder(self) -> Path:
         """A private folder with the face detector's model files; gone with this object."""
-        with telling_storage(Path(tempfile.gettempdir())):
+        place = find_temporary_folder()
+        if place is None:
+            raise LibraryError(f"Cannot unpack the face detector's models: {NO_TEMPORARY_FOLDER}")
+        with telling_storage(place):
             folder = Path(tempfile.mkdtemp(prefix="roi-cls-"))
             weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
             for name, data in self._properties.detectors.items():

@@ -29,6 +29,7 @@ from roi_cls.classifier.metrics.weighted import (
     weighted_losses,
     weighted_metrics,
 )
+from roi_cls.data.sample import MOST_LISTED
 
 FEW_PICTURES = 10
 """A class smaller than this gives bootstrap intervals that are too narrow; a note says so."""
@@ -172,17 +173,26 @@ def point_metrics(
     return {name: float(value) for name, value in found.items()}
 
 
+def worst_classes(metrics: Metrics, most: int) -> list[ClassMetrics]:
+    """Return the classes of which the smallest share was recognised, the worst one first.
+
+    Of equal ones the larger comes first: it says more. Classes without pictures are left out.
+    """
+    there = [one for one in metrics.classes if one.support]
+    return sorted(there, key=lambda one: (one.recall.value, -one.support))[:most]
+
+
 def find_caveats(
     support: Sequence[int],
     label_names: Sequence[str],
     target: int,
     *,
-    most_named: int | None = None,
+    most_named: int = MOST_LISTED,
 ) -> list[str]:
     """Return one sentence for each reason to read a metric or an interval with care.
 
     support: pictures of each of the K classes.
-    most_named: classes that one sentence names, the others are counted; None: all are named.
+    most_named: classes that one sentence names, the others are counted.
     """
     caveats = []
     if support[target] in (0, sum(support)):

@@ -22,6 +22,7 @@ from roi_cls.classifier.runs.bundle import (
     write_config,
 )
 from roi_cls.classifier.runs.folder import RunFolder
+from roi_cls.data.sample import name_some
 
 
 def join_members(members: Sequence[Path], weights: Sequence[float] | None = None) -> ModelBundle:
@@ -45,8 +46,8 @@ def join_members(members: Sequence[Path], weights: Sequence[float] | None = None
         if (ours.names, ours.target) != (theirs.names, theirs.target):
             raise BundleError(
                 f"Cannot join the runs {members[0].name!r} and {path.name!r}: they look for "
-                f"{ours.target!r} among {', '.join(ours.names)} and for {theirs.target!r} among "
-                f"{', '.join(theirs.names)}. Join runs of the same classes."
+                f"{ours.target!r} among {name_some(ours.names)} and for {theirs.target!r} among "
+                f"{name_some(theirs.names)}. Join runs of the same classes."
             )
     views = dict.fromkeys(view for bundle in bundles for view in bundle.views)
     # A face first, where one is looked at: an evaluation slices by what the first view shows.

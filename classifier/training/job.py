@@ -14,6 +14,7 @@ from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.models.device import Backend
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.scores import ScoreTable
+from roi_cls.classifier.runs.writing import is_unused
 from roi_cls.data.sample import Sample
 from roi_cls.data.split import SplitParams
 from roi_cls.roi import CropParams
@@ -53,7 +54,7 @@ class TrainJob:
 def check_free(job: TrainJob) -> None:
     """Raise ``TrainingError`` where the job would write over another run."""
     path = job.run.path
-    if path.exists() and not job.resume and not (path.is_dir() and not any(path.iterdir())):
+    if not job.resume and not is_unused(path):
         raise TrainingError(
             f"Cannot train as run {path.name!r}: {str(path)!r} is there already. "
             "Choose another --run NAME, go on with it by --resume, or delete the folder."

@@ -32,6 +32,7 @@ from roi_cls.classifier.training.distributed import World, share_batch_norms, sy
 from roi_cls.classifier.training.optimiser import (
     freeze_for,
     make_optimiser,
+    norms_for,
     set_rate,
     set_train_mode,
 )
@@ -176,7 +177,7 @@ class Learner:
         return total
 
     def _loss(self, batch: Batch, loss: Loss) -> torch.Tensor:
-        with self._backend.autocast():
+        with norms_for(self.model, len(batch.inputs)), self._backend.autocast():
             # Compiling takes minutes: not also for the few crops that an epoch ends with.
             is_whole = len(batch.targets) == batch_size(self._config) // self._world.size
             output = (self._compiled if is_whole else self._network)(batch.inputs)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
@@ -67,6 +69,38 @@ def set_train_mode(model: nn.Module) -> None:
         parameters = list(module.parameters())
         if parameters and not any(parameter.requires_grad for parameter in parameters):
             module.eval()  # with all below it: also a batch norm without weights of its own
+
+
+def has_batch_norms(model: nn.Module) -> bool:
+    """Whether the model normalises by the other pictures of a batch."""
+    return any(map(_normalises_alone, model.modules()))
+
+
+@contextlib.contextmanager
+def norms_for(model: nn.Module, crops: int) -> Iterator[None]:
+    """Let batch norms learn a batch of so many crops in a block.
+
+    Of one crop there are no statistics, and where its maps are single points torch refuses it: the
+    norms then use their averages, as in prediction, and leave them as they are.
+    """
+    if crops > 1:
+        yield
+        return
+    resting = [each for each in model.modules() if each.training and _normalises_alone(each)]
+    for norm in resting:
+        norm.eval()
+    try:
+        yield
+    finally:
+        for norm in resting:
+            norm.train()
+
+
+def _normalises_alone(module: nn.Module) -> bool:
+    """Whether it is a batch norm that sees the batch of this process alone."""
+    return isinstance(module, nn.modules.batchnorm._BatchNorm) and not isinstance(
+        module, nn.SyncBatchNorm
+    )
 
 
 def make_optimiser(model: nn.Module, config: TrainConfig, lr: float) -> torch.optim.Optimizer:

@@ -16,6 +16,7 @@ from roi_cls.classifier.models.timm_model import normalisation
 from roi_cls.classifier.runs.bundle import ModelBundle, Normalisation
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.scores import choose_operating_point, score_table, write_scores
+from roi_cls.classifier.runs.writing import hold_run
 from roi_cls.classifier.training.data import TrainingData, load_training_data, write_data
 from roi_cls.classifier.training.distributed import join_processes
 from roi_cls.classifier.training.job import (
@@ -57,7 +58,11 @@ def train_run(job: TrainJob, observers: Observers) -> TrainOutcome:
     backend = choose_backend(job.config.device, job.config.precision)
     if job.tensorboard:
         check_tensorboard()
-    with join_processes(backend.device) as world, TensorboardLog(job.run.tensorboard) as log:
+    with (
+        join_processes(backend.device) as world,
+        hold_run(job.run, only_unfinished=job.resume),
+        TensorboardLog(job.run.tensorboard) as log,
+    ):
         if world.is_first:
             check_free(job)
         data = load_job_data(job, observers)

@@ -143,7 +143,7 @@ def _native_formats(device: torch.device) -> tuple[torch.dtype, ...]:
 def time_steps(model: nn.Module, sample: Tensor, backends: list[Backend]) -> list[list[float]]:
     """Return seconds per step of each backend, in turns: what disturbs one disturbs all."""
     trained = copy.deepcopy(model).to(sample.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
-    trained.train()
+    trained.train(len(sample) > 1)  # of a single crop there are no statistics, see norms_for
     for backend in backends:  # the first step of each makes kernels and takes memory
         _time_step(trained, sample, backend)
     times: list[list[float]] = [[] for _ in backends]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -16,6 +15,7 @@ import numpy as np
 
 from roi_cls.base.errors import DataError
 from roi_cls.base.machine import available_cores
+from roi_cls.base.pool import WorkerPool, in_worker
 from roi_cls.data.demo.defect import DEFECT_KINDS, DefectKind
 from roi_cls.data.demo.picture import count_faces, draw_picture
 from roi_cls.data.sample import SplitName
@@ -32,7 +32,6 @@ _UNFINISHED = "demo.unfinished.json"
 # The same for every picture: how a file was written must not tell its label. Run lengths alone
 # make smaller files of noisy pictures than a search for repetitions, in the same time.
 _PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
-_CHUNK = 16  # pictures a worker draws between two reports
 _FEW = 48  # fewer pictures than this are drawn sooner than worker processes start
 
 
@@ -251,34 +250,33 @@ def _draw_all(
     progress: Callable[[int], None] | None,
 ) -> None:
     report = progress or (lambda count: None)
-    chunks = [pictures[i : i + _CHUNK] for i in range(0, len(pictures), _CHUNK)]
+    make_state = partial(_drawing, folder, seed)
     if workers == 1 or len(pictures) < _FEW:
-        for chunk in chunks:
-            report(_draw_files(folder, seed, chunk))
+        with make_state() as draw:
+            for picture in pictures:
+                report(draw(picture))
         return
-    # spawn: a forked copy of a process that already runs cv2 or torch threads can hang.
-    spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(chunks)), spawn, _set_up_worker)
-    try:
-        for done in as_completed([pool.submit(_draw_files, folder, seed, c) for c in chunks]):
-            report(done.result())
-    except BrokenProcessPool as error:
+
+    def died(picture: DemoPicture, exit_code: int | None) -> int:
         raise DataError(
             f"Cannot draw the demo set in {str(folder)!r}: a worker process died, perhaps for "
             "lack of memory. Run it again with one worker; what is drawn is kept."
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
+        )
+
+    in_workers = partial(in_worker, make_state)
+    with WorkerPool[DemoPicture, int](min(workers, len(pictures)), in_workers, died) as pool:
+        for count in pool.map(pictures):
+            report(count)
 
 
-def _set_up_worker() -> None:
-    cv2.setNumThreads(1)  # the processes share the processors already
+@contextlib.contextmanager
+def _drawing(folder: Path, seed: int) -> Iterator[Callable[[DemoPicture], int]]:
+    """Give the function that draws and writes a picture, and returns that it was one."""
 
-
-def _draw_files(folder: Path, seed: int, pictures: Sequence[DemoPicture]) -> int:
-    """Draw and write the pictures; return how many."""
-    for picture in pictures:
+    def draw(picture: DemoPicture) -> int:
         image = draw_picture(seed, picture.index, picture.kind)
         data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), _PNG)[1]
         _write(folder / picture.name, data.tobytes())
-    return len(pictures)
+        return 1
+
+    yield draw

@@ -92,6 +92,7 @@ def _bounded(image: Image) -> Image:
 
 def _load_network(model: DetectorModel, floor: float) -> vision.FaceDetector:
     try:
+        import_mediapipe()
         from mediapipe.tasks.python import BaseOptions, vision
 
         # The bytes, not the path: MediaPipe cannot open some non-ASCII paths on Windows.

@@ -58,6 +58,32 @@ class StorageError(RoiClsError):
         return type(self), (self.path, self.reason)
 
 
+class WorkerError(RoiClsError):
+    """A worker process cannot be started: no input is to blame."""
+
+    def __init__(self, exit_code: int | None, words: str) -> None:
+        lines = [line.strip() for line in words.splitlines() if line.strip()]
+        reason = lines[-1].rstrip(".") if lines else "it said nothing"
+        if exit_code is not None:
+            reason = f"it ended with exit code {exit_code} before the first picture ({reason})"
+        remedy = (
+            "Work without them (--workers 0, in Python workers=0); `roi-cls doctor` may tell more."
+        )
+        if exit_code == -9:  # SIGKILL
+            remedy = "Memory may have run out: run again with fewer --workers."
+        super().__init__(f"Cannot start a worker process: {reason}. {remedy}")
+        self.exit_code = exit_code
+        self.words = words
+
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        """Pickle by the constructor's arguments: worker processes send errors home."""
+        return type(self), (self.exit_code, self.words)
+
+
+class LibraryError(RoiClsError):
+    """A library that this project uses cannot work on this machine."""
+
+
 class CacheError(RoiClsError):
     """The crop cache cannot be read, or a picture changed under it."""
 
@@ -76,6 +102,22 @@ class ModelNameError(RoiClsError):
 
 class BundleError(RoiClsError):
     """A run folder is missing, incomplete, tampered with, or of an unknown format."""
+
+
+class RunInUseError(RoiClsError):
+    """Somebody else writes into a run."""
+
+    def __init__(self, path: Path | str, holder: str) -> None:
+        super().__init__(
+            f"Cannot write into {str(path)!r}: it is in use by {holder}. Wait until that is done, "
+            "or stop it; another name (--run, --output) makes a run beside it."
+        )
+        self.path = path
+        self.holder = holder
+
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        """Pickle by the constructor's arguments."""
+        return type(self), (self.path, self.holder)
 
 
 class ExportError(RoiClsError):

@@ -14,12 +14,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
 from roi_cls.base.atomic import write_atomically
+from roi_cls.base.errors import LibraryError
+from roi_cls.base.location import NO_TEMPORARY_FOLDER
+from roi_cls.base.quiet import settle_libraries
+
+settle_libraries()
+
+try:
+    from matplotlib import rc_context
+    from matplotlib.axes import Axes
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+except OSError as error:  # it has no place for its list of fonts
+    raise LibraryError(f"Cannot draw figures: {NO_TEMPORARY_FOLDER}") from error
 
 Place = Literal["best", "upper left", "upper right", "center left", "lower left", "lower right"]
 

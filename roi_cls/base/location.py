@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import sys
+import tempfile
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -34,6 +35,12 @@ _FILE_URL = re.compile(r"(?:^|/)file:/*(/.*)", re.IGNORECASE)
 _PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
 CACHE_TAG = "CACHEDIR.TAG"
 """File that marks a folder as a cache (https://bford.info/cachedir/)."""
+
+
+NO_TEMPORARY_FOLDER = (
+    "there is no folder for temporary files: neither /tmp nor any other can be written. Mount one "
+    "(docker run --tmpfs /tmp), or set TMPDIR to a folder that can be written."
+)
 
 
 class LocationError(RoiClsError):
@@ -94,6 +101,22 @@ def user_cache_dir(environ: Mapping[str, str] = os.environ, platform: str = sys.
         return Path(local) / "roi-cls"
     caches = Path("Library", "Caches") if platform == "darwin" else Path(".cache")
     return Path.home() / caches / "roi-cls"
+
+
+def find_temporary_folder(in_memory: Path = Path("/dev/shm")) -> Path | None:
+    """Return where temporary files of this process and of those it starts go; None: nowhere.
+
+    In a container without a ``/tmp`` to write to, such as one of ``docker run --read-only``, memory
+    mostly can be written, where Python does not look.
+    """
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError:  # none of its candidates can be written
+        pass
+    if not (in_memory.is_dir() and os.access(in_memory, os.R_OK | os.W_OK | os.X_OK)):
+        return None
+    tempfile.tempdir = os.environ["TMPDIR"] = str(in_memory)
+    return in_memory
 
 
 def is_remote(path: Path) -> bool:

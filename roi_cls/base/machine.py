@@ -1,4 +1,4 @@
-"""How this process shares the machine: memory taken from the system, cores it may use."""
+"""How this process shares the machine: memory taken from the system, cores, other processes."""
 
 from __future__ import annotations
 
@@ -89,3 +89,8 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def is_first_process() -> bool:
+    """Whether this process speaks and writes: of several that torchrun started, the first alone."""
+    return "WORLD_SIZE" not in os.environ or os.environ.get("RANK", "0") == "0"

@@ -13,6 +13,8 @@ import sys
 
 import torch
 
+from roi_cls.base.quiet import settle_libraries
+
 _SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -27,6 +29,7 @@ def ensure_torchvision() -> bool:
     """
     if _library:
         return False
+    settle_libraries()
     try:
         importlib.import_module("torchvision")
     except RuntimeError as error:

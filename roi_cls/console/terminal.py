@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from roi_cls.base.errors import StorageError
+from roi_cls.base.machine import is_first_process
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -35,17 +36,12 @@ Advance = Callable[[int, int | None, str], None]
 """Called with (done, total, note); the total is None while it is not known."""
 
 
-def is_speaker() -> bool:
-    """Whether this process speaks: of several that torchrun started, the first alone."""
-    return "WORLD_SIZE" not in os.environ or os.environ.get("RANK", "0") == "0"
-
-
 def note(text: str, *, always: bool = False) -> None:
     """Print a line on stderr; where several processes work together, the first one's alone.
 
     always: also another's, which may be the only one that failed.
     """
-    if always or is_speaker():
+    if always or is_first_process():
         print(text, file=sys.stderr, flush=True)  # noqa: T201  (the one place that may)
 
 
@@ -55,7 +51,7 @@ def show(text: str) -> None:
     Raises:
         StorageError: It leads to a file, and the disk is full.
     """
-    if not is_speaker():
+    if not is_first_process():
         return
     try:
         print(text, flush=True)  # noqa: T201  (and this one, for results)
@@ -104,7 +100,7 @@ def progress(what: str, unit: str = "pictures") -> Iterator[Advance]:
         what: The work, e.g. ``Cropping``.
         unit: What is counted.
     """
-    if sys.stderr.isatty() and is_speaker():
+    if sys.stderr.isatty() and is_first_process():
         with _bar(what, unit) as advance:
             yield advance
     elif _in_notebook():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 from roi_cls.cache import CropRecord
@@ -13,7 +13,7 @@ from roi_cls.console.cropping import cropping_progress, show_errors
 from roi_cls.console.terminal import Advance, note, progress
 from roi_cls.console.words import count_text
 from roi_cls.data.audit import SIGNIFICANT_P
-from roi_cls.data.sample import SPLIT_NAMES
+from roi_cls.data.sample import MOST_LISTED, SPLIT_NAMES, tell_extremes
 from roi_cls.data.split import Split
 
 
@@ -29,8 +29,8 @@ def tell_data(data: TrainingData) -> None:
         if record.status == "ok"
     )
     for part in SPLIT_NAMES:
-        shares = ", ".join(f"{counts[part, name]} {name}" for name in data.labels.names)
-        note(f"{part:>10}: {shares}")
+        of_part = {name: counts[part, name] for name in data.labels.names}
+        note(f"{part:>10}: {_tell_counts(of_part)}")
     note(f"Looking for {data.labels.target!r} ({data.labels.target_reason}).")
     faces = sum(r.source == "face" for c in (data.train, data.validation) for r in c.records)
     note(
@@ -43,6 +43,17 @@ def tell_data(data: TrainingData) -> None:
     if warning := full_frame_warning(records, labels):
         note(f"warning: {warning}")
     _warn_of_faults(data.split)
+
+
+def _tell_counts(counts: Mapping[str, int]) -> str:
+    """Return how many pictures there are of each class; of many classes, of the extreme ones."""
+    if len(counts) <= MOST_LISTED:
+        return ", ".join(f"{count} {name}" for name, count in counts.items())
+    total = f"{sum(counts.values())} of {len(counts)} classes"
+    if len(set(counts.values())) == 1:
+        return f"{total}, {max(counts.values())} of each"
+    fewest, most = tell_extremes(counts)
+    return f"{total}, from {fewest} to {most}"
 
 
 def full_frame_warning(records: Sequence[CropRecord], labels: Sequence[str]) -> str | None:

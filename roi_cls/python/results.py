@@ -29,6 +29,7 @@ from roi_cls.console.words import (
     prediction_line,
     verdict_text,
 )
+from roi_cls.data.sample import name_some
 from roi_cls.python.display import (
     BLUE,
     GREY,
@@ -357,7 +358,7 @@ def run_html(path: Path) -> str:
 
 def _run_facts(run: RunFolder) -> Iterator[tuple[str, object]]:
     bundle = load_bundle(run.path)
-    names = ", ".join(bundle.labels.names)
+    names = name_some(bundle.labels.names)
     yield "model", bundle.model
     yield "classes", f"{names}; looks for {bundle.labels.target}"
     yield "crop", describe_recipe(bundle.crop)

@@ -17,6 +17,7 @@ from roi_cls.classifier.config import Device
 from roi_cls.classifier.inference.prediction import PredictOptions
 from roi_cls.classifier.inference.predictor import Predictor, open_predictor
 from roi_cls.classifier.runs.folder import RunFolder
+from roi_cls.classifier.runs.writing import LOCK_NAME
 
 PICTURES = "pictures"
 """Folder within a run of the pictures that came as arrays or bytes."""
@@ -72,7 +73,7 @@ def check_place(folder: Path) -> None:
     """Raise ``TrainingError`` where a run's folder holds something else."""
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     is_other = folder.exists() and not folder.is_dir()
-    if is_other or (names - {PICTURES} and not RunFolder(folder).settings.is_file()):
+    if is_other or (names - {PICTURES, LOCK_NAME} and not RunFolder(folder).settings.is_file()):
         raise TrainingError(
             f"Cannot train into {str(folder)!r}: it is there and is no run. Give run= another "
             "folder, or None for a temporary one."

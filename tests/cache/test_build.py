@@ -1,7 +1,7 @@
 """Many pictures: one truthful row each, in order, whoever does the work and whatever dies."""
 
-import multiprocessing
 import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import pytest
 
+from roi_cls.base import pool as pool_module
 from roi_cls.base.errors import StorageError
 from roi_cls.base.pool import in_worker
 from roi_cls.cache import build as build_module
@@ -204,12 +205,22 @@ def test_picture_that_kills_its_process_is_a_row_in_error_every_time(
     assert rows_of(paths, options) == rows
 
 
-def test_stopping_early_leaves_no_process(pictures: list[Path], tmp_path: Path) -> None:
+def test_stopping_early_leaves_no_process(
+    pictures: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    start = pool_module._start_python
+
+    def watch(*arguments: Any) -> subprocess.Popen[bytes]:
+        started.append(start(*arguments))
+        return started[-1]
+
+    monkeypatch.setattr(pool_module, "_start_python", watch)
     results = build_crops(pictures, PARAMS, open_detector, BuildOptions(tmp_path / "cache", 2))
     assert isinstance(results, Iterator)
     next(results)
     results.close()  # type: ignore[attr-defined]  # it is a generator
-    assert multiprocessing.active_children() == []
+    assert [process.poll() is None for process in started] == [False]
 
 
 def test_what_was_done_before_stopping_is_remembered(

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from roi_cls.cache import store
+from roi_cls.base import lock as lock_module
 from roi_cls.cache.store import claim, share_parts
 
 A, B = "a" * 64, "b" * 64
@@ -132,7 +132,7 @@ def test_system_without_locks_holds_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     if way == "no fcntl":
-        monkeypatch.setattr(store, "fcntl", None)
+        monkeypatch.setattr(lock_module, "fcntl", None)
     else:
 
         def refuse(handle: int, how: int) -> None:

@@ -17,7 +17,9 @@ from roi_cls.data.sample import (
     SplitName,
     check_same_labels,
     choose_labels,
+    name_some,
     parse_label_names,
+    tell_extremes,
 )
 
 
@@ -183,3 +185,16 @@ def test_strange_labels_list_both_sides_and_propose_no_polarity() -> None:
         "'a', 'b'. Give the data that belong to this model, or say which class is which with "
         "--labels, like --labels fake=CLASS,real=CLASS."
     )
+
+
+def test_of_many_names_the_first_are_told() -> None:
+    names = [f"class {i}" for i in range(500)]
+    assert name_some(names[:10]) == ", ".join(names[:10])
+    assert name_some(names[:11]) == f"{', '.join(names[:10])} and 1 more"
+    assert name_some(names, 2) == "class 0, class 1 and 498 more"
+    assert name_some([]) == ""
+
+
+def test_extremes_are_of_classes_that_are_there() -> None:
+    assert tell_extremes({"a": 3, "b": 0, "c": 9}) == ("3 a", "9 c")
+    assert tell_extremes({"a": 0}) == ("", "")

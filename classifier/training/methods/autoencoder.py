@@ -25,7 +25,7 @@ from roi_cls.classifier.training.data import TrainingData
 from roi_cls.classifier.training.distributed import current_world
 from roi_cls.classifier.training.job import EpochReport, Observers, OnStep
 from roi_cls.classifier.training.loop import Course, measure_validation
-from roi_cls.classifier.training.optimiser import rate_share, set_rate
+from roi_cls.classifier.training.optimiser import norms_for, rate_share, set_rate
 
 SIDE_PX = 128
 """Pixels at most that are reconstructed: what is finer is noise to it."""
@@ -135,7 +135,7 @@ class _Fitting:
             set_rate(self._optimiser, lr)
             pixels = pick_pixels(self._data.train.pixels, rows)
             images = self._scale.apply(pixels, self._exact.device)
-            with self._exact.autocast():
+            with norms_for(network, len(images)), self._exact.autocast():
                 loss = network.errors(images).mean()
             self._optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]  # torch's stubs

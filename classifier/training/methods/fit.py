@@ -20,8 +20,11 @@ from roi_cls.classifier.runs.bundle import Normalisation
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training.batches import PixelSource
 from roi_cls.classifier.training.data import TrainingData
+from roi_cls.classifier.training.distributed import current_world
 from roi_cls.classifier.training.job import Observers
+from roi_cls.classifier.training.learner import batch_size
 from roi_cls.classifier.training.loop import Trainer
+from roi_cls.classifier.training.optimiser import has_batch_norms
 from roi_cls.classifier.training.settle import settle
 
 _PIXEL_CHANGES = ("self_blend", "mixup", "cutmix")
@@ -128,6 +131,11 @@ def _fit_network(
     validation = PixelSource(data.validation, classes, scale, device, config, target)
     model.to(device)
     config, backend = settle(config, model, train, backend, run.checkpoint, observers.on_note)
+    if has_batch_norms(model) and _is_single(config, len(data.train.by_view)):
+        observers.on_note(
+            "note: batches of one crop have no statistics; the batch norms keep those they start "
+            "with. --batch-size 2 --accumulate N takes little more memory and learns better."
+        )
     observers.on_start(backend, sum(p.numel() for p in model.parameters()))
     trainer = Trainer(config, model, backend, run)
     trainer.run(train, validation, target, observers.on_step, observers.on_epoch)
@@ -135,6 +143,11 @@ def _fit_network(
     observers.on_fact("batch_size", config.batch_size)
     observers.on_fact("steps", trainer.steps)
     return trainer.model
+
+
+def _is_single(config: TrainConfig, views: int) -> bool:
+    """Whether each process learns one crop at a time."""
+    return batch_size(config) * views <= current_world().size
 
 
 _Fit = Callable[[TrainConfig, TrainingData, Backend, RunFolder, Observers], nn.Module]

@@ -23,6 +23,7 @@ from roi_cls.classifier.models.origin import CLIP_PREFIX, hub_error
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training.data import TrainingData
 from roi_cls.classifier.training.job import Observers
+from roi_cls.data.sample import MOST_LISTED, name_some
 
 
 def fit_zero_shot(
@@ -64,10 +65,10 @@ def parse_captions(text: str | None, names: Sequence[str]) -> tuple[str, ...]:
     parts = re.split(rf"(?:^|,)\s*({starts})=", text or "")
     found = dict(zip(parts[1::2], (caption.strip() for caption in parts[2::2]), strict=True))
     if parts[0].strip() or set(found) != set(names) or len(parts) != 1 + 2 * len(names):
-        example = ",".join(f"{name}=a photo that shows {name}" for name in names)
+        example = ",".join(f"{name}=a photo that shows {name}" for name in names[:MOST_LISTED])
         raise TrainingError(
             f"Cannot compare with the captions {text!r}: one is needed for each of "
-            f"{', '.join(names)}. Give them as --captions '{example}'."
+            f"{name_some(names)}. Give them as --captions '{example}'."
         )
     return tuple(found[name] for name in names)
 

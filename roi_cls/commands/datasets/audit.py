@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from roi_cls.console.words import printable
 from roi_cls.data.audit import MOST_EXAMPLES, Audit, audit_samples, audit_verdict, name_examples
 from roi_cls.data.collect import collect_data
 from roi_cls.data.picture_facts import read_all_facts
-from roi_cls.data.sample import choose_labels
+from roi_cls.data.sample import MOST_LISTED, choose_labels, tell_extremes
 from roi_cls.data.units import group_samples
 from roi_cls.data.walk import tell_passed_over
 
@@ -82,10 +83,18 @@ def _render_audit(audit: Audit, source: Path) -> str:
     console.print(audit_verdict(audit), soft_wrap=True)
     for text in tell_passed_over(audit.passed_over):
         console.print(text, soft_wrap=True)
+    told: Counter[str] = Counter()
     for finding in audit.findings:
+        told[finding.kind] += 1
+        if told[finding.kind] > MOST_LISTED:
+            continue
         console.print(f"{finding.level}: {finding.text}", soft_wrap=True)
         for example in name_examples(audit, finding, data_root(source)):
             console.print(f"      {example}", soft_wrap=True)
+    for kind, count in told.items():
+        if count > MOST_LISTED:
+            more = f"{count - MOST_LISTED} more findings of {kind}: --json lists them."
+            console.print(more, soft_wrap=True)
     console.print(_counts_table("pictures", audit.parts))
     if audit.color_profiles.keys() - {"none"}:
         console.print(_counts_table("colour profile", audit.color_profiles))
@@ -97,6 +106,8 @@ def _render_audit(audit: Audit, source: Path) -> str:
 def _counts_table(what: str, rows: Mapping[str, Mapping[str, int]]) -> Table:
     """Return how many pictures of each class there are in each row."""
     labels = list(next(iter(rows.values()), {}))
+    if len(labels) > MOST_LISTED:
+        return _extremes_table(what, rows)
     table = _new_table(what, [*labels, "all"])
     for name, counts in rows.items():
         total = sum(counts.values())
@@ -105,10 +116,19 @@ def _counts_table(what: str, rows: Mapping[str, Mapping[str, int]]) -> Table:
     return table
 
 
+def _extremes_table(what: str, rows: Mapping[str, Mapping[str, int]]) -> Table:
+    """Return the same for many classes: how many there are, and the smallest and the largest."""
+    table = _new_table(what, ["classes", "fewest", "most", "all"])
+    for name, counts in rows.items():
+        there = sum(map(bool, counts.values()))
+        table.add_row(name, str(there), *tell_extremes(counts), str(sum(counts.values())))
+    return table
+
+
 def _statistics_table(audit: Audit) -> Table:
     betraying = sum(one.betrays for one in audit.statistics)
     table = _new_table("statistic alone", ["tells", "ROC-AUC", "p", "corrected p", "difference"])
-    for one in audit.statistics[: betraying + MOST_EXAMPLES]:
+    for one in audit.statistics[: min(betraying, MOST_LISTED) + MOST_EXAMPLES]:
         numbers = (f"{one.roc_auc:.2f}", f"{one.p:.1g}", f"{one.p_corrected:.1g}")
         table.add_row(one.name, one.label, *numbers, one.detail)
     return table

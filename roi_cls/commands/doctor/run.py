@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from roi_cls.base.errors import DetectorModelError, RoiClsError
+from roi_cls.base.location import NO_TEMPORARY_FOLDER, find_temporary_folder, user_cache_dir
 from roi_cls.classifier.config import DEFAULT_MODEL
 from roi_cls.classifier.models.origin import (
     PACKAGES,
@@ -292,12 +293,34 @@ def _check_hub() -> Check:
 def _check_folders(artifacts: Path) -> Iterable[Check]:
     yield _check_writable("artifacts", artifacts, "work in a folder you may write to")
     yield _check_writable("model folder", user_model_dir(), "set ROI_CLS_MODEL_DIR to another one")
+    yield _check_temporary(find_temporary_folder())
+    yield _check_home()
     free_gb = shutil.disk_usage(_existing(artifacts)).free / 1e9
     status: CheckStatus = "ok"
     if free_gb < 2:  # the crops of 10,000 pictures and a few runs
         status = "fault" if free_gb < 0.1 else "warning"
     remedy = None if status == "ok" else "free some space, or keep crops elsewhere: `--cache DIR`"
     yield Check("disk", status, f"{free_gb:.1f} GB free for {artifacts.absolute()}", remedy)
+
+
+def _check_temporary(folder: Path | None) -> Check:
+    if folder is None:
+        detail, _, remedy = NO_TEMPORARY_FOLDER.partition(". ")
+        return Check("temporary", "fault", detail, remedy.rstrip("."))
+    return Check("temporary", "ok", f"{folder} can be written")
+
+
+def _check_home() -> Check:
+    """Look at the folder where libraries keep fonts and weights; they manage without."""
+    try:
+        folder = user_cache_dir()
+    except RuntimeError:
+        folder = Path("~/.cache")
+    if os.access(_existing(folder), os.W_OK):
+        return Check("home", "ok", f"{folder} can be written")
+    detail = f"{folder} cannot be written: weights of the hub cannot be kept"
+    remedy = "set HOME to a folder that can be written, or HF_HOME for the hub alone"
+    return Check("home", "warning", detail, remedy)
 
 
 def _check_writable(name: str, folder: Path, remedy: str) -> Check:

@@ -34,6 +34,7 @@ from roi_cls.classifier.metrics.interval import format_number
 from roi_cls.classifier.models.origin import with_stand_in
 from roi_cls.classifier.recipe import Combine, TrainingRecipe, load_recipe
 from roi_cls.classifier.runs.folder import RunFolder
+from roi_cls.classifier.runs.writing import hold_run
 from roi_cls.console.terminal import note, show
 from roi_cls.console.training import watch_runs
 
@@ -44,10 +45,11 @@ def compare_and_tell(
     title: str,
 ) -> int:
     """Compare the recipes, save and print the tables; return how many could not be run."""
-    with watch_runs() as observers:
-        found = compare_recipes(job, recipes, observers, _tell_result)
-    page = to_markdown(found, title)
-    _save(job.folder, "results", page, to_csv(found), found.to_dict())
+    with hold_run(RunFolder(job.folder)):
+        with watch_runs() as observers:
+            found = compare_recipes(job, recipes, observers, _tell_result)
+        page = to_markdown(found, title)
+        _save(job.folder, "results", page, to_csv(found), found.to_dict())
     show(page.rstrip())
     return len(found.not_run)
 
@@ -64,10 +66,11 @@ def ablate_and_tell(
         recipe = with_stand_in(recipe, given, note)
     shared = {"model": recipe.config.model, "epochs": recipe.config.epochs}
     job = replace(job, budget=replace(job.budget, settings=shared))
-    with watch_runs() as observers:
-        found = compare_inputs(job, recipe, inputs, observers, _tell_result)
-    page = ablation_page(found, title)
-    _save(job.folder, "ablation", page, to_csv(found.comparison), found.to_dict())
+    with hold_run(RunFolder(job.folder)):
+        with watch_runs() as observers:
+            found = compare_inputs(job, recipe, inputs, observers, _tell_result)
+        page = ablation_page(found, title)
+        _save(job.folder, "ablation", page, to_csv(found.comparison), found.to_dict())
     show(page.rstrip())
     return found
 

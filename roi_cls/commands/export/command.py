@@ -54,14 +54,18 @@ def export(
     folder = choose_run(run, runs)  # before torch is loaded for seconds
     from roi_cls.classifier.export.onnx import OPSET
     from roi_cls.classifier.export.run import ExportJob
+    from roi_cls.classifier.runs.writing import hold_place
     from roi_cls.commands.export.run import export_onnx_and_tell, export_timm_and_tell
 
     _check_format(form, {"--int8": int8, "--data": source, "--opset": opset}, license_name, output)
     if form == "timm":
-        export_timm_and_tell(folder, output or folder.path / "timm", license_name)
+        place = output or folder.path / "timm"
+        with hold_place(folder, place):
+            export_timm_and_tell(folder, place, license_name)
         return
     file, number = output or folder.onnx, OPSET if opset is None else opset
-    export_onnx_and_tell(ExportJob(folder, file, int8, number, source, detector_model))
+    with hold_place(folder, file):
+        export_onnx_and_tell(ExportJob(folder, file, int8, number, source, detector_model))
 
 
 def _check_format(

@@ -64,10 +64,12 @@ def report(
     """
     folder = choose_run(run, runs)  # before torch is loaded for seconds
     from roi_cls.cache.options import BuildOptions
+    from roi_cls.classifier.runs.writing import hold_place
     from roi_cls.commands.report.run import ReportJob, write_report
 
     file = output or folder.report
     options = BuildOptions(cache, workers, max_pixels)
     job = ReportJob(folder, file, options, source, device, detector_model, pictures, audit)
-    write_report(job)
+    with hold_place(folder, file):
+        write_report(job)
     show(f"Report on run {folder.path.name!r}: {file}")

@@ -22,6 +22,7 @@ from roi_cls.classifier.runs.scores import ScoreTable, data_root, read_scores
 from roi_cls.commands.report.parts import Cell, Missing, Table
 from roi_cls.data.audit import Audit, audit_samples, audit_verdict, name_examples
 from roi_cls.data.picture_facts import read_all_facts
+from roi_cls.data.sample import MOST_LISTED, tell_extremes
 from roi_cls.data.table import read_split
 
 MOST_STATISTICS = 8
@@ -124,12 +125,24 @@ def _tell(audit: Audit, root: Path) -> FoundData:
 
 def _parts(audit: Audit) -> Table:
     labels = list(next(iter(audit.parts.values()), {}))
+    if len(labels) > MOST_LISTED:
+        return _extremes(audit)
     rows: list[tuple[Cell, ...]] = []
     for part, counts in audit.parts.items():
         total = sum(counts.values())
         cells = [f"{count} ({count / max(total, 1):.0%})" for count in counts.values()]
         rows.append((part, *cells, total))
     return Table("Pictures by part and class", ("Part", *labels, "All"), tuple(rows))
+
+
+def _extremes(audit: Audit) -> Table:
+    """Return the same for many classes: how many there are, and the smallest and the largest."""
+    rows = tuple(
+        (part, sum(map(bool, counts.values())), *tell_extremes(counts), sum(counts.values()))
+        for part, counts in audit.parts.items()
+    )
+    columns = ("Part", "Classes", "Fewest", "Most", "All")
+    return Table("Pictures by part and class", columns, rows, frozenset({2, 3}))
 
 
 def _statistics(audit: Audit) -> list[Table]:
@@ -144,7 +157,7 @@ def _statistics(audit: Audit) -> list[Table]:
             f"{one.p_corrected:.1g}",
             one.detail,
         )
-        for one in audit.statistics[: betraying + MOST_STATISTICS]
+        for one in audit.statistics[: min(betraying, MOST_LISTED) + MOST_STATISTICS]
     )
     columns = ("Statistic alone", "tells", "ROC-AUC", "corrected p", "Difference")
     caption = "What else differs between the classes: a model may learn it instead"

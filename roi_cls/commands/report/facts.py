@@ -15,6 +15,7 @@ from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.openings import Opening
 from roi_cls.commands.report.parts import Cell, Table
 from roi_cls.console.words import describe_recipe, format_bytes, format_span
+from roi_cls.data.sample import MOST_LISTED, name_some
 from roi_cls.roi import CropParams
 
 _WORDS = frozenset({1})
@@ -26,7 +27,7 @@ def model_table(bundle: ModelBundle) -> Table:
     rows: list[tuple[Cell, ...]] = [
         ("Architecture", bundle.model),
         ("Kind", kind),
-        ("Classes", ", ".join(bundle.labels.names)),
+        ("Classes", name_some(bundle.labels.names)),
         ("Looked for", bundle.labels.target),
         ("Mirror image scored, too", "yes" if bundle.mirror else "no"),
         ("Crops it sees of a picture", str(len(bundle.views))),
@@ -43,11 +44,15 @@ def calibration_table(bundle: ModelBundle) -> Table:
     rows: list[tuple[Cell, ...]] = [
         ("Logits divided by (temperature)", f"{bundle.temperature:.4g}")
     ]
-    rows += [
-        (f"then added for {name!r}", f"{offset:+.4g}")
-        for name, offset in zip(names, bundle.offsets, strict=True)
-        if offset
-    ]
+    if sum(map(bool, bundle.offsets)) > MOST_LISTED:
+        low, high = min(bundle.offsets), max(bundle.offsets)
+        rows.append(("then added, another for each class", f"{low:+.4g} to {high:+.4g}"))
+    else:
+        rows += [
+            (f"then added for {name!r}", f"{offset:+.4g}")
+            for name, offset in zip(names, bundle.offsets, strict=True)
+            if offset
+        ]
     if bundle.threshold is None:
         rows.append(("Answer", "the most probable class"))
     else:

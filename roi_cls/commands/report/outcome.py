@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from roi_cls.classifier.metrics.interval import Estimate, format_number, wilson
-from roi_cls.classifier.metrics.measure import Metrics
+from roi_cls.classifier.metrics.measure import Metrics, worst_classes
 from roi_cls.classifier.runs.openings import warn_of_openings
 from roi_cls.commands.report.data import PART_TEXT, ReportedScores
 from roi_cls.commands.report.figures import (
@@ -22,6 +22,8 @@ from roi_cls.console.words import count_text
 
 MOST_IN_MATRIX = 20
 """Classes of a confusion matrix that can be read."""
+MOST_CLASSES = 50
+"""Rows of the table of classes; evaluation.json has all."""
 MOST_MIX_UPS = 40
 """Rows of what stands in its place."""
 
@@ -197,12 +199,14 @@ def _called(scores: ReportedScores) -> str:
 
 
 def _class_table(scores: ReportedScores) -> Table:
-    rows = tuple(
-        (one.label, one.precision, one.recall, one.f1, one.support)
-        for one in scores.evaluation.overall.classes
-    )
+    classes = list(scores.evaluation.overall.classes)
+    caption = "Answers by class, with 95 % intervals"
+    if len(classes) > MOST_CLASSES:
+        caption += f": the {MOST_CLASSES} least recognised of {len(classes)}"
+        classes = worst_classes(scores.evaluation.overall, MOST_CLASSES)
+    rows = tuple((one.label, one.precision, one.recall, one.f1, one.support) for one in classes)
     columns = ("Class", "Precision", "Recall", "F1", "Pictures")
-    return Table("Answers by class, with 95 % intervals", columns, rows)
+    return Table(caption, columns, rows)
 
 
 def _mix_ups(scores: ReportedScores) -> Table:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from roi_cls.base.errors import RoiClsError
+from roi_cls.base.machine import is_first_process
 from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.ensembles.train import EnsembleJob, multiply, train_ensemble
 from roi_cls.classifier.evaluation.run import (
@@ -31,7 +32,7 @@ from roi_cls.classifier.training.run import TrainOutcome, train_run
 from roi_cls.commands.train.mistakes import write_mistake_sheet
 from roi_cls.console.arguments import CACHE, run_arguments
 from roi_cls.console.cropping import cropping_progress, show_errors
-from roi_cls.console.terminal import command_text, is_speaker, note, note_next, progress, show
+from roi_cls.console.terminal import command_text, note, note_next, progress, show
 from roi_cls.console.training import epoch_line, tell_data, watch_runs
 from roi_cls.console.words import count_text
 from roi_cls.data.table import read_split
@@ -50,7 +51,7 @@ def train_and_tell(job: TrainJob, recipe: TrainingRecipe, given: Mapping[str, An
     outcome = _train_several(ensemble) if ensemble else _train_one(job)
     if not outcome.trained:
         note(f"Run {job.run.path.name!r} is finished already, with these data and settings.")
-    if is_speaker():  # of several processes one is enough
+    if is_first_process():  # of several processes one is enough
         _tell_tuning(job.run)
     return outcome
 
@@ -155,11 +156,18 @@ def evaluate_and_tell(
         as_json: Print all that ``evaluation.json`` holds.
         full: Print all of it in words; else what matters.
     """
+    run = job.run
+
+    def draw(outcome: EvaluateOutcome) -> None:
+        sheet = run.mistake_sheet
+        write_mistake_sheet(sheet, outcome.mistakes, outcome.evaluation, run.path.name)
+
+    def on_score(done: int, total: int) -> None:
+        advance(done, total, "")
+
     with cropping_progress() as on_crop, progress("Scoring") as advance:
-        outcome = evaluate_run(
-            job, on_crop, on_score=lambda done, total: advance(done, total, ""), on_note=note
-        )
-    evaluation, run = outcome.evaluation, job.run
+        outcome = evaluate_run(job, on_crop, on_score=on_score, on_note=note, on_outcome=draw)
+    evaluation = outcome.evaluation
     show_errors(outcome.errors, "`roi-cls crops PATH --manifest rows.csv` lists every picture")
     if outcome.unseen:
         note(
@@ -168,7 +176,6 @@ def evaluate_and_tell(
         )
     if warning := warn_of_openings(evaluation.test_openings):
         note(f"warning: {warning}")
-    write_mistake_sheet(run.mistake_sheet, outcome.mistakes, evaluation, run.path.name)
     if as_json:
         show(json.dumps(evaluation.to_dict(), indent=2, allow_nan=False))
     else:

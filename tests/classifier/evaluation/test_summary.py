@@ -10,7 +10,11 @@ from rich.cells import cell_len
 
 from roi_cls.classifier.evaluation.evaluation import Evaluation, evaluate_scores
 from roi_cls.classifier.evaluation.summary import render_summary, render_tuning
-from roi_cls.classifier.evaluation.table import EVALUATION_WIDTH, shorten_names
+from roi_cls.classifier.evaluation.table import (
+    EVALUATION_WIDTH,
+    render_evaluation,
+    shorten_names,
+)
 from roi_cls.classifier.metrics.measure import Metrics
 from roi_cls.roi import CropSource
 
@@ -90,6 +94,27 @@ def test_summary_has_room_on_one_screen(classes: int) -> None:
         assert shorten_names(names, 32)[0] in " ".join(lines)
         assert ("most confused: true" in text) == (classes > 10)
         assert ("true \\ predicted" in text) == (classes <= 10)
+        assert ("worst classes" in text) == (classes > 10)
+
+
+def test_worst_of_many_classes_are_shown_and_the_others_counted() -> None:
+    evaluation = _evaluate([f"class {i:03}" for i in range(200)], 1000, skill=0.05)
+    text = render_summary(evaluation)
+    shown = [re.split(r"\s{2,}", line) for line in text.splitlines() if "class " in line[:6]]
+    recalls = {one.label: one.recall for one in evaluation.overall.classes}
+    worst = [row[0] for row in shown][:4]
+    assert all(row[1] == str(recalls[row[0]]) for row in shown[:4])
+    least = sorted(recall.value for recall in recalls.values())[:4]
+    assert [recalls[name].value for name in worst] == least
+    assert "And 196 more classes: --full shows all." in text
+
+
+def test_all_numbers_of_many_classes_need_no_line_for_each_offset() -> None:
+    offsets = tuple(i / 100 for i in range(-100, 100))
+    names = [f"class {i:03}" for i in range(200)]
+    text = " ".join(render_evaluation(_evaluate(names, 400, offsets=offsets)).split())
+    assert "then -1 to +0.99, another for each class. Fitted on validation" in text
+    assert " and 190 more classes: bootstrap intervals come out too narrow." in text
 
 
 def _rename(evaluation: Evaluation, names: list[str]) -> Evaluation:

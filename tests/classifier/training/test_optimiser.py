@@ -8,8 +8,10 @@ from roi_cls.classifier.config import OptimiserName, ScheduleName, TrainConfig
 from roi_cls.classifier.models.timm_model import create_model
 from roi_cls.classifier.training.optimiser import (
     freeze_for,
+    has_batch_norms,
     is_plateau,
     make_optimiser,
+    norms_for,
     phase_of,
     rate_share,
     set_rate,
@@ -206,3 +208,32 @@ def test_plateau_is_met_after_every_third_epoch_without_a_better(
 ) -> None:
     epochs = range(max(start, best_epoch), 12)
     assert [epoch for epoch in epochs if is_plateau(epoch, best_epoch, start)] == expected
+
+
+def _norms() -> nn.Sequential:
+    shared = nn.SyncBatchNorm(3)  # sees the other processes' crops, too
+    return nn.Sequential(nn.BatchNorm2d(3), shared, nn.Dropout()).train()
+
+
+def test_norms_rest_for_a_batch_of_one_crop() -> None:
+    model = _norms()
+    one = torch.tensor([4.0, 5.0, 6.0]).reshape(1, 3, 1, 1)
+    with norms_for(model, 1):
+        assert [part.training for part in model] == [False, True, True]
+        assert torch.allclose(model[0](one), one, atol=1e-3)  # averages of 0 and 1, as at the start
+    assert [part.training for part in model] == [True, True, True]
+    assert model.state_dict()["0.running_mean"].tolist() == [0, 0, 0]
+    with norms_for(model, 2):
+        assert all(part.training for part in model)
+
+
+def test_norm_that_is_frozen_stays_so() -> None:
+    model = _norms().eval()
+    with norms_for(model, 1):
+        assert not any(part.training for part in model)
+    assert not any(part.training for part in model)
+
+
+def test_which_models_have_batch_norms() -> None:
+    assert has_batch_norms(create_model("test_efficientnet", "none", 2, 32))
+    assert not has_batch_norms(create_model("test_vit", "none", 2, 32))

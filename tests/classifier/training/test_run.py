@@ -330,6 +330,32 @@ def test_settings_that_a_method_does_not_use_are_told(
     assert "note: the method 'embedding' makes no use of mixup." in notes
 
 
+@pytest.mark.parametrize(
+    ("changes", "is_told"),
+    [
+        ({}, True),
+        ({"precision": "auto", "accumulate": 4}, True),
+        ({"model": "test_vit"}, False),  # has no batch norms
+        ({"method": "autoencoder", "crop": CropParams(crop="full", size_px=16)}, False),
+    ],
+)
+def test_batches_of_one_small_crop_are_learned(
+    changes: dict[str, Any],
+    is_told: bool,
+    toy_set: Path,
+    make_job: MakeJob,
+    tmp_path: Path,
+) -> None:
+    notes: list[str] = []
+    job = make_job(toy_set, tmp_path / "run", **{"epochs": 1, "batch_size": 1, **changes})
+    assert train_run(job, Observers(on_note=notes.append)).trained
+    told = (
+        "note: batches of one crop have no statistics; the batch norms keep those they start "
+        "with. --batch-size 2 --accumulate N takes little more memory and learns better."
+    )
+    assert notes.count(told) == is_told
+
+
 def test_bytes_in_training_and_test_are_not_trained_on(
     tmp_path: Path, draw_set: DrawSet, make_job: MakeJob
 ) -> None:

@@ -259,6 +259,11 @@ def test_a_model_that_gives_a_map_in_training_is_timed_too() -> None:
     assert time_steps(Mapping(), torch.rand(2, 3, 8, 8), [Backend(DEVICE, torch.float32)])[0]
 
 
+def test_batch_of_one_small_crop_is_timed_too() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 2, 8), nn.BatchNorm2d(2), nn.Flatten())
+    assert time_steps(model, torch.rand(1, 3, 8, 8), [Backend(DEVICE, torch.float32)])[0]
+
+
 def test_one_candidate_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settle_module, "_native_formats", lambda device: (torch.float32,))
     monkeypatch.setattr(settle_module, "time_steps", None)

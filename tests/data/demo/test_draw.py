@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 from collections import Counter
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -14,7 +16,13 @@ import pytest
 import roi_cls.data.demo.draw as demo
 from roi_cls.base.errors import DataError
 from roi_cls.data.demo.defect import DEFECT_KINDS
-from roi_cls.data.demo.draw import DemoParams, DemoSummary, draw_demo, plan_demo
+from roi_cls.data.demo.draw import (
+    DemoParams,
+    DemoPicture,
+    DemoSummary,
+    draw_demo,
+    plan_demo,
+)
 from roi_cls.data.demo.picture import count_faces, draw_picture
 
 _FEW = DemoParams(images=20, seed=3)
@@ -114,7 +122,7 @@ def test_workers_draw_the_same_bytes(
     reports: list[int] = []
     draw_demo(tmp_path, _FEW, workers=2, progress=reports.append)
     assert _read(tmp_path) == _read(folder)
-    assert sorted(reports) == [4, 16]
+    assert reports == [1] * 20
 
 
 def test_other_seed_draws_other_pictures() -> None:
@@ -142,9 +150,9 @@ def test_interrupted_set_is_continued(
     with pytest.raises(KeyboardInterrupt):
         draw_demo(tmp_path, _FEW, workers=1, progress=interrupt)
     begun = _read(tmp_path)
-    assert len(begun) == 17  # one chunk of 16, and the note whose it is
+    assert len(begun) == 2  # a picture, and the note whose it is
     assert "demo.unfinished.json" in begun
-    assert draw_demo(tmp_path, _FEW, workers=1).drawn == 4
+    assert draw_demo(tmp_path, _FEW, workers=1).drawn == 19
     assert _read(tmp_path) == _read(folder)
 
 
@@ -249,12 +257,14 @@ def test_no_workers_are_refused(tmp_path: Path) -> None:
         draw_demo(tmp_path, _FEW, workers=0)
 
 
-def test_dead_worker_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def die(*arguments: object) -> None:
-        raise BrokenProcessPool
+@contextlib.contextmanager
+def _dying(folder: Path, seed: int) -> Iterator[Callable[[DemoPicture], int]]:
+    yield lambda picture: os._exit(9)
 
+
+def test_dead_worker_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "_FEW", 0)
-    monkeypatch.setattr(demo, "as_completed", die)
+    monkeypatch.setattr(demo, "_drawing", _dying)
     with pytest.raises(DataError) as caught:
         draw_demo(tmp_path, _FEW, workers=2)
     assert str(caught.value) == (

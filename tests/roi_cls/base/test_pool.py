@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -182,7 +183,7 @@ def test_worker_killed_while_idle_is_replaced_without_blame() -> None:
         results = pool.map(range(2 * pool_module.CHUNK))
         first = [next(results) for _ in range(pool_module.CHUNK)]
         os.kill(int(first[0]), signal.SIGKILL)
-        pool._workers[0].process.join()
+        pool._workers[0].process.wait()
         rest = list(results)
     assert len(set(first)) == len(set(rest)) == 1
     assert first[0] != rest[0]
@@ -195,7 +196,7 @@ def test_stopping_early_leaves_no_process() -> None:
     next(results)
     processes = [worker.process for worker in pool._workers]
     pool.close()
-    assert [process.is_alive() for process in processes] == [False, False]
+    assert [process.poll() is None for process in processes] == [False, False]
 
 
 def _wait_for_ever(item: int) -> str:
@@ -210,7 +211,7 @@ def test_closing_stops_a_worker_in_the_middle_of_an_item() -> None:
     pool._send(0, deque(enumerate(range(3))))
     process = pool._workers[0].process
     pool.close()
-    assert not process.is_alive()
+    assert process.poll() is not None
     results.close()  # type: ignore[attr-defined]  # a generator that never began
 
 
@@ -234,7 +235,7 @@ def test_worker_that_is_stopped_ends_its_item_unless_that_takes_long(
     while not draft.exists():
         time.sleep(0.01)
     pool.close()
-    assert not process.is_alive()
+    assert process.poll() is not None
     assert draft.exists() == is_left
 
 
@@ -267,10 +268,16 @@ def test_worker_is_deaf_to_interrupts_from_its_first_moment(tmp_path: Path) -> N
         results = pool.map(range(1))
         pool._workers.append(pool._start())
         process = pool._workers[0].process
-        assert process.pid is not None
         os.kill(process.pid, signal.SIGINT)  # it has not begun to import anything
         assert list(results) == ["0"]
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def make_pipe(work: Work) -> tuple[Connection, Connection]:
+    """Return both ends of a pipe by which a worker has been told what to do."""
+    ours, theirs = Pipe()
+    ours.send(partial(_state, work))
+    return ours, theirs
 
 
 @pytest.fixture
@@ -283,27 +290,37 @@ def handler() -> Iterator[None]:
 
 @pytest.mark.usefixtures("handler")
 def test_worker_answers_until_its_input_ends() -> None:
-    ours, theirs = Pipe()
+    ours, theirs = make_pipe(_name_slowly)
     ours.send([1, 2])
     ours.send([])
-    pool_module._serve(theirs, partial(_state, _name_slowly))
-    assert [ours.recv(), ours.recv()] == ["1", "2"]
+    pool_module.serve(theirs)
+    assert [ours.recv(), ours.recv(), ours.recv()] == [pool_module._READY, "1", "2"]
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
 @pytest.mark.usefixtures("handler")
 @pytest.mark.parametrize("work", [_name_slowly, _read])
 def test_worker_whose_parent_is_gone_leaves_quietly(work: Work) -> None:
-    ours, theirs = Pipe()
+    ours, theirs = make_pipe(work)
     ours.send([3])
     ours.close()
-    pool_module._serve(theirs, partial(_state, work))
+    pool_module.serve(theirs)
 
 
 @pytest.mark.usefixtures("handler")
 def test_worker_that_fails_tells_and_ends() -> None:
-    ours, theirs = Pipe()
+    ours, theirs = make_pipe(partial(_fail, error="lookup"))
     ours.send([3])
     with pytest.raises(SystemExit):
-        pool_module._serve(theirs, partial(_state, partial(_fail, error="lookup")))
+        pool_module.serve(theirs)
+    assert ours.recv() == pool_module._READY
     assert isinstance(ours.recv(), RuntimeError)
+
+
+@pytest.mark.usefixtures("handler")
+def test_worker_whose_parent_is_gone_at_once_leaves_quietly() -> None:
+    ours, theirs = Pipe()
+    ours.close()
+    with pytest.raises(SystemExit) as caught:
+        pool_module.serve(theirs)
+    assert caught.value.code is None

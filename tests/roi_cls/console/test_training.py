@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from roi_cls.cache import CropRecord
+from roi_cls.console import training
 from roi_cls.console.training import full_frame_warning
 
 
@@ -40,3 +41,18 @@ def test_faces_missing_in_one_class_are_told(
 
 def test_one_class_has_no_others() -> None:
     assert full_frame_warning(records_of(1, 9, "no_face"), ["mask"] * 10) is None
+
+
+@pytest.mark.parametrize(
+    ("counts", "told"),
+    [
+        ({"a": 3, "b": 0}, "3 a, 0 b"),
+        ({f"class {i}": 2 for i in range(500)}, "1000 of 500 classes, 2 of each"),
+        (
+            {f"class {i}": 2 + i for i in range(11)},
+            "77 of 11 classes, from 2 class 0 to 12 class 10",
+        ),
+    ],
+)
+def test_counts_of_a_part_are_one_line(counts: dict[str, int], told: str) -> None:
+    assert training._tell_counts(counts) == told

@@ -56,7 +56,8 @@ def test_whole_report_on_this_machine_covers_everything(
     assert [check.name for check in checks] == [
         *("python", "packages", "opencv", "torchvision", "device"),
         *("model short", "model full", "model yunet"),
-        *("detector", "weights", "hub", "artifacts", "model folder", "disk"),
+        *("detector", "weights", "hub", "artifacts", "model folder"),
+        *("temporary", "home", "disk"),
     ]
     assert list(tmp_path.iterdir()) == []  # a look leaves nothing behind
 
@@ -351,6 +352,32 @@ def test_folder_that_cannot_be_written_is_a_fault(tmp_path: Path, model_dir: Pat
         "work in a folder you may write to",
     )
     assert checks[1] == Check("model folder", "ok", f"{model_dir} can be written")
+
+
+def test_missing_temporary_folder_is_a_fault_with_its_remedy(tmp_path: Path) -> None:
+    there = run._check_temporary(tmp_path)
+    assert there == run.Check("temporary", "ok", f"{tmp_path} can be written")
+    assert run._check_temporary(None) == run.Check(
+        "temporary",
+        "fault",
+        "there is no folder for temporary files: neither /tmp nor any other can be written",
+        "Mount one (docker run --tmpfs /tmp), or set TMPDIR to a folder that can be written",
+    )
+
+
+def test_home_that_cannot_be_written_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    ours = tmp_path / "roi-cls"
+    assert run._check_home() == run.Check("home", "ok", f"{ours} can be written")
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    assert run._check_home() == run.Check(
+        "home",
+        "warning",
+        f"{ours} cannot be written: weights of the hub cannot be kept",
+        "set HOME to a folder that can be written, or HF_HOME for the hub alone",
+    )
 
 
 @pytest.mark.parametrize(
