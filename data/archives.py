@@ -103,6 +103,8 @@ def collect_archived(
     source: Path,
     label_names: Mapping[str, str] | None,
     read: ReadLabels,
+    *,
+    labelled: bool,
 ) -> tuple[Sample, ...]:
     """Return the pictures of a data set that ``lies_in_archives``, in their order.
 
@@ -114,6 +116,7 @@ def collect_archived(
         source: The data set.
         label_names: Stated label to class name.
         read: For labels that are not stated.
+        labelled: Whether a label is required where others are stated.
 
     Raises:
         DataError: There are no pictures, an archive is missing or not whole, or no labels.
@@ -122,7 +125,7 @@ def collect_archived(
     stated = [_stated_labels(one) for one in held]
     inner = [name for one in held for name in one.names]
     if any(stated):
-        samples = _label(source, held, stated, label_names or {})
+        samples = _label(source, held, stated, label_names or {}, labelled=labelled)
     else:
         top = _common_top(inner)
         samples = list(read([name.removeprefix(top) for name in inner]))
@@ -179,6 +182,8 @@ def _label(
     held: Sequence[_Held],
     stated: Sequence[Mapping[str, str]],
     label_names: Mapping[str, str],
+    *,
+    labelled: bool,
 ) -> list[Sample]:
     """Return the samples with the labels that the archives state; ``path`` is to be replaced."""
     found = [
@@ -187,7 +192,7 @@ def _label(
         for name in one.names
     ]
     bare = [path for path, label in found if label is None]
-    if bare:
+    if bare and labelled:
         raise DataError(
             f"Cannot use {str(source)!r}: {len(bare)} of {len(found)} pictures have no label where "
             f"the others have one: {first_five(bare)}. Add the labels, or take these pictures out."

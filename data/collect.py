@@ -63,9 +63,7 @@ def collect_samples(
     if not labelled and source.suffix.lower() in PICTURE_SUFFIXES and _is_file(source):
         return (Sample(source),)
     if lies_in_archives(source):
-        read_labels = _read_labels if labelled else _read_leniently
-        root = source_root(source)
-        return collect_archived(source, label_names, lambda p: read_labels(root, p, label_names))
+        return _collect_archived(source, label_names, labelled=labelled)
     if check_data_set(source) == "table":
         samples = read_samples(source, label_names, labelled=labelled)
         _check_names_used(source, label_names, samples if labelled else ())
@@ -74,6 +72,18 @@ def collect_samples(
     if not labelled:
         return _read_leniently(source, paths, label_names)
     return _read_labels(source, paths, label_names)
+
+
+def _collect_archived(
+    source: Path, label_names: Mapping[str, str] | None, *, labelled: bool
+) -> tuple[Sample, ...]:
+    root = source_root(source)
+
+    def read(paths: Sequence[str]) -> Sequence[Sample]:
+        read_labels = _read_labels if labelled else _read_leniently
+        return read_labels(root, paths, label_names)
+
+    return collect_archived(source, label_names, read, labelled=labelled)
 
 
 def check_data_set(source: Path) -> Literal["folder", "table", "archives"]:
