@@ -134,6 +134,8 @@ def collect_archived(
     source: Path,
     label_names: Mapping[str, str] | None,
     read: ReadLabels,
+    *,
+    labelled: bool,
 ) -> tuple[tuple[Sample, ...], Counter[str]]:
     """Return the pictures of a data set that ``lies_in_archives``, in their order; and the rest.
 
@@ -147,6 +149,7 @@ def collect_archived(
         source: The data set.
         label_names: Stated label to class name.
         read: For labels that are not stated.
+        labelled: Whether a label is required where others are stated.
 
     Raises:
         DataError: There are no pictures, an archive is missing or not whole, or no labels.
@@ -155,7 +158,7 @@ def collect_archived(
     stated = [_stated_labels(one) for one in held]
     inner = [name for one in held for name in one.names]
     if any(stated):
-        samples = _label(source, held, stated, label_names or {})
+        samples = _label(source, held, stated, label_names or {}, labelled=labelled)
     else:
         top = _common_top(inner)
         samples = list(read([name.removeprefix(top) for name in inner]))
@@ -216,6 +219,8 @@ def _label(
     held: Sequence[_Held],
     stated: Sequence[Mapping[str, str]],
     label_names: Mapping[str, str],
+    *,
+    labelled: bool,
 ) -> list[Sample]:
     """Return the samples with the labels that the archives state; ``path`` is to be replaced."""
     found = [
@@ -224,12 +229,12 @@ def _label(
         for name in one.names
     ]
     bare = [path for path, label in found if not label]
-    if bare:
+    if bare and labelled:
         raise DataError(
             f"Cannot use {str(source)!r}: {len(bare)} of {len(found)} pictures have no label where "
             f"the others have one: {first_five(bare)}. Add the labels, or take these pictures out."
         )
-    return [Sample(source, label_names.get(label, label)) for _, label in found]
+    return [Sample(source, label_names.get(label, label) or None) for _, label in found]
 
 
 def _common_top(names: Sequence[str]) -> str:

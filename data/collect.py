@@ -124,7 +124,7 @@ def _collect_archived(
         remarks.extend(told)
         return samples
 
-    samples, passed_over = collect_archived(source, label_names, read)
+    samples, passed_over = collect_archived(source, label_names, read, labelled=labelled)
     return Collected(samples, passed_over, tuple(remarks))
 
 

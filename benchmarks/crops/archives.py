@@ -18,7 +18,8 @@ import tempfile
 import time
 import zipfile
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -30,6 +31,7 @@ from roi_cls.cache.build import build_crops
 from roi_cls.cache.options import BuildOptions
 from roi_cls.data.archives import find_members
 from roi_cls.roi import CropParams
+from roi_cls.roi.image import read_bytes
 from roi_cls.roi.recipe import OpenedRecipe, open_recipe
 
 DRAWN = 50
@@ -49,15 +51,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         sides = write_sides(Path(folder), dict(draw(options.pictures, options.size)))
         time.sleep(SETTLE_S)
-        new: dict[str, list[float]] = defaultdict(list)
-        known: dict[str, list[float]] = defaultdict(list)
+        costs: dict[str, list[tuple[float, ...]]] = defaultdict(list)
         for _ in range(options.rounds):
             for name, source in sides.items():
                 with tempfile.TemporaryDirectory() as cache:
                     how = BuildOptions(Path(cache), options.workers)
-                    new[name].append(measure(source, recipe, how))
-                    known[name].append(measure(source, recipe, how))
-    sys.stdout.write(render(new, known, options.pictures))
+                    reading = measure(source, lambda paths: all(map(read_bytes, paths)))
+                    new = measure(source, partial(crop, recipe, how))
+                    known = measure(source, partial(crop, recipe, how))
+                    costs[name].append((reading, new, known))
+    sys.stdout.write(render(costs, options.pictures))
 
 
 def draw(count: int, size_px: int) -> Iterator[tuple[str, bytes]]:
@@ -100,17 +103,22 @@ def write_tar(path: Path, pictures: Mapping[str, bytes]) -> None:
             tar.addfile(member, io.BytesIO(data))
 
 
-def measure(source: Path, recipe: OpenedRecipe, how: BuildOptions) -> float:
+def measure(source: Path, work: Callable[[Sequence[Path]], object]) -> float:
     """Return the processor's milliseconds per picture, listing them included."""
     start = processor_s()
     if source.is_dir():
         paths = sorted(source.iterdir())
     else:
         paths = [source / name for name in find_members(source).names]
-    done = list(build_crops(paths, recipe.params, recipe.open_detector, how))
-    if errors := [one.record.error for one in done if one.record.status == "error"]:
-        sys.exit(f"{len(errors)} pictures in error: {errors[0]}")
-    return 1000 * (processor_s() - start) / len(done)
+    work(paths)
+    return 1000 * (processor_s() - start) / len(paths)
+
+
+def crop(recipe: OpenedRecipe, how: BuildOptions, paths: Sequence[Path]) -> None:
+    """Crop the pictures; exit where one is in error."""
+    for one in build_crops(paths, recipe.params, recipe.open_detector, how):
+        if one.record.status == "error":
+            sys.exit(f"A picture is in error: {one.record.error}")
 
 
 def processor_s() -> float:
@@ -118,22 +126,20 @@ def processor_s() -> float:
     return time.process_time() + sum(os.times()[2:4])
 
 
-def render(
-    new: Mapping[str, Sequence[float]], known: Mapping[str, Sequence[float]], pictures: int
-) -> str:
+def render(costs: Mapping[str, Sequence[tuple[float, ...]]], pictures: int) -> str:
     """Return the best rounds as a Markdown table, and their ratios to those of files."""
+    best = {
+        name: [min(column) for column in zip(*rounds, strict=True)]
+        for name, rounds in costs.items()
+    }
     lines = [
         f"{pictures} pictures; milliseconds of one core per picture, and ratios to files.",
         "",
-        "| | new | | unchanged | |",
-        "|---|---:|---:|---:|---:|",
+        "| | reading alone | | new | | unchanged | |",
+        "|---|---:|---:|---:|---:|---:|---:|",
     ]
-    base = {id(side): min(side["files"]) for side in (new, known)}
-    for name in new:
-        cells = []
-        for side in (new, known):
-            cost = min(side[name])
-            cells += [f"{cost:.2f}", f"{cost / base[id(side)]:.2f}"]
+    for name, row in best.items():
+        cells = [f"{ms:.2f} | {ms / base:.2f}" for ms, base in zip(row, best["files"], strict=True)]
         lines.append(f"| {name.removeprefix('a.')} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

@@ -81,6 +81,12 @@ def test_a_picture_without_a_label_among_labelled_ones_is_told(folder: Path) -> 
     )
 
 
+def test_a_picture_without_a_label_where_none_is_needed_has_none(folder: Path) -> None:
+    source = make_tar(folder / "a.tar", {**PAIRS, "3.jpg": b""})
+    found = collect_samples(source, labelled=False)
+    assert [one.label for one in found] == ["0", "1", None]
+
+
 def test_classes_of_a_table_are_its_labels(folder: Path) -> None:
     source = make_table(folder / "a.parquet", [b"1", b"2"], [1, 0], classes=["cat", "dog"])
     assert rows(source) == ["a.parquet/0000000 dog", "a.parquet/0000001 cat"]
