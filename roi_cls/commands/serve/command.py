@@ -16,6 +16,7 @@ from roi_cls.console.arguments import (
     ModelFile,
     RunNames,
     Runs,
+    RunWords,
     choose_models,
 )
 from roi_cls.console.help import usual_options
@@ -42,6 +43,7 @@ def _parse_origin(text: str) -> str:
     machine="--device --batch --threads",
 )
 def serve(
+    words: RunWords = None,
     run: RunNames = None,
     model: ModelFile = None,
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
@@ -145,7 +147,7 @@ def serve(
         abstain=abstain,
         detector_model=detector_model,
     )
-    models = choose_models(run, model, runs)
+    models = choose_models([*(words or ()), *(run or ())], model, runs)
     serve_until_stopped(ServeJob(models, options, server, host, port, threads, device, half))
 
 
