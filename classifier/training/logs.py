@@ -166,9 +166,9 @@ class RunLog:
                 tell(name, tracker)
             except Exception as error:  # noqa: BLE001  # reason: of any kind, and told; a server that is gone must not cost a training
                 del self._trackers[name]
-                reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+                reason = " ".join(f"{type(error).__name__}: {error}".split())[:700]
                 self._on_note(
-                    f"warning: {_TITLES[name]} is told no more of run {self._run.path.name!r}, "
+                    f"warning: {_TITLES[name]} is told no more of run {_title(self._run)!r}, "
                     f"which goes on: {reason}"
                 )
 
@@ -190,6 +190,13 @@ def flatten_settings(settings: Mapping[str, Any], run: RunFolder) -> dict[str, A
         if value is not None
     }
     return plain | {"run_folder": str(run.path.absolute()), "roi_cls": __version__}
+
+
+def _title(run: RunFolder) -> str:
+    """Return what a run is called; a member by its whole run's name, too."""
+    whole = run.path.parent
+    is_member = whole == RunFolder(whole.parent).members
+    return f"{whole.parent.name}/{run.path.name}" if is_member else run.path.name
 
 
 def _measures(report: EpochReport) -> dict[str, float]:
@@ -249,7 +256,7 @@ class _MlflowLog:
             tags = {"roi_cls.run_folder": str(run.path.absolute()), "roi_cls": __version__}
             tags["mlflow.source.name"] = "roi-cls train"
             place = self._experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", _PROJECT))
-            began = self._client.create_run(place, run_name=run.path.name, tags=tags).info.run_id
+            began = self._client.create_run(place, run_name=_title(run), tags=tags).info.run_id
             rows = [Param(name, str(value)[:6000]) for name, value in parameters.items()]
             for i in range(0, len(rows), self._most_at_once):
                 self._client.log_batch(began, params=rows[i : i + self._most_at_once])
@@ -287,7 +294,7 @@ class _WandbLog:
 
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", _PROJECT),
-            name=run.path.name,
+            name=_title(run),
             id=began,
             resume="allow",
             config=dict(parameters),

@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
 from roi_cls.classifier.metrics.decision import to_probabilities
@@ -193,14 +191,12 @@ def _finish(
     record.write(run.record, run.metrics, exact)
     save_bundle(run.path, model, bundle)
     _drop_state(run)
-    return _figures(bundle, epochs, np.equal(probabilities.argmax(axis=1), validation.labels))
+    return _figures(bundle, epochs)
 
 
-def _figures(
-    bundle: ModelBundle, epochs: Sequence[Mapping[str, Any]], hits: NDArray[np.bool_]
-) -> dict[str, float]:
+def _figures(bundle: ModelBundle, epochs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Return what a run came to: the best epoch's measures, and what was chosen after it."""
-    found = {"final/accuracy": float(hits.mean()), "final/temperature": bundle.temperature}
+    found = {"final/temperature": bundle.temperature}
     if bundle.threshold is not None:
         found["final/threshold"] = bundle.threshold
     if best := [epoch for epoch in epochs if epoch["best"]]:
