@@ -31,7 +31,7 @@ def parse_path(text: str | Path) -> Path:
     return as_path(str(text))
 
 
-def parse_tracker(text: str) -> TrackerName:
+def _parse_tracker(text: str) -> TrackerName:
     """Return the experiment tracker that an option names; another is wrong usage."""
     for name in get_args(TrackerName):
         if text == name:
@@ -41,7 +41,7 @@ def parse_tracker(text: str) -> TrackerName:
 
 def read_trackers(names: Sequence[str] | None, *more: TrackerName) -> tuple[TrackerName, ...]:
     """Return what ``--log`` names, each once."""
-    return tuple(dict.fromkeys([*map(parse_tracker, names or ()), *more]))
+    return tuple(dict.fromkeys([*map(_parse_tracker, names or ()), *more]))
 
 
 def check_folds(folds: int | None) -> int | None:
@@ -163,7 +163,7 @@ Log = Annotated[
     list[str] | None,
     typer.Option(
         "--log",
-        parser=parse_tracker,
+        parser=_parse_tracker,
         metavar=f"<{'|'.join(get_args(TrackerName))}>",
         help="Also tell an experiment tracker: tensorboard, mlflow, wandb; several by several.",
     ),

@@ -15,7 +15,7 @@ Corners = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RefusalDetail:
     """Why a request was not answered, and what to do."""
 
     detail: str

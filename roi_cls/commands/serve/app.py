@@ -28,7 +28,7 @@ from roi_cls.commands.serve.judging import (
     add_look,
     add_predict,
     add_review,
-    refusal,
+    describe_refusal,
 )
 from roi_cls.commands.serve.options import ServerOptions
 from roi_cls.roi import REASON_TEXT
@@ -76,7 +76,7 @@ def create_app(model: ServedModel, options: ServerOptions) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        responses={421: refusal("The server is not known by the name in Host")},
+        responses={421: describe_refusal("The server is not known by the name in Host")},
     )
     router = APIRouter()
     judging = JudgingDesk(batcher, options, counters)

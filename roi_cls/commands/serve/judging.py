@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from roi_cls.base.atomic import write_atomically
 from roi_cls.base.rows import to_json
 from roi_cls.classifier.inference.prediction import Looked, Prediction, Source
-from roi_cls.commands.serve.answers import CropSeen, Look, Mark, Refusal, to_png, to_text
+from roi_cls.commands.serve.answers import CropSeen, Look, Mark, RefusalDetail, to_png, to_text
 from roi_cls.commands.serve.batcher import Batcher
 from roi_cls.commands.serve.bodies import Held, media_type, read_body
 from roi_cls.commands.serve.counters import Counters
@@ -47,12 +47,12 @@ def refusals(texts: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
         415: "Packed by what the server does not understand; Accept-Encoding names what it does",
         **texts,
     }
-    return {status: refusal(text) for status, text in sorted(found.items())}
+    return {status: describe_refusal(text) for status, text in sorted(found.items())}
 
 
-def refusal(text: str) -> dict[str, Any]:
+def describe_refusal(text: str) -> dict[str, Any]:
     """Return what OpenAPI says of one answer that refuses a request."""
-    return {"model": Refusal, "description": text}
+    return {"model": RefusalDetail, "description": text}
 
 
 OF_PICTURES = {
