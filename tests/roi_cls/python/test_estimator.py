@@ -427,7 +427,7 @@ def test_what_cannot_be_loaded_is_told(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="Cannot use the run 'none-such'"):
         RoiClassifier.load("none-such")
     (tmp_path / "model.safetensors").write_bytes(b"")
-    with pytest.raises(BundleError, match="it is not finished"):
+    with pytest.raises(BundleError, match="the folder of that name holds no run"):
         RoiClassifier.load(tmp_path)
 
 
