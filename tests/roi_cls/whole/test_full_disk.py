@@ -92,7 +92,10 @@ def test_full_cache_is_no_matter_of_the_run(
     [
         (["evaluate", "DATA", "--run", "tiny"], "mistakes.csv"),
         (["ensemble", "--run", "tiny", "--run", "other", "--name", "both"], "config.json"),
-        (["ensemble", "--run", "tiny", "--run", "other", "--name", "both"], "split.csv"),
+        (
+            ["ensemble", "--run", "tiny", "--run", "other", "--name", "both"],
+            "scores_validation.csv",
+        ),
         (["report", "--run", "tiny", "--no-audit"], "report.html"),
         (["export", "--run", "tiny", "--format", "timm"], "README.md"),
         (["export", "--run", "tiny", "--format", "timm"], "config.json"),
