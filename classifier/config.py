@@ -15,6 +15,7 @@ BATCH_SIZE = 32
 Aggregate = Literal["max", "mean"]
 Augmentation = Literal["none", "light", "strong"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
+TrackerName = Literal["tensorboard", "mlflow", "wandb"]
 GlobalPool = Literal["avg", "max", "avgmax", "catavgmax"]
 Head = Literal["pool", "evidence"]
 Imbalance = Literal["weights", "sampling", "logit_adjustment", "none"]

@@ -10,11 +10,11 @@ import itertools
 import json
 import os
 import re
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from roi_cls.base.atomic import write_atomically
 from roi_cls.base.errors import DataError
 from roi_cls.base.location import as_path, explain_absent, is_remote, reaching
 from roi_cls.data.sample import Sample, SplitName
@@ -139,27 +139,14 @@ def write_split(path: Path, samples: Sequence[Sample], root: Path, digests: Sequ
 
     Raises:
         ValueError: Not one digest per sample.
-        DataError: The file cannot be written.
+        StorageError: The disk is full or the folder cannot be written.
     """
     rows = _split_rows(samples, root, digests)
     text = io.StringIO()
     # The default line end (\r\n) makes the writer quote a lone \r, which a reader would drop.
     csv.writer(text).writerows([SPLIT_COLUMNS, *rows])
-    # A random name keeps two writers apart; the last one to finish wins whole.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            # File names need not be UTF-8; surrogateescape gives their bytes back unchanged.
-            file.write(text.getvalue().encode("utf-8", "surrogateescape"))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise DataError(
-            f"Cannot write {str(path)!r}: {error.strerror}. Make room or choose another folder."
-        ) from error
+    # File names need not be UTF-8; surrogateescape gives their bytes back unchanged.
+    write_atomically(path, text.getvalue().encode("utf-8", "surrogateescape"), durable=True)
     return _digest(rows)
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -91,15 +93,26 @@ def _join(
     bundle, shortfall = choose_joint_point(joined, fusion.table, rule, calibrate)
     if shortfall:
         on_note(f"warning: {shortfall}")
-    _write(runs[0], new, settings)
-    if any(runs[i].oof_scores.is_file() for i in kept):
-        write_scores(new.oof_scores, calibrate_table(fusion.table, bundle), labels.names)
-    # What the ensemble itself says of the validation part, as `verify` will hear it.
-    own = [read_scores(runs[i].validation_scores, labels.names) for i in kept]
-    said = _average_tables(own, [fusion.weights[i] for i in kept])
-    write_scores(new.validation_scores, calibrate_table(said, bundle), labels.names)
-    save_ensemble(new.path, members, bundle)
+    with _removed_on_failure(new.path):
+        _write(runs[0], new, settings)
+        if any(runs[i].oof_scores.is_file() for i in kept):
+            write_scores(new.oof_scores, calibrate_table(fusion.table, bundle), labels.names)
+        # What the ensemble itself says of the validation part, as `verify` will hear it.
+        own = [read_scores(runs[i].validation_scores, labels.names) for i in kept]
+        said = _average_tables(own, [fusion.weights[i] for i in kept])
+        write_scores(new.validation_scores, calibrate_table(said, bundle), labels.names)
+        save_ensemble(new.path, members, bundle)
     return fusion
+
+
+@contextmanager
+def _removed_on_failure(folder: Path) -> Iterator[None]:
+    """Remove a new folder where the block fails: half a run would keep the next from its name."""
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _check_same_split(runs: Sequence[RunFolder], bundles: Sequence[ModelBundle]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roi_cls.base.atomic import write_atomically
-from roi_cls.base.errors import DataError
+from roi_cls.base.errors import DataError, StorageError
 from roi_cls.base.location import hash_file
 from roi_cls.cache import CropRecord, CropResult
 from roi_cls.cache.options import BuildOptions
@@ -29,7 +31,7 @@ from roi_cls.classifier.inference.loaded import LoadedModel, load_any
 from roi_cls.classifier.models.device import choose_backend
 from roi_cls.classifier.runs.bundle import ModelBundle, load_bundle, package_versions
 from roi_cls.classifier.runs.folder import RunFolder, honest_scores
-from roi_cls.classifier.runs.openings import open_test
+from roi_cls.classifier.runs.openings import Opening, open_test, read_openings
 from roi_cls.classifier.runs.scores import (
     ScoreTable,
     class_indices,
@@ -66,6 +68,13 @@ class EvaluateJob:
     """Margin below which a picture is too close to call; None: the run's own."""
     samples: tuple[Sample, ...] | None = None
     """The test part, where ``source`` only names its folder; None: that of ``source``."""
+    output: Path | None = None
+    """Folder that gets the files; None: the run's own."""
+
+    @property
+    def place(self) -> RunFolder:
+        """Where evaluation, scores, mistakes and figures go, by their names in a run."""
+        return self.run if self.output is None else RunFolder(self.output)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +104,7 @@ def evaluate_run(
     on_outcome: Callable[[EvaluateOutcome], None] = lambda outcome: None,
     on_note: Callable[[str], None] = lambda text: None,
 ) -> EvaluateOutcome:
-    """Score the test part and keep evaluation, scores, mistakes and figures in the run.
+    """Score the test part and keep evaluation, scores, mistakes and figures, in the run or beside.
 
     The test part is what the job gives, or what the data call test; else what the run's own split
     set aside; else, for another data set without parts, all of it.
@@ -111,9 +120,14 @@ def evaluate_run(
     Raises:
         DataError: There is no test part, or a test picture was trained on.
         RunInUseError: Somebody else writes into the run.
+        StorageError: There is no room, or the folder cannot be written to.
         RoiClsError: The run or the pictures cannot be used.
     """
-    with hold_run(job.run):
+    _check_writable(job.place)
+    with ExitStack() as stack:
+        stack.enter_context(hold_run(job.place))
+        if job.output is not None and os.access(job.run.path, os.W_OK):
+            stack.enter_context(hold_run(job.run))  # its openings are counted there
         outcome = _evaluate(job, on_crop, clock, on_score, on_note)
         on_outcome(outcome)
     return outcome
@@ -126,6 +140,7 @@ def _evaluate(
     on_score: Callable[[int, int], None],
     on_note: Callable[[str], None],
 ) -> EvaluateOutcome:
+    place = job.place
     model = load_any(job.run.path, choose_backend(job.device, "fp32"))
     bundle = model.bundle
     samples, unseen = _test_samples(job, bundle, on_note)
@@ -144,14 +159,14 @@ def _evaluate(
     skipped = sum(record.status == "skipped" for record in records)
     abstain = bundle.abstain if job.abstain is None else job.abstain
     evaluation = _judge(table, bundle, abstain, errors=len(errors), skipped=skipped)
-    evaluation = replace(evaluation, test_openings=_record(job.run, table, evaluation, clock()))
-    write_scores(job.run.test_scores, table, bundle.labels.names)
+    evaluation = replace(evaluation, test_openings=_record(job, table, evaluation, clock()))
+    write_scores(place.test_scores, table, bundle.labels.names)
     mistakes = find_mistakes(crops, table, evaluation)
-    write_mistakes(job.run.mistakes, mistakes)
+    write_mistakes(place.mistakes, mistakes)
     pictures = ScoredPictures(crops.labels, probabilities, evaluation)
-    draw_evaluation(job.run.path, pictures)
+    draw_evaluation(place.path, pictures)
     text = json.dumps(evaluation.to_dict(), indent=2, allow_nan=False) + "\n"
-    write_atomically(job.run.evaluation, text.encode())
+    write_atomically(place.evaluation, text.encode())
     return EvaluateOutcome(
         evaluation,
         errors,
@@ -210,15 +225,29 @@ def _judge(
     )
 
 
-def _record(run: RunFolder, table: ScoreTable, evaluation: Evaluation, now: datetime) -> int:
+def _check_writable(place: RunFolder) -> None:
+    """Raise ``StorageError`` before minutes of work whose outcome could not be kept."""
+    if place.path.is_dir() and not os.access(place.path, os.W_OK):
+        raise StorageError(
+            place.path,
+            "it may not be written to, and an evaluation is kept there",
+            "Give another folder for it with --output DIR.",
+        )
+
+
+def _record(job: EvaluateJob, table: ScoreTable, evaluation: Evaluation, now: datetime) -> int:
     """Return how often the run was scored on these pictures, this time included.
 
-    Recorded before anything is shown or kept: who has seen the numbers has opened the test.
+    Recorded before anything is shown or kept: who has seen the numbers has opened the test. In the
+    run, also where the files go elsewhere, unless it cannot be written to.
     """
     names = ("roc_auc", "average_precision", "accuracy", "macro_f1")
     seen = {name: getattr(evaluation.overall, name).to_dict()["value"] for name in names}
-    log, version = run.test_openings, package_versions()["roi-cls"]
-    return open_test(log, table.sha256, table.labels, seen, now=now, version=version)
+    version, log = package_versions()["roi-cls"], job.run.test_openings
+    known: tuple[Opening, ...] = ()
+    if job.output is not None and not os.access(job.run.path, os.W_OK):
+        known, log = read_openings(log), job.place.test_openings
+    return open_test(log, table.sha256, table.labels, seen, now=now, version=version, known=known)
 
 
 def _load_more(

@@ -21,6 +21,7 @@ from roi_cls.classifier.metrics.seeds import SeedScores, measure_majority, measu
 from roi_cls.classifier.recipe import TrainingRecipe, load_recipe
 from roi_cls.classifier.runs.scores import class_indices
 from roi_cls.classifier.training.job import Observers
+from roi_cls.classifier.training.logs import check_trackers
 from roi_cls.classifier.training.methods.fit import check_packages
 from roi_cls.data.table import read_split
 
@@ -43,6 +44,7 @@ def compare_recipes(
         TrainingError: None of them can be run, or their pictures are not the same.
         StorageError: The disk is full.
     """
+    check_trackers(job.log)
     trials: dict[str, tuple[Trial, ...]] = {}
     results = []
     _tell_what_lacks_packages(recipes, observers)

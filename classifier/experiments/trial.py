@@ -17,7 +17,7 @@ import numpy as np
 
 from roi_cls.base.errors import TrainingError
 from roi_cls.cache.options import BuildOptions
-from roi_cls.classifier.config import BATCH_SIZE, Device
+from roi_cls.classifier.config import BATCH_SIZE, Device, TrackerName
 from roi_cls.classifier.ensembles.train import multiply, train_ensemble
 from roi_cls.classifier.evaluation.evaluation import EVALUATION_VERSION
 from roi_cls.classifier.evaluation.run import EvaluateJob, evaluate_run
@@ -114,6 +114,8 @@ class ExperimentJob:
     detector_model: Path | None = None
     missing_weights: MissingWeights = "stand-in"
     """What becomes of a system whose weights cannot be had."""
+    log: tuple[TrackerName, ...] = ()
+    """Experiment trackers that are told of each run."""
 
     def settle(
         self, recipe: TrainingRecipe, tell: Callable[[str], None] = lambda text: None
@@ -206,6 +208,7 @@ def train_trial(
         resume=True,
         abstain=recipe.abstain,
         facts={"recipe": recipe.to_dict()},
+        log=job.log,
     )
     ensemble = multiply(one, recipe, given, job.settle)
     if ensemble:

@@ -144,9 +144,11 @@ def export_timm(run: RunFolder, bundle: ModelBundle, folder: Path, card: str) ->
 
 
 def _check_free(folder: Path) -> None:
-    is_export = (folder / _CARD_NAME).is_file() and (folder / WEIGHTS_NAME).is_file()
-    is_used = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
-    if is_used and not is_export:
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    is_export = {_CARD_NAME, WEIGHTS_NAME} <= names
+    # What a full disk left: the weights come first, the card and the configuration last.
+    is_begun = WEIGHTS_NAME in names <= {WEIGHTS_NAME, RunFolder(folder).detector.name, _CARD_NAME}
+    if (names or folder.is_file()) and not is_export and not is_begun:
         raise ExportError(
             f"Cannot export to {str(folder)!r}: something else is there. "
             "Give a new or empty folder with --output."

@@ -51,6 +51,11 @@ class RunFolder:
         return self.path / "tensorboard"
 
     @property
+    def tracking(self) -> Path:
+        """What the run is named by the trackers that are told of it (``--log``)."""
+        return self.path / "tracking.json"
+
+    @property
     def checkpoint(self) -> Path:
         """State to resume from; gone when the run is finished."""
         return self.path / "checkpoint.safetensors"
@@ -134,13 +139,17 @@ def find_run(name: str | None, root: Path) -> RunFolder:
     """
     if name is None:
         return _newest_run(root)
-    for path in (root / name, Path(name)):
-        run = RunFolder(path)
+    places = [RunFolder(root / name), RunFolder(Path(name))]
+    for run in places:
         if run.is_finished:
             return run
     names = ", ".join(run.path.name for run in finished_runs(root)) or "none"
-    is_there = (root / name).is_dir() or Path(name).is_dir()
-    what = "it is not finished; go on with --resume" if is_there else "there is none"
+    if any(run.settings.is_file() for run in places):
+        what = f"it is not finished; go on with `roi-cls train DATA --run {name} --resume`"
+    elif Path(name).is_dir():
+        what = "there is none, and the folder of that name holds no run"
+    else:
+        what = "there is none"
     raise BundleError(
         f"Cannot use the run {name!r}: {what}. Finished runs in {str(root)!r}: {names}."
     )

@@ -42,11 +42,13 @@ def open_test(
     *,
     now: datetime,
     version: str,
+    known: Sequence[Opening] = (),
 ) -> int:
     """Add an opening to the log and return how many there are of these pictures, it included.
 
     log: one JSON object a line, the oldest first; made if missing.
     sha256, labels: (N,) of each picture scored.
+    known: earlier ones that are in another log.
 
     Raises:
         BundleError: The log is damaged.
@@ -58,7 +60,7 @@ def open_test(
     latest = Opening(now.isoformat(timespec="seconds"), digest, len(pairs), version, dict(metrics))
     lines = [json.dumps(asdict(opening), allow_nan=False) for opening in (*earlier, latest)]
     write_atomically(log, ("\n".join(lines) + "\n").encode())
-    return sum(opening.data_digest == digest for opening in earlier) + 1
+    return sum(opening.data_digest == digest for opening in (*known, *earlier)) + 1
 
 
 def read_openings(log: Path) -> tuple[Opening, ...]:

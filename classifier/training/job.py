@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from roi_cls.base.errors import DataError, TrainingError
+from roi_cls.base.atomic import DISK_FULL
+from roi_cls.base.errors import DataError, StorageError, TrainingError
 from roi_cls.cache import CropResult
 from roi_cls.cache.options import BuildOptions
-from roi_cls.classifier.config import TrainConfig
+from roi_cls.classifier.config import TrackerName, TrainConfig
 from roi_cls.classifier.models.device import Backend
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.scores import ScoreTable
@@ -41,8 +43,8 @@ class TrainJob:
     detector_model: Path | None = None
     resume: bool = False
     """Go on with a run of this name that was interrupted; a finished one is left as it is."""
-    tensorboard: bool = False
-    """Also write the epochs for TensorBoard."""
+    log: tuple[TrackerName, ...] = ()
+    """Experiment trackers that are told of the run."""
     abstain: float = 0.0
     """Half the width of the band of probabilities in which an answer is told as unsure."""
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -59,6 +61,26 @@ def check_free(job: TrainJob) -> None:
             f"Cannot train as run {path.name!r}: {str(path)!r} is there already. "
             "Choose another --run NAME, go on with it by --resume, or delete the folder."
         )
+
+
+@contextmanager
+def telling_resume(run: RunFolder) -> Iterator[None]:
+    """Raise a full disk of the block with what goes on with a run that is begun.
+
+    The same command again would be refused, and one that names no run would begin another.
+    """
+    try:
+        yield
+    except StorageError as error:
+        if not run.path.is_dir():  # of the crops, say
+            raise
+        name = run.path.name
+        is_full = error.reason == DISK_FULL
+        remedy = (
+            f"{'Free space' if is_full else 'Let it be written'}, then run the same command with "
+            f"--run {name} --resume: what is finished is kept."
+        )
+        raise StorageError(error.path, error.reason, remedy) from error
 
 
 def check_views(job: TrainJob) -> None:

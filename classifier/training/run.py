@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,7 +27,7 @@ from roi_cls.classifier.training.job import (
     check_free,
     check_views,
 )
-from roi_cls.classifier.training.logs import TensorboardLog, check_tensorboard, draw_curves
+from roi_cls.classifier.training.logs import RunLog, check_trackers, draw_curves
 from roi_cls.classifier.training.methods.fit import check_method, fit_model
 from roi_cls.classifier.training.record import (
     Beginning,
@@ -56,23 +57,14 @@ def train_run(job: TrainJob, observers: Observers) -> TrainOutcome:
         RoiClsError: Anything that keeps the run from its end, in words for its user.
     """
     backend = choose_backend(job.config.device, job.config.precision)
-    if job.tensorboard:
-        check_tensorboard()
     with (
         join_processes(backend.device) as world,
         hold_run(job.run, only_unfinished=job.resume),
-        TensorboardLog(job.run.tensorboard) as log,
     ):
         if world.is_first:
             check_free(job)
         data = load_job_data(job, observers)
-
-        def on_epoch(report: EpochReport) -> None:
-            if job.tensorboard and world.is_first:
-                log(report)
-            observers.on_epoch(report)
-
-        trained = complete_run(job, data, replace(observers, on_epoch=on_epoch))
+        trained = complete_run(job, data, observers)
     return TrainOutcome(len(data.errors), trained)
 
 
@@ -83,6 +75,7 @@ def load_job_data(job: TrainJob, observers: Observers) -> TrainingData:
         RoiClsError: The data cannot be trained on, or the model's name or settings are wrong.
     """
     check_views(job)
+    check_trackers(job.log)
     check_method(job.config)  # before the pictures are cropped, which takes long
     data = load_training_data(job, observers.on_crop, observers.on_note)
     observers.on_data(data)
@@ -121,13 +114,37 @@ def complete_run(
             _drop_state(job.run)  # a kill may have left it
             return False
         begin = Beginning(job.run, settings, begin_files if world.is_first else None)
-        watching = _watch(observers, record, begin)
-        model = fit_model(job.config, data, backend, job.run, watching)
-        if world.is_first:
-            begin()
-            _finish(job, data, model, settings, record, observers.on_note)
+        with _telling(job, settings, observers, world.is_first) as (log, told):
+            watching = _watch(told, record, begin)
+            model = fit_model(job.config, data, backend, job.run, watching)
+            if world.is_first:
+                begin()
+                log.finish(_finish(job, data, model, settings, record, observers.on_note))
         world.wait()
     return True
+
+
+@contextmanager
+def _telling(
+    job: TrainJob, settings: Mapping[str, Any], observers: Observers, is_first: bool
+) -> Iterator[tuple[RunLog, Observers]]:
+    """Give the log of the job's trackers, and observers that also tell it of epochs."""
+    log = RunLog(job.log if is_first else (), job.run, observers.on_note)
+
+    def on_start(backend: Backend, parameters: int) -> None:
+        observers.on_start(backend, parameters)
+        log.start({**settings, "backend": backend.name, "parameters": parameters})
+
+    def on_epoch(report: EpochReport) -> None:
+        log.epoch(report)
+        observers.on_epoch(report)
+
+    is_ended = False
+    try:
+        yield log, replace(observers, on_start=on_start, on_epoch=on_epoch)
+        is_ended = True
+    finally:
+        log.close(failed=not is_ended)
 
 
 def _watch(observers: Observers, record: RunRecord, begin: Beginning) -> Observers:
@@ -153,8 +170,12 @@ def _finish(
     settings: dict[str, Any],
     record: RunRecord,
     on_note: Callable[[str], None],
-) -> None:
-    """Score validation as prediction will, calibrate, choose the threshold, write the bundle."""
+) -> dict[str, float]:
+    """Score validation as prediction will, calibrate, choose the threshold, write the bundle.
+
+    Returns:
+        What the run came to, in figures for trackers.
+    """
     config, run, validation = job.config, job.run, data.validation
     exact = choose_backend(config.device, "fp32")  # like every score that is stored or shown
     scale = Normalisation(*normalisation(model))
@@ -168,11 +189,25 @@ def _finish(
     probabilities = to_probabilities(logits, bundle.temperature, bundle.offsets)
     table = score_table(validation, data.labels, probabilities, data.root)
     write_scores(run.validation_scores, table, data.labels.names)
-    if epochs := read_metrics(run.metrics):
+    epochs = read_metrics(run.metrics)
+    if epochs:
         draw_curves(epochs, run.curves, f"{run.path.name}: {config.model}")
     record.write(run.record, run.metrics, exact)
     save_bundle(run.path, model, bundle)
     _drop_state(run)
+    return _figures(bundle, epochs)
+
+
+def _figures(bundle: ModelBundle, epochs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Return what a run came to: the best epoch's measures, and what was chosen after it."""
+    found = {"final/temperature": bundle.temperature}
+    if bundle.threshold is not None:
+        found["final/threshold"] = bundle.threshold
+    if best := [epoch for epoch in epochs if epoch["best"]]:
+        found["final/best_epoch"] = float(best[-1]["epoch"])
+        for name in ("roc_auc", "average_precision", "validation_loss"):
+            found[f"final/{name}"] = float(best[-1][name])
+    return found
 
 
 def _describe(

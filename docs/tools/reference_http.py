@@ -32,7 +32,7 @@ def http_addresses() -> Iterator[str]:
 
 def _without_a_model() -> Any:
     """Return the application as it is before it is asked anything: all that it says of itself."""
-    labels = SimpleNamespace(names=(), target="")
+    labels = SimpleNamespace(names=("other", "target"), target="target")
     bundle = SimpleNamespace(labels=labels, threshold=0.5, abstain=0.0)
     model = ServedModel(
         name="none",

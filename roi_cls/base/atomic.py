@@ -18,6 +18,8 @@ from roi_cls.base.location import is_remote, reaching, send_file
 
 STALE_AFTER_S = 24 * 3600  # 86400
 """No write takes a day: an older temporary file was left by a process that was killed."""
+DISK_FULL = "the disk is full"
+"""The reason of a ``StorageError`` where there is no room."""
 _PREFIX = ".tmp-"
 _OURS = f"{_PREFIX}{secrets.token_hex(4)}"  # no other process on any machine has it, but a fork
 _numbers = itertools.count()
@@ -181,5 +183,5 @@ def remove_stale(drafts: Path) -> None:
 
 def _reason(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "the disk is full"
+        return DISK_FULL
     return error.strerror or str(error)

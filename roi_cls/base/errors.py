@@ -45,17 +45,20 @@ class DetectorModelError(RoiClsError):
 class StorageError(RoiClsError):
     """A file cannot be written: full disk, no permission."""
 
-    def __init__(self, path: Path | str, reason: str) -> None:
-        super().__init__(
-            f"Cannot write {str(path)!r}: {reason}. Free space or give another folder (for crops "
-            "with --cache DIR), then run the same command again: what is finished is kept."
+    def __init__(self, path: Path | str, reason: str, remedy: str | None = None) -> None:
+        # Whoever cannot be called again in the same way says what to do instead.
+        default = (
+            "Free space or give another folder (for crops with --cache DIR), then run the same "
+            "command again: what is finished is kept."
         )
+        super().__init__(f"Cannot write {str(path)!r}: {reason}. {remedy or default}")
         self.path = path
         self.reason = reason
+        self.remedy = remedy
 
     def __reduce__(self) -> tuple[type, tuple[object, ...]]:
         """Pickle by the constructor's arguments: worker processes send errors home."""
-        return type(self), (self.path, self.reason)
+        return type(self), (self.path, self.reason, self.remedy)
 
 
 class WorkerError(RoiClsError):

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
 from roi_cls.base.location import as_path, is_remote
 from roi_cls.cache.options import EngineName
-from roi_cls.classifier.config import Device
+from roi_cls.classifier.config import Device, TrackerName
 from roi_cls.console.terminal import note
 
 if TYPE_CHECKING:
@@ -29,6 +29,19 @@ RUNS = Path("artifacts/runs")
 def parse_path(text: str | Path) -> Path:
     """Return the path that an option names, local or remote; defaults come as paths."""
     return as_path(str(text))
+
+
+def _parse_tracker(text: str) -> TrackerName:
+    """Return the experiment tracker that an option names; another is wrong usage."""
+    for name in get_args(TrackerName):
+        if text == name:
+            return cast(TrackerName, name)
+    raise typer.BadParameter(f"{text!r} is none of {', '.join(get_args(TrackerName))}")
+
+
+def read_trackers(names: Sequence[str] | None, *more: TrackerName) -> tuple[TrackerName, ...]:
+    """Return what ``--log`` names, each once."""
+    return tuple(dict.fromkeys([*map(_parse_tracker, names or ()), *more]))
 
 
 def check_folds(folds: int | None) -> int | None:
@@ -127,6 +140,14 @@ RunName = Annotated[
         help="Name or folder of a run; unset: the newest.",
     ),
 ]
+RunWord = Annotated[
+    str | None,
+    typer.Argument(metavar="[RUN]", autocompletion=suggest_runs, help="The same as --run."),
+]
+RunWords = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[RUN]...", autocompletion=suggest_runs, help="The same as --run."),
+]
 RunNames = Annotated[
     list[str] | None,
     typer.Option(
@@ -139,6 +160,15 @@ ModelFile = Annotated[
     Path | None, typer.Option("--model", help="An exported .onnx file, in place of a run.")
 ]
 DeviceName = Annotated[Device, typer.Option(envvar="ROI_CLS_DEVICE", help="Where to compute.")]
+Log = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log",
+        parser=_parse_tracker,
+        metavar=f"<{'|'.join(get_args(TrackerName))}>",
+        help="Also tell an experiment tracker: tensorboard, mlflow, wandb; several by several.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Folds = Annotated[
     int,
@@ -163,14 +193,23 @@ def check_data(source: Path) -> None:
         check_data_set(source)
 
 
-def choose_run(name: str | None, runs: Path) -> RunFolder:
+def choose_run(name: str | None, runs: Path, word: str | None = None) -> RunFolder:
     """Return the run of this name; without one the newest, which is told.
+
+    Args:
+        name: As an option names it.
+        runs: Folder of the runs.
+        word: As an argument names it.
 
     Raises:
         BundleError: There is no such run, or it is not finished.
+        typer.BadParameter: Both name one, and not the same.
     """
     from roi_cls.classifier.runs.folder import find_run
 
+    if name and word and name != word:
+        raise typer.BadParameter(f"two runs are named, {word!r} and --run {name}; name one")
+    name = name or word
     run = find_run(name, runs)
     if name is None:
         note(f"Using run {run.path.name!r}, the newest in {runs}.")

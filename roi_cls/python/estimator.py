@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from roi_cls.base.closing import Closing
 from roi_cls.base.errors import DataError
 from roi_cls.base.quiet import import_tqdm_quietly
-from roi_cls.classifier.config import Augmentation, Device, Imbalance
+from roi_cls.classifier.config import Augmentation, Device, Imbalance, TrackerName
 from roi_cls.classifier.explanation.explain import ExplainMethod
 from roi_cls.classifier.inference.prediction import PredictOptions
 from roi_cls.classifier.inference.predictor import Predictor
@@ -95,6 +95,8 @@ class RoiClassifier(ClassifierMixin, BaseEstimator, Closing):  # type: ignore[mi
             it from the threshold on that validation chose, which need not be 0.5.
         run: Folder that keeps the run; ``fit`` goes on with one that was cut short, and refuses
             one of other data or settings. None: a temporary one, until ``save``.
+        log: Experiment trackers that are told of the training: ``tensorboard``, ``mlflow``,
+            ``wandb``, or several.
         cache: Folder of the crop cache, so that no picture is looked through twice; None: none.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         workers: Processes that decode and detect; 0: this one; None: one per core if worth it. A
@@ -129,6 +131,7 @@ class RoiClassifier(ClassifierMixin, BaseEstimator, Closing):  # type: ignore[mi
         settings: Mapping[str, Any] | None = None,
         target: str | int | float | bool | None = None,
         run: str | Path | None = None,
+        log: TrackerName | Sequence[TrackerName] | None = None,
         cache: str | Path | None = None,
         device: Device = "auto",
         workers: int | None = 0,
@@ -153,6 +156,7 @@ class RoiClassifier(ClassifierMixin, BaseEstimator, Closing):  # type: ignore[mi
         self.settings = settings
         self.target = target
         self.run = run
+        self.log = log
         self.cache = cache
         self.device = device
         self.workers = workers

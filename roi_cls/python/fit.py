@@ -77,6 +77,7 @@ def fit_run(
             abstain=recipe.abstain,
             facts={"recipe": base.to_dict() if base else None, "classes": list(classes)},
             samples=samples,
+            log=job.log,
         )
         ensemble = multiply(train, recipe, job.given, lambda member: _stand_in(member, job.given))
         with _watch(job, is_one=ensemble is None) as observers:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from sklearn.utils import check_random_state
 
-from roi_cls.classifier.config import TrainConfig
+from roi_cls.classifier.config import TrackerName, TrainConfig
 from roi_cls.classifier.recipe import TrainingRecipe, crop_fields, load_recipe, train_fields
 from roi_cls.classifier.runs.bundle import ENSEMBLE, ModelBundle
 from roi_cls.data.split import SplitParams
@@ -49,6 +49,8 @@ class FitJob:
     detector_model: Path | None
     errors: Errors
     """``nan``: learn from the other pictures where some cannot be read."""
+    log: tuple[TrackerName, ...]
+    """Experiment trackers that are told."""
     verbose: bool
     """Whether progress is shown."""
 
@@ -82,8 +84,17 @@ def read_parameters(params: Mapping[str, Any]) -> FitJob:
         max_pixels=params["max_pixels"],
         detector_model=optional_path(params["detector_model"]),
         errors=params["errors"],
+        log=_read_log(params["log"]),
         verbose=bool(params["verbose"]),
     )
+
+
+def _read_log(given: TrackerName | Sequence[TrackerName] | None) -> tuple[TrackerName, ...]:
+    names = (given,) if isinstance(given, str) else tuple(given or ())
+    known = get_args(TrackerName)
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"log must be of {', '.join(known)}, got {unknown[0]!r}")
+    return names
 
 
 def _check_names(more: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roi_cls.base.errors import DataError
+from roi_cls.base.errors import DataError, StorageError
 from roi_cls.data.sample import Sample
 from roi_cls.data.table import (
     first_five,
@@ -286,17 +286,16 @@ def test_full_disk_leaves_the_old_split_and_no_scrap(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(StorageError, match=r"Cannot write .*: the disk is full\. Free space"):
         write_split(path, [], tmp_path, [])
-    assert str(caught.value) == (
-        f"Cannot write {str(path)!r}: No space left on device. Make room or choose another folder."
-    )
     assert [file.read_bytes() for file in tmp_path.iterdir()] == [before]
 
 
-def test_split_in_a_missing_folder_is_explained(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"Cannot write .*: No such file or directory\. Make room"):
-        write_split(tmp_path / "none" / "split.csv", [], tmp_path, [])
+def test_split_goes_into_a_new_folder_and_never_below_a_file(tmp_path: Path) -> None:
+    write_split(tmp_path / "new" / "split.csv", [], tmp_path, [])
+    assert (tmp_path / "new" / "split.csv").is_file()
+    with pytest.raises(StorageError, match=r"Cannot write .*: Not a directory\."):
+        write_split(tmp_path / "new" / "split.csv" / "split.csv", [], tmp_path, [])
 
 
 @pytest.mark.parametrize(

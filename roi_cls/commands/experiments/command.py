@@ -27,6 +27,7 @@ from roi_cls.console.arguments import (
     Folds,
     Json,
     LabelNames,
+    Log,
     MaxPixels,
     Runs,
     Target,
@@ -34,6 +35,7 @@ from roi_cls.console.arguments import (
     check_data,
     check_folds,
     choose_run,
+    read_trackers,
     run_arguments,
     suggest_runs,
 )
@@ -141,6 +143,7 @@ def compare(
         typer.Option(help="Side of all crops but CLIP's, in pixels; unset: each recipe's own."),
     ] = None,
     output: Output = None,
+    log: Log = None,
     labels: LabelNames = None,
     target: Target = None,
     cache: Cache = CACHE,
@@ -174,6 +177,7 @@ def compare(
         target,
         detector_model,
         missing_weights,
+        read_trackers(log),
     )
     title = f"Systems compared on {source.name}"
     exit_with(compare_and_tell(job, chosen, title))
@@ -201,6 +205,7 @@ def ablate(
     recipe: RecipeName = None,
     folds: Folds = 0,
     output: Output = None,
+    log: Log = None,
     labels: LabelNames = None,
     target: Target = None,
     cache: Cache = CACHE,
@@ -231,6 +236,7 @@ def ablate(
         parse_label_names(labels) if labels else None,
         target,
         detector_model,
+        log=read_trackers(log),
     )
     system = TrainingRecipe(
         name=name,

@@ -7,7 +7,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from roi_cls.console.arguments import RUNS, DetectorModelPath, RunName, Runs, choose_run, parse_path
+from roi_cls.console.arguments import (
+    RUNS,
+    DetectorModelPath,
+    RunName,
+    Runs,
+    RunWord,
+    choose_run,
+    parse_path,
+)
 from roi_cls.console.help import usual_options
 
 ExportFormat = Literal["onnx", "timm"]
@@ -15,6 +23,7 @@ ExportFormat = Literal["onnx", "timm"]
 
 @usual_options(run="--run --runs --data", output="--format --output --int8 --license")
 def export(
+    word: RunWord = None,
     run: RunName = None,
     form: Annotated[
         ExportFormat,
@@ -51,7 +60,7 @@ def export(
 
     Example: roi-cls export --run first --int8
     """
-    folder = choose_run(run, runs)  # before torch is loaded for seconds
+    folder = choose_run(run, runs, word)  # before torch is loaded for seconds
     from roi_cls.classifier.export.onnx import OPSET
     from roi_cls.classifier.export.run import ExportJob
     from roi_cls.classifier.runs.writing import hold_place

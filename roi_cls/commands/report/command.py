@@ -16,6 +16,7 @@ from roi_cls.console.arguments import (
     MaxPixels,
     RunName,
     Runs,
+    RunWord,
     Workers,
     choose_run,
     parse_path,
@@ -31,6 +32,7 @@ from roi_cls.roi.image_header import MAX_PIXELS
     machine="--device --workers --cache",
 )
 def report(
+    word: RunWord = None,
     run: RunName = None,
     source: Annotated[
         Path | None,
@@ -62,7 +64,7 @@ def report(
 
     Example: roi-cls report --run first
     """
-    folder = choose_run(run, runs)  # before torch is loaded for seconds
+    folder = choose_run(run, runs, word)  # before torch is loaded for seconds
     from roi_cls.cache.options import BuildOptions
     from roi_cls.classifier.runs.writing import hold_place
     from roi_cls.commands.report.run import ReportJob, write_report

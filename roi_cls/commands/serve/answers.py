@@ -15,6 +15,13 @@ Corners = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
+class RefusalDetail:
+    """Why a request was not answered, and what to do."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """That the server answers, and what waits in it."""
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
 
@@ -22,7 +23,13 @@ from roi_cls.commands.serve.batcher import Batcher, Judge
 from roi_cls.commands.serve.counters import CONTENT_TYPE, Counters
 from roi_cls.commands.serve.explaining import Explain, ExplainingDesk, add_explain
 from roi_cls.commands.serve.guard import Guard
-from roi_cls.commands.serve.judging import JudgingDesk, add_look, add_predict, add_review
+from roi_cls.commands.serve.judging import (
+    JudgingDesk,
+    add_look,
+    add_predict,
+    add_review,
+    describe_refusal,
+)
 from roi_cls.commands.serve.options import ServerOptions
 from roi_cls.roi import REASON_TEXT
 
@@ -68,23 +75,24 @@ def create_app(model: ServedModel, options: ServerOptions) -> FastAPI:
         lifespan=live,
         docs_url=None,
         redoc_url=None,
-        responses={421: {"description": "The server is not known by the name in Host"}},
+        redirect_slashes=False,
+        responses={421: describe_refusal("The server is not known by the name in Host")},
     )
     router = APIRouter()
     judging = JudgingDesk(batcher, options, counters)
     add_predict(router, judging)
     add_look(router, judging)
-    add_explain(router, desk, options)
+    add_explain(router, desk, options, model.bundle.labels.names)
     add_review(router, model.bundle.labels.names, model.name, options, counters)
     _add_facts(router, model, options, batcher)
     _add_metrics(router, counters)
     app.include_router(router)
     app.include_router(_make_page_router())
-    paths = {"/", *app.openapi()["paths"]}
-    app.add_middleware(Guard, hosts=options.hosts, paths=paths, counters=counters)
+    paths = {"/", "/openapi.json", *app.openapi()["paths"]}
+    app.add_middleware(Guard, options=options, paths=paths, counters=counters)
+    app.add_exception_handler(RequestValidationError, _tell_wrong_query)
     app.add_exception_handler(StorageError, _tell_full_disk)
     app.add_exception_handler(ClientDisconnect, _tell_nobody)
-    app.add_exception_handler(Exception, _tell_failure)
     return app
 
 
@@ -157,7 +165,8 @@ async def _tell_nobody(request: Request, error: Exception) -> Response:
     return Response(status_code=499)
 
 
-async def _tell_failure(request: Request, error: Exception) -> Response:
-    """Answer where the server itself failed; the error is raised on and stands in its log."""
-    detail = "The server failed at this request; its log says why. Try another picture."
-    return JSONResponse({"detail": detail}, 500)
+async def _tell_wrong_query(request: Request, error: Exception) -> Response:
+    """Answer a query that is not what is asked for in words, as all refusals are."""
+    faults = error.errors() if isinstance(error, RequestValidationError) else ()
+    told = "; ".join(f"{fault['loc'][-1]}: {fault['msg']}" for fault in faults)
+    return JSONResponse({"detail": f"The query is not what is asked for: {told}."}, 422)

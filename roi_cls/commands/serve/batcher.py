@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from roi_cls.classifier.inference.prediction import Looked, Source
+from roi_cls.commands.serve.bodies import busy
 from roi_cls.commands.serve.options import ServerOptions
-from roi_cls.commands.serve.uploads import busy
 
 Judge = Callable[[Sequence[Source]], list[Looked]]
 """Judges one batch; called in one thread at a time."""

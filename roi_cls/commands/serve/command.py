@@ -7,7 +7,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from roi_cls.commands.serve.options import ServerOptions
+from roi_cls.commands.serve.options import ServerOptions, parse_origin
 from roi_cls.console.arguments import (
     RUNS,
     DetectorModelPath,
@@ -16,6 +16,7 @@ from roi_cls.console.arguments import (
     ModelFile,
     RunNames,
     Runs,
+    RunWords,
     choose_models,
 )
 from roi_cls.console.help import usual_options
@@ -27,14 +28,22 @@ _DEFAULTS = ServerOptions()
 Number = TypeVar("Number", int, float)
 
 
+def _parse_origin(text: str) -> str:
+    try:
+        return parse_origin(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 @usual_options(
     model="--run --runs --model",
-    server="--host --port --allow-host --max-bytes --timeout",
+    server="--host --port --allow-host --allow-origin --max-bytes --timeout",
     answer="--threshold --abstain --face",
     kept="--review --keep",
     machine="--device --batch --threads",
 )
 def serve(
+    words: RunWords = None,
     run: RunNames = None,
     model: ModelFile = None,
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
@@ -70,6 +79,14 @@ def serve(
     allow_host: Annotated[
         list[str] | None,
         typer.Option(help="A name that the server is called by, beside localhost."),
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            parser=_parse_origin,
+            metavar="<url>",
+            help="Web pages elsewhere that may use the server, like https://faces.example; *: all.",
+        ),
     ] = None,
     review: Annotated[
         Path, typer.Option(help="CSV that gets corrected verdicts.")
@@ -118,6 +135,7 @@ def serve(
         queue=queue,
         timeout_s=_above_zero(parse_span(timeout), "--timeout"),
         hosts=tuple(allow_host or ()),
+        origins=tuple(allow_origin or ()),
         review=review,
         keep=keep,
     )
@@ -129,7 +147,7 @@ def serve(
         abstain=abstain,
         detector_model=detector_model,
     )
-    models = choose_models(run, model, runs)
+    models = choose_models([*(words or ()), *(run or ())], model, runs)
     serve_until_stopped(ServeJob(models, options, server, host, port, threads, device, half))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,9 +14,10 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 from roi_cls.base.errors import RoiClsError
 from roi_cls.classifier.inference.prediction import Source
 from roi_cls.commands.serve.answers import Explained, HeatSeen, to_png, to_text
-from roi_cls.commands.serve.judging import BODY, REFUSALS, Name, check_one
+from roi_cls.commands.serve.bodies import Held, busy
+from roi_cls.commands.serve.judging import OF_PICTURES, Name, refusals
 from roi_cls.commands.serve.options import ServerOptions
-from roi_cls.commands.serve.uploads import Held, busy, read_uploads
+from roi_cls.commands.serve.uploads import accepted, read_uploads
 from roi_cls.roi.image import Image
 from roi_cls.roi.picture import Picture
 
@@ -102,33 +103,38 @@ class ExplainingDesk:
         return Explained(prediction, explanation.label, to_text(frame), heats), frame
 
 
-def add_explain(router: APIRouter, desk: ExplainingDesk, options: ServerOptions) -> None:
-    """Let the router answer ``/explain``."""
+def add_explain(
+    router: APIRouter, desk: ExplainingDesk, options: ServerOptions, names: Sequence[str]
+) -> None:
+    """Let the router answer ``/explain`` for a model's classes."""
     held = Held(options.most_held_bytes)
+    unreadable = "The picture cannot be read, or there is no such class"
+    asked_label = Query(
+        None, description="The class; unset: the target", json_schema_extra={"enum": [*names]}
+    )
 
     @router.post(
         "/explain",
         response_model=Explained,
         responses={
-            **REFUSALS,
+            **refusals({**OF_PICTURES, 422: unreadable}),
             200: {"content": {"image/png": {}}},
-            422: {"description": "The picture cannot be read, or there is no such class"},
         },
-        openapi_extra=BODY,
+        openapi_extra=accepted(options, many=False),
         summary="Show where in one picture the model saw what speaks for a class",
     )
     async def explain(
         request: Request,
-        label: Annotated[str | None, Query(description="The class; unset: the target")] = None,
+        label: str | None = asked_label,
         png: Annotated[bool, Query(description="Answer with the frame's picture alone")] = False,
         name: Name = "-",
     ) -> Explained | Response:
         desk.check_room()
         with held.room() as room:
             uploads = await read_uploads(request, options, room)
-            check_one(uploads)
+            source = Source(uploads.only.name, uploads.only.data)
             try:
-                answer, frame = await desk.explain(Source(uploads[0].name, uploads[0].data), label)
+                answer, frame = await desk.explain(source, label)
             except (RoiClsError, ValueError) as error:
                 raise HTTPException(422, str(error)) from error
         if not answer.heats:

@@ -2,7 +2,8 @@
 
 A page elsewhere must not use a visitor's browser to reach a server on that visitor's machine:
 neither by a form that posts here (its ``Origin`` tells), nor by a name of its own that it lets
-point here (``Host`` tells; DNS rebinding needs a name, so addresses in numbers are taken).
+point here (``Host`` tells; DNS rebinding needs a name, so addresses in numbers are taken). Pages
+that are allowed may, and read every answer, refusals and failures too.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from roi_cls.commands.serve.counters import Counters
+from roi_cls.commands.serve.options import ServerOptions
 
 _HEADERS = {
     "Content-Security-Policy": (
@@ -32,6 +35,7 @@ _HEADERS = {
     "Cache-Control": "no-store",  # verdicts and pictures of people
 }
 _READING = ("GET", "HEAD")
+_FAILURE = "The server failed at this request; its log says why. Try another picture."
 _OTHER = "other"  # else anybody could add counters without end
 
 
@@ -39,18 +43,33 @@ class Guard:
     """An ASGI application around another."""
 
     def __init__(
-        self, app: ASGIApp, *, hosts: Collection[str], paths: Collection[str], counters: Counters
+        self,
+        app: ASGIApp,
+        *,
+        options: ServerOptions,
+        paths: Collection[str],
+        counters: Counters,
     ) -> None:
         """Wrap an application.
 
         Args:
             app: What answers.
-            hosts: Names that the server may be called by, beside localhost and numbers.
+            options: Say by which names the server may be called, and which pages may use it.
             paths: That are counted by their name; all others are counted as one.
             counters: Counts the requests.
         """
         self._app, self._counters, self._paths = app, counters, paths
-        self._hosts = frozenset(name.lower() for name in ("localhost", *hosts))
+        self._hosts = frozenset(name.lower() for name in ("localhost", *options.hosts))
+        self._origins = frozenset(options.origins)
+        self._answer: ASGIApp = self._answer_known
+        if self._origins:
+            self._answer = CORSMiddleware(
+                self._answer_known,
+                allow_origins=options.origins,
+                allow_methods=(*_READING, "POST"),
+                allow_headers=("*",),
+                expose_headers=("Retry-After", "Accept-Encoding"),
+            )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse it."""
@@ -58,7 +77,10 @@ class Guard:
             await self._app(scope, receive, send)
             return
         start = time.perf_counter()
-        status = 500  # what the framework answers where nothing is sent
+        status = 499  # where nothing is sent: whoever asked went away
+        if (path := scope["path"].rstrip("/")) in self._paths:
+            # A redirect, the usual answer to /predict/, loses the body in many a client.
+            scope = {**scope, "path": path, "raw_path": path.encode()}
 
         async def send_guarded(message: Message) -> None:
             nonlocal status
@@ -70,14 +92,30 @@ class Guard:
             await send(message)
 
         try:
-            refusal = self._refuse(scope["method"], Headers(scope=scope))
-            # The answer to HEAD is GET's; uvicorn, which keeps its own scope, leaves out the body.
-            asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
-            await (refusal or self._app)(asked, receive, send_guarded)
+            await self._answer(scope, receive, send_guarded)
         finally:
             path = scope["path"] if scope["path"] in self._paths else _OTHER
             method = scope["method"] if scope["method"] in (*_READING, "POST") else _OTHER
             self._counters.count_request(path, method, status, time.perf_counter() - start)
+
+    async def _answer_known(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request that is meant for this server; else refuse it."""
+        is_begun = False
+
+        async def send_noting(message: Message) -> None:
+            nonlocal is_begun
+            is_begun = True
+            await send(message)
+
+        refusal = self._refuse(scope["method"], Headers(scope=scope))
+        # The answer to HEAD is GET's; uvicorn, which keeps its own scope, leaves out the body.
+        asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+        try:
+            await (refusal or self._app)(asked, receive, send_noting)
+        except Exception:
+            if not is_begun:
+                await JSONResponse({"detail": _FAILURE}, 500)(scope, receive, send)
+            raise  # for the server's log
 
     def _refuse(self, method: str, headers: Headers) -> JSONResponse | None:
         host = headers.get("host", "")
@@ -88,10 +126,18 @@ class Guard:
             )
             return JSONResponse({"detail": detail}, 421)
         origin = headers.get("origin")
-        if method not in _READING and origin is not None and not _is_at(origin, host):
-            detail = f"A page of {origin} may not use this server. Open the server's own page."
+        if method not in _READING and not self._is_allowed(origin, host):
+            detail = (
+                f"A page of {origin} may not use this server. Open the server's own page, or start "
+                f"it with --allow-origin {origin}."
+            )
             return JSONResponse({"detail": detail}, 403)
         return None
+
+    def _is_allowed(self, origin: str | None, host: str) -> bool:
+        if origin is None or _is_at(origin, host):
+            return True
+        return "*" in self._origins or origin in self._origins
 
     def _is_known(self, host: str) -> bool:
         try:

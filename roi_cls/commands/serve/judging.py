@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,63 +20,57 @@ from pydantic import TypeAdapter, ValidationError
 from roi_cls.base.atomic import write_atomically
 from roi_cls.base.rows import to_json
 from roi_cls.classifier.inference.prediction import Looked, Prediction, Source
-from roi_cls.commands.serve.answers import CropSeen, Look, Mark, to_png, to_text
+from roi_cls.commands.serve.answers import CropSeen, Look, Mark, RefusalDetail, to_png, to_text
 from roi_cls.commands.serve.batcher import Batcher
+from roi_cls.commands.serve.bodies import Held, media_type, read_body
 from roi_cls.commands.serve.counters import Counters
 from roi_cls.commands.serve.options import ServerOptions
-from roi_cls.commands.serve.uploads import Held, Upload, is_form, read_body, read_uploads
+from roi_cls.commands.serve.uploads import JSON, Upload, Uploads, accepted, read_uploads
 from roi_cls.data.review import Correction, append_correction
 from roi_cls.roi.image_header import sniff_kind
 
 MOST_CROPS_SENT = 16
 """Crops of one picture that are sent back."""
 Name = Annotated[str, Query(description="What a picture in the body is called")]
-BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "image/*": {"schema": {"type": "string", "format": "binary"}},
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {
-                        "files": {
-                            "type": "array",
-                            "items": {"type": "string", "format": "binary"},
-                        }
-                    },
-                }
-            },
-        },
+
+
+def refusals(texts: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
+    """Return what OpenAPI says of the answers that refuse a request with a body.
+
+    texts: by status; of further ones, or in place of what is said of all such requests.
+    """
+    found = {
+        400: "The body is not what its headers say",
+        403: "Sent by a page of another server, without `--allow-origin`",
+        408: "The request came too slowly",
+        413: "Too many bytes",
+        415: "Packed by what the server does not understand; Accept-Encoding names what it does",
+        **texts,
     }
+    return {status: describe_refusal(text) for status, text in sorted(found.items())}
+
+
+def describe_refusal(text: str) -> dict[str, Any]:
+    """Return what OpenAPI says of one answer that refuses a request."""
+    return {"model": RefusalDetail, "description": text}
+
+
+OF_PICTURES = {
+    400: "No picture in the request, or the body is not what its headers say",
+    413: "Too many bytes or pictures",
+    503: "Busy, or it took too long; Retry-After says when to come again",
 }
-"""What OpenAPI says of the body, which is read by hand: to stop in time where it is too large."""
-REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: {"description": "No picture in the request, or a broken form"},
-    403: {"description": "Sent by a page of another server"},
-    408: {"description": "The request came too slowly"},
-    413: {"description": "Too many bytes or pictures"},
-    503: {"description": "Busy, or it took too long; Retry-After says when to come again"},
-}
-_JUDGED: dict[int | str, dict[str, Any]] = {
-    **REFUSALS,
-    507: {"description": "It was to be kept, and there is no room"},
+"""Of requests with pictures."""
+_JUDGED = {**OF_PICTURES, 507: "It was to be kept, and there is no room"}
+_NOTED = {
+    415: "Not JSON, or packed by what the server does not understand",
+    422: "No correction: no such class, or no SHA-256",
+    507: "The review cannot be written",
 }
 MOST_MARK_BYTES = 2**16
 """Of a correction: a few lines."""
 _MARK = TypeAdapter(Mark)
-_JSON = "application/json"
-_MARK_BODY: dict[str, Any] = {
-    "requestBody": {"required": True, "content": {_JSON: {"schema": _MARK.json_schema()}}}
-}
-_NOTED: dict[int | str, dict[str, Any]] = {
-    403: {"description": "Sent by a page of another server"},
-    408: {"description": "The request came too slowly"},
-    413: {"description": "Too many bytes"},
-    415: {"description": "Not JSON"},
-    422: {"description": "No correction: no such class, or no SHA-256"},
-    507: {"description": "The review cannot be written"},
-}
+_Rows = Prediction | list[Prediction]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,7 +85,7 @@ class JudgingDesk:
     def __post_init__(self) -> None:
         object.__setattr__(self, "held", Held(self.options.most_held_bytes))
 
-    async def judge(self, request: Request) -> tuple[list[Upload], list[Looked]]:
+    async def judge(self, request: Request) -> tuple[Uploads, list[Looked]]:
         """Return the pictures of a request and what is seen in each.
 
         Raises:
@@ -101,9 +95,9 @@ class JudgingDesk:
         self.batcher.check_room()  # before a body is read for nothing
         with self.held.room() as room:
             uploads = await read_uploads(request, self.options, room)
-            sources = [Source(upload.name, upload.data) for upload in uploads]
-            found = await self.batcher.judge(sources)
-            for upload, looked in zip(uploads, found, strict=True):
+            pictures = uploads.pictures
+            found = await self.batcher.judge([Source(one.name, one.data) for one in pictures])
+            for upload, looked in zip(pictures, found, strict=True):
                 prediction = looked.prediction
                 self.counters.count_picture(prediction.status, prediction.label)
                 if self.options.keep and prediction.status != "error":
@@ -128,18 +122,23 @@ def add_predict(router: APIRouter, desk: JudgingDesk) -> None:
 
     @router.post(
         "/predict",
-        response_model=Prediction | list[Prediction],
-        responses={**_JUDGED, 422: {"description": "The one picture sent cannot be read"}},
-        openapi_extra=BODY,
+        response_model=_Rows,
+        responses={
+            **refusals(_JUDGED),
+            422: {"model": _Rows, "description": "The one picture sent cannot be read"},
+        },
+        openapi_extra=accepted(desk.options, many=True),
         summary="Judge pictures as `roi-cls predict --json` does",
-        description="The body is one picture, which gives an object; or a form with files, which "
-        "gives a list in their order. What cannot be read is a row with status `error`; where "
-        "nothing else was sent, the answer's status is 422.",
+        description="The body is one picture, or JSON with its base64 as `image`, which gives an "
+        "object; or a form with files, or JSON with several `images`, which gives a list in their "
+        "order. What cannot be read is a row with status `error`; where nothing else was sent, "
+        "the answer's status is 422.",
     )
     async def predict(request: Request, name: Name = "-") -> Response:
-        rows = [looked.prediction.to_dict() for looked in (await desk.judge(request))[1]]
+        uploads, found = await desk.judge(request)
+        rows = [looked.prediction.to_dict() for looked in found]
         is_broken = len(rows) == 1 and rows[0]["status"] == "error"
-        text = to_json(rows if is_form(request) else rows[0])
+        text = to_json(rows if uploads.is_list else rows[0])
         return Response(text, 422 if is_broken else 200, media_type="application/json")
 
 
@@ -148,21 +147,14 @@ def add_look(router: APIRouter, desk: JudgingDesk) -> None:
 
     @router.post(
         "/look",
-        responses=_JUDGED,
-        openapi_extra=BODY,
+        responses=refusals({**_JUDGED, 422: "The query is not what is asked for"}),
+        openapi_extra=accepted(desk.options, many=False),
         summary="Judge one picture, and show the crops that were looked at",
         description="What the page asks. That a picture cannot be read is an answer, too.",
     )
     async def look(request: Request, name: Name = "-") -> Look:
         uploads, found = await desk.judge(request)
-        check_one(uploads)
-        return await asyncio.to_thread(_to_look, uploads[0], found[0])
-
-
-def check_one(uploads: Sequence[Upload]) -> None:
-    """Raise a 400 unless there is one picture."""
-    if len(uploads) != 1:
-        raise HTTPException(400, f"There are {len(uploads)} pictures in the request. Send one.")
+        return await asyncio.to_thread(_to_look, uploads.only, found[0])
 
 
 def _to_look(upload: Upload, looked: Looked) -> Look:
@@ -188,13 +180,13 @@ def add_review(
     @router.post(
         "/review",
         status_code=204,
-        responses=_NOTED,
-        openapi_extra=_MARK_BODY,
+        responses=refusals(_NOTED),
+        openapi_extra=_mark_body(names),
         summary="Note that a verdict is wrong, for `roi-cls data import`",
     )
     async def review(request: Request) -> None:
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _JSON:
-            raise HTTPException(415, f"A correction is JSON. Send it as {_JSON}.")
+        if media_type(request) != JSON:
+            raise HTTPException(415, f"A correction is JSON. Send it as {JSON}.")
         mark = _parse_mark(await read_body(request, MOST_MARK_BYTES, options.timeout_s))
         unknown = {mark.label, mark.answer} - set(names)
         if unknown:
@@ -209,9 +201,20 @@ def add_review(
         counters.count_correction()
 
 
+def _mark_body(names: Sequence[str]) -> dict[str, Any]:
+    """Return what OpenAPI says of a correction: what ``Correction`` takes, of these classes."""
+    schema = _MARK.json_schema()
+    fields = schema["properties"]
+    fields["sha256"]["pattern"] = "^[0-9a-f]{64}$"
+    fields["probability"] |= {"minimum": 0, "maximum": 1}
+    for field_name in ("answer", "label"):
+        fields[field_name]["enum"] = [*names]
+    return {"requestBody": {"required": True, "content": {JSON: {"schema": schema}}}}
+
+
 def _parse_mark(body: bytes) -> Mark:
     try:
-        return _MARK.validate_json(body)
+        return _MARK.validate_json(body, strict=True)
     except ValidationError as error:
         # In words alone: what was sent need not be what JSON can say back.
         faults = [(".".join(map(str, one["loc"])), one["msg"]) for one in error.errors()]

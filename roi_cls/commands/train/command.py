@@ -21,15 +21,17 @@ from roi_cls.console.arguments import (
     Folds,
     Json,
     LabelNames,
+    Log,
     MaxPixels,
     RunName,
     Runs,
+    RunWord,
     Target,
     Workers,
     check_data,
     choose_run,
+    read_trackers,
     suggest_begun_runs,
-    suggest_runs,
 )
 from roi_cls.console.fields import RecipeName, given_settings, settings_options
 from roi_cls.console.help import usual_options
@@ -43,7 +45,7 @@ from roi_cls.roi.image_header import MAX_PIXELS
     data="--target --labels --group-regex --test-share --validation-share",
     model="--recipe --model --weights --epochs --batch-size --lr --augmentation --imbalance",
     crop="--crop --margin --size --fallback --detector",
-    run="--run --resume --folds --runs",
+    run="--run --resume --folds --log --runs",
     machine="--device --workers --cache",
 )
 @settings_options
@@ -69,8 +71,9 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with this run, or leave it if finished.")
     ] = False,
+    log: Log = None,
     tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Also write the epochs for TensorBoard.")
+        bool, typer.Option("--tensorboard", help="The same as --log tensorboard.")
     ] = False,
     abstain: Annotated[
         float,
@@ -106,7 +109,7 @@ def train(
         target=target,
         detector_model=detector_model,
         resume=resume,
-        tensorboard=tensorboard,
+        log=read_trackers(log, *(("tensorboard",) if tensorboard else ())),
         abstain=abstain,
         facts={"recipe": recipe.to_dict() if recipe else None},
     )
@@ -119,7 +122,7 @@ def train(
 @usual_options(
     run="--run --runs",
     data="--labels --abstain",
-    output="--json",
+    output="--output --json",
     machine="--device --workers --cache",
 )
 def evaluate(
@@ -133,6 +136,10 @@ def evaluate(
             max=0.99,
             help="Answers this near to the threshold are unsure; unset: the run's own.",
         ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for its files; unset: the run's own."),
     ] = None,
     full: Annotated[
         bool, typer.Option("--full", help="Print every number, of every class and slice.")
@@ -158,16 +165,16 @@ def evaluate(
 
     options = BuildOptions(cache, workers, max_pixels)
     names = parse_label_names(labels) if labels else None
-    job = EvaluateJob(source, folder, options, device, detector_model, names, abstain)
+    job = EvaluateJob(
+        source, folder, options, device, detector_model, names, abstain, output=output
+    )
     outcome = evaluate_and_tell(job, runs, as_json=as_json, full=full)
     exit_with(len(outcome.errors))
 
 
 def verify(
-    run: Annotated[
-        str | None,
-        typer.Argument(autocompletion=suggest_runs, help="Name or folder; unset: the newest."),
-    ] = None,
+    word: RunWord = None,
+    run: RunName = None,
     source: Annotated[
         Path | None, typer.Option("--data", help="Where the data set lies now, if it moved.")
     ] = None,
@@ -177,9 +184,9 @@ def verify(
 ) -> None:
     """Prove that a run predicts as it was trained, from the raw files.
 
-    Example: roi-cls verify first
+    Example: roi-cls verify --run first
     """
-    folder = choose_run(run, runs)  # before torch is loaded for seconds
+    folder = choose_run(run, runs, word)  # before torch is loaded for seconds
     from roi_cls.classifier.inference.verify import verify_run
 
     result = verify_run(folder, source=source, device=device, detector_model=detector_model)

@@ -26,7 +26,7 @@ from roi_cls.classifier.models.saved import NAMELESS
 from roi_cls.classifier.recipe import TrainingRecipe
 from roi_cls.classifier.runs.folder import RunFolder, honest_scores
 from roi_cls.classifier.runs.openings import warn_of_openings
-from roi_cls.classifier.training.job import EpochReport, Observers, TrainJob
+from roi_cls.classifier.training.job import EpochReport, Observers, TrainJob, telling_resume
 from roi_cls.classifier.training.methods.fit import check_weights
 from roi_cls.classifier.training.run import TrainOutcome, train_run
 from roi_cls.commands.train.mistakes import write_mistake_sheet
@@ -48,7 +48,8 @@ def train_and_tell(job: TrainJob, recipe: TrainingRecipe, given: Mapping[str, An
     """
     job, recipe = _with_stand_in(job, recipe, given)
     ensemble = multiply(job, recipe, given, lambda member: with_stand_in(member, given, note))
-    outcome = _train_several(ensemble) if ensemble else _train_one(job)
+    with telling_resume(job.run):
+        outcome = _train_several(ensemble) if ensemble else _train_one(job)
     if not outcome.trained:
         note(f"Run {job.run.path.name!r} is finished already, with these data and settings.")
     if is_first_process():  # of several processes one is enough
@@ -159,7 +160,7 @@ def evaluate_and_tell(
     run = job.run
 
     def draw(outcome: EvaluateOutcome) -> None:
-        sheet = run.mistake_sheet
+        sheet = job.place.mistake_sheet
         write_mistake_sheet(sheet, outcome.mistakes, outcome.evaluation, run.path.name)
 
     def on_score(done: int, total: int) -> None:
@@ -180,9 +181,9 @@ def evaluate_and_tell(
         show(json.dumps(evaluation.to_dict(), indent=2, allow_nan=False))
     else:
         show(render_evaluation(evaluation) if full else render_summary(evaluation))
-    _tell_files(outcome, run, as_json or full)
+    _tell_files(outcome, job.place, as_json or full)
     words = run_arguments(run.path, runs)
-    if not as_json:
+    if not as_json and job.output is None:  # a report is of what is kept in the run
         data = ["--data", str(job.source)] if outcome.elsewhere else []
         report = command_text("report", *words, *data, *_cache_arguments(job.options))
         note(f"Report: {report}")

@@ -52,11 +52,13 @@ def test_unfinished_run_is_told_from_an_absent_one(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     _make(tmp_path, place, finished=False)
+    (tmp_path / place / "settings.json").write_text("{}")
     _make(tmp_path / "runs", "done")
     with pytest.raises(BundleError) as caught:
         find_run("begun", Path("runs"))
     assert str(caught.value) == (
-        "Cannot use the run 'begun': it is not finished; go on with --resume. "
+        "Cannot use the run 'begun': it is not finished; go on with `roi-cls train DATA "
+        "--run begun --resume`. "
         "Finished runs in 'runs': done."
     )
 

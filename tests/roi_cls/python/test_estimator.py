@@ -219,6 +219,7 @@ def test_fit_refuses_an_unreadable_picture_unless_told_otherwise(files: list[Pat
     ("changes", "labels", "error", "message"),
     [
         ({"errors": "skip"}, IS_BRIGHT, ValueError, "errors must be one of ('raise', 'nan'), got"),
+        ({"log": "mflow"}, IS_BRIGHT, ValueError, "log must be of tensorboard, mlflow, wandb, got"),
         ({"epochs": 0}, IS_BRIGHT, ValueError, "epochs must be at least 1, got 0"),
         ({"margin": -1}, IS_BRIGHT, ValueError, "margin must be between 0 and 5, got -1.0"),
         ({"target": "no"}, IS_BRIGHT, DataError, "Cannot look for 'no': the classes are 'False',"),
@@ -366,6 +367,13 @@ def test_pickle_of_a_kept_run_is_its_path(tmp_path: Path) -> None:
     assert pickle.loads(stored).run_ == fitted.run_
 
 
+@pytest.mark.parametrize("log", ["tensorboard", ["tensorboard"]])
+def test_fit_tells_a_tracker(tmp_path: Path, log: Any) -> None:
+    pytest.importorskip("tensorboard")  # reason: an extra
+    RoiClassifier(**SMALL, run=tmp_path / "run", log=log).fit(PIXELS, IS_BRIGHT)
+    assert list((tmp_path / "run" / "tensorboard").iterdir())
+
+
 def test_saved_classifier_loads_with_its_labels_and_parameters(
     fitted: RoiClassifier, tmp_path: Path
 ) -> None:
@@ -425,7 +433,7 @@ def test_what_cannot_be_loaded_is_told(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="Cannot use the run 'none-such'"):
         RoiClassifier.load("none-such")
     (tmp_path / "model.safetensors").write_bytes(b"")
-    with pytest.raises(BundleError, match="it is not finished"):
+    with pytest.raises(BundleError, match="the folder of that name holds no run"):
         RoiClassifier.load(tmp_path)
 
 

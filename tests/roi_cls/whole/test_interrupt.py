@@ -136,7 +136,7 @@ def test_interrupted_training_resumes_and_ends_like_one_that_was_not(
     assert 2 <= lines < 12
     refused = command("predict", "x.png", "--run", "torn", "--runs", runs)
     assert refused.returncode == 1
-    assert "it is not finished; go on with --resume" in refused.stderr
+    assert "it is not finished; go on with `roi-cls train DATA --run " in refused.stderr
     resumed = command(*words, "torn", "--resume")
     whole = command(*words, "whole")
     assert (resumed.returncode, whole.returncode) == (0, 0), resumed.stderr

@@ -116,6 +116,7 @@ def test_missing_package_is_told_with_what_installs_it(
     ("words", "message"),
     [
         (("--run", "tiny", "--model", "m.onnx"), "--run and --model exclude each other"),
+        (("tiny", "--model", "m.onnx"), "--run and --model exclude each other"),
         (("--max-bytes", "much"), "'much' is no size; write it like 500MB"),
         (("--timeout", "long"), "'long' is no span of time"),
         (("--max-bytes", "0MB"), "--max-bytes must be above 0"),

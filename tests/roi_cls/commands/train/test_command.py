@@ -328,11 +328,35 @@ def test_unreadable_test_picture_is_named_counted_and_exits_3(
     assert "1 unreadable picture was not scored" in " ".join(done.stdout.split())
 
 
-def test_verified_run_says_so(command: Command, tiny_runs: Path) -> None:
-    done = command("verify", "tiny", "--runs", tiny_runs)
+@pytest.mark.parametrize("words", [["tiny"], ["--run", "tiny"], ["tiny", "--run", "tiny"]])
+def test_verified_run_says_so(command: Command, tiny_runs: Path, words: list[str]) -> None:
+    done = command("verify", *words, "--runs", tiny_runs)
     assert done.returncode == 0
     assert done.stdout.startswith(
         "Run 'tiny' predicts as it was trained: 5 validation pictures, max |Δp| = "
+    )
+
+
+@pytest.mark.parametrize("name", ["verify", "report", "export"])
+def test_run_is_named_by_a_word_or_by_the_option(
+    command: Command, tiny_runs: Path, name: str
+) -> None:
+    for words in (["none"], ["--run", "none"]):
+        done = command(name, *words, "--runs", tiny_runs)
+        assert done.returncode == 1
+        assert "error: Cannot use the run 'none': there is none. " in done.stderr
+    both = command(name, "tiny", "--run", "none", "--runs", tiny_runs)
+    assert both.returncode == 2
+    assert "two runs are named, 'tiny' and --run none; name one" in both.stderr
+
+
+def test_data_set_in_place_of_a_run_is_no_unfinished_run(
+    command: Command, tiny_set: Path, tiny_runs: Path
+) -> None:
+    done = command("evaluate", tiny_set, "--run", tiny_set, "--runs", tiny_runs)
+    assert done.stderr == (
+        f"error: Cannot use the run {str(tiny_set)!r}: there is none, and the folder of that name "
+        f"holds no run. Finished runs in {str(tiny_runs)!r}: tiny.\n"
     )
 
 
