@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from roi_cls.roi.image import read_head
 
 ReadLabels = Callable[[Sequence[str]], Sequence[Sample]]
 """Reads labels and parts off paths below a folder; a sample for each, in order."""
+_BESIDE = (".cls", ".json", ".txt")
 _ENDS_NAME = re.compile(r"[-_.\s]")
 
 
@@ -88,11 +89,7 @@ def find_members(
         found = Found(list(listing.names))
     else:
         keys = {key_of(name) for name in listing.names if name.lower().endswith(PICTURE_SUFFIXES)}
-        alone = [
-            name
-            for name in listing.names
-            if name.lower().endswith(PICTURE_SUFFIXES) or key_of(name) not in keys
-        ]
+        alone = [name for name in listing.names if not _is_beside(name, keys)]
         heads = partial(_read_heads, source)
         found = sort_out(alone, str(source), heads, also, is_also)
         order = {name: i for i, name in enumerate(listing.names)}
@@ -100,8 +97,13 @@ def find_members(
     if found.names or listing.fault:
         return Members(found.names, listing.fault, found.passed_over)
     kinds = list_passed_over(found.passed_over)
-    holds = f"it holds no pictures, but {kinds}" if kinds else "it holds no files"
+    holds = f"it holds no picture, but {kinds}" if kinds else "it holds no files"
     raise DataError(f"Cannot find pictures in {str(source)!r}: {holds}. Give one with pictures.")
+
+
+def _is_beside(name: str, keys: Set[str]) -> bool:
+    """Whether a member tells of a picture with one of these keys, as WebDataset has it."""
+    return name.lower().endswith(_BESIDE) and key_of(name) in keys
 
 
 def _read_heads(source: Path, names: Sequence[str], size: int) -> list[bytes | None]:

@@ -6,8 +6,9 @@ import pytest
 
 from roi_cls.base.errors import DataError
 from roi_cls.data.archives import find_members, holds_members
-from roi_cls.data.collect import check_data_set, collect_samples
+from roi_cls.data.collect import check_data_set, collect_data, collect_samples
 from tests.helpers.archives import make_table, make_tar, make_zip
+from tests.helpers.pictures import encode, noise
 
 FOLDERS = {"cats/1.jpg": b"", "dogs/1.jpg": b"", "dogs/2.jpg": b""}
 PAIRS = {"1.jpg": b"", "1.cls": b"0", "2.png": b"", "2.json": b'{"label": 1}'}
@@ -158,10 +159,26 @@ def test_hidden_and_other_members_are_no_pictures(folder: Path) -> None:
     assert find_members(source, (".mp4",)).names == ["a.jpg", "x/e.PNG", "f.mp4"]
 
 
+def test_members_without_a_telling_suffix_are_known_by_content_and_others_counted(
+    folder: Path,
+) -> None:
+    png = encode(noise(8, 8, 3))
+    names = {"b": png, "a.jpg_large": png, "c": b"", "d.xyz": b"text", "e.json": b"{}"}
+    beside = {"z.jpg": png, "z.cls": b"1", "z.json": b"{}", "z.jpg_large": png}
+    content = {**names, **beside, "@eaDir/z.jpg/x.jpg": png, ".h.jpg": png}
+    for source in (make_zip(folder / "a.zip", content), make_tar(folder / "a.tar", content)):
+        found = find_members(source)
+        assert found.names == ["b", "a.jpg_large", "z.jpg", "z.jpg_large"]
+        assert found.passed_over == {
+            **{"without suffix": 1, ".xyz": 1, ".json": 1, "@eaDir/": 1, "hidden": 1}
+        }
+        assert collect_data(source, labelled=False).passed_over == found.passed_over
+
+
 def test_an_archive_without_pictures_says_what_it_holds(folder: Path) -> None:
     source = make_zip(folder / "a.zip", {"a.txt": b"", "b.txt": b"", "c": b""})
     assert refusal(source) == (
-        f"Cannot find pictures in '{source}': it holds no pictures, but 2 .txt, "
+        f"Cannot find pictures in '{source}': it holds no picture, but 2 .txt, "
         "1 without suffix. Give one with pictures."
     )
     assert "it holds no files" in refusal(make_tar(folder / "a.tar", {}))
