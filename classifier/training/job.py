@@ -13,12 +13,12 @@ from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.models.device import Backend
 from roi_cls.classifier.runs.folder import RunFolder
-from roi_cls.classifier.runs.scores import ScoreTable
 from roi_cls.data.sample import Sample
 from roi_cls.data.split import SplitParams
 from roi_cls.roi import CropParams
 
 if TYPE_CHECKING:
+    from roi_cls.classifier.runs.scores import ScoreTable
     from roi_cls.classifier.training.data import TrainingData
 
 
