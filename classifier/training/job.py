@@ -22,6 +22,7 @@ from roi_cls.data.split import SplitParams
 from roi_cls.roi import CropParams
 
 if TYPE_CHECKING:
+    from roi_cls.classifier.runs.scores import ScoreTable
     from roi_cls.classifier.training.data import TrainingData
 
 

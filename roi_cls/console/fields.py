@@ -121,6 +121,20 @@ def _option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def changed_options(settings: Any) -> list[str]:
+    """Return the words of the command line that give what differs from the settings' defaults."""
+    words = []
+    for field in _option_fields(type(settings)):
+        value, option = getattr(settings, field.name), _option(field.name)
+        if value == field.default:
+            continue
+        if isinstance(value, bool):
+            words.append(option if value else f"--no-{option[2:]}")
+        else:
+            words += [option, str(value)]
+    return words
+
+
 def _in_options(message: str) -> str:
     """Return a settings' message with the option for the field that it begins with."""
     name, space, rest = message.partition(" ")

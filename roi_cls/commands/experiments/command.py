@@ -41,6 +41,7 @@ from roi_cls.console.arguments import (
 )
 from roi_cls.console.fields import (
     RecipeName,
+    changed_options,
     given_settings,
     settings_options,
     suggest_recipes,
@@ -356,7 +357,11 @@ def tune(
     space = choose_space(base, over, search)
     job = TuneJob(experiment, space, recipe, folds, score, seed, budget, trials)
     tune_and_tell(job, f"Tuning on {source.name}", as_json=as_json)
-    note_next("train", str(source), "--recipe", str(recipe), "--run", recipe.stem)
+    # Of another split, the test part would hold pictures that the recipe was chosen by.
+    data = {"--labels": labels, "--target": target, "--cache": None if cache == CACHE else cache}
+    given = [word for pair in data.items() if pair[1] is not None for word in map(str, pair)]
+    words = [*changed_options(split), *given, *run_arguments(runs / recipe.stem, runs)]
+    note_next("train", str(source), "--recipe", str(recipe), *words)
 
 
 def ensemble(

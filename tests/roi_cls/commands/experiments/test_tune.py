@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -55,13 +56,17 @@ def test_trials_are_told_and_the_recipe_trains(
     command: Command, words: list[str], search: Path, tmp_path: Path, tiny_set: Path
 ) -> None:
     words = [*with_search(words, search), "--trials", "2", "-o", str(tmp_path / "mine.toml")]
+    words += ["--split-seed", "3", "--no-near-duplicates", "--target", "odd"]
     done = command(*words)
     assert done.returncode == 0, done.stderr
     lines = done.stderr.splitlines()
     assert "Trial 1: lr " in done.stderr
     assert re.search(r"^Trial 0: ROC-AUC [\d.]+ out of fold, the best so far$", done.stderr, re.M)
     assert lines[-1].startswith(f"Next: roi-cls train {tiny_set} --recipe ")
-    assert lines[-1].endswith("mine.toml --run mine")
+    # The same split and cache, else the test part would hold what the recipe was chosen by.
+    same = "--split-seed 3 --no-near-duplicates --target odd"
+    where = f"--cache {tmp_path / 'cache'} --run mine --runs {tmp_path / 'runs'}"
+    assert lines[-1].endswith(f"mine.toml {same} {where}")
     folder = tmp_path / "runs" / "first"
     assert f"Saved tuning.md, tuning.csv, tuning.json in {folder}" in lines
     page = (folder / "tuning.md").read_text()
@@ -84,14 +89,14 @@ def test_trials_are_told_and_the_recipe_trains(
     )
     assert (found["images"], found["targets"], found["target"]) == (32, 8, "odd")
 
-    places = ["--runs", tmp_path / "runs", "--cache", tmp_path / "cache", "--workers", "0"]
-    trained = command("train", tiny_set, "--recipe", tmp_path / "mine.toml", "--run", "t", *places)
+    trained = command(*shlex.split(lines[-1])[2:], "--workers", "0", "--device", "cpu")
     assert trained.returncode == 0, trained.stderr
-    kept = json.loads((tmp_path / "runs" / "t" / "settings.json").read_bytes())
+    kept = json.loads((tmp_path / "runs" / "mine" / "settings.json").read_bytes())
     for name, value in found["best"]["settings"].items():
         assert kept["config"][name] == value
     # The best trial's models can be used as they are.
-    judged = command("evaluate", tiny_set, "--run", found["run"], "--device", "cpu", *places)
+    places = ["--cache", tmp_path / "cache", "--device", "cpu"]
+    judged = command("evaluate", tiny_set, "--run", found["run"], *places)
     assert judged.returncode == 0, judged.stderr
 
 
