@@ -59,7 +59,7 @@ _APPLE_LIBRARY, _APPLE_PREVIEWS = ".photoslibrary", "resources"
 DEMO_RECORD = "demo.json"
 """File that ``data demo`` leaves beside its pictures: it is not told of."""
 _HEAD_BYTES = 512  # so much of a file tells whether it is a picture
-HIDDEN, WITHOUT_SUFFIX = "hidden", "without suffix"
+HIDDEN, WITHOUT_SUFFIX, EMPTY = "hidden", "without suffix", "empty folder"
 """What is passed over, besides suffixes and folders."""
 _KIND = re.compile(r"\.\w{1,15}~?")
 _MOST_KINDS = 20
@@ -73,7 +73,8 @@ class Found:
     """Paths in it of the pictures, with / between their parts."""
     passed_over: Counter[str] = field(default_factory=Counter)
     """How often what else is there: files by suffix (``.txt``), ``without suffix``, ``hidden``
-    files and folders, and folders of systems and caches, by their name with a / at its end."""
+    files and folders, each ``empty folder``, and folders of systems and caches, by their name with
+    a / at its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,7 @@ def list_passed_over(passed_over: Mapping[str, int]) -> str:
 def _kind_text(kind: str, count: int) -> str:
     if kind.endswith("/"):
         return f"{count} folder{'' if count == 1 else 's'} {kind[:-1]!r}"
-    return f"{count} {kind}"
+    return f"{count} {kind}s" if kind == EMPTY and count > 1 else f"{count} {kind}"
 
 
 def _walk(source: str, wanted: _Wanted, found: Found) -> None:
@@ -167,6 +168,8 @@ def _walk(source: str, wanted: _Wanted, found: Found) -> None:
                 continue
             with os.scandir(folder) as listing:
                 entries = list(listing)
+            if prefix and not entries:  # a class, perhaps, that was never filled
+                found.passed_over[EMPTY] += 1
             if prefix and any(entry.name == CACHE_TAG for entry in entries):
                 found.passed_over[f"{os.path.basename(folder)}/"] += 1
                 continue  # crops of earlier runs, unless they are named themselves

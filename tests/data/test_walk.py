@@ -229,3 +229,12 @@ def test_folder_that_holds_no_picture_says_what_it_holds(root: Path) -> None:
         f"Cannot find pictures in {str(root)!r} or below: it holds no picture, but 1 .txt, "
         "1 folder '@eaDir'. Give a folder of pictures, such as PNG, JPEG, WebP, HEIC or TIFF files."
     )
+
+
+def test_empty_folder_is_told_since_it_may_be_a_class(tmp_path: Path) -> None:
+    for name in ("real", "fake", "deep/empty"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "real" / "a.png").write_bytes(PNG)
+    found = find_pictures(tmp_path)
+    assert found == Found(["real/a.png"], Counter({"empty folder": 2}))
+    assert tell_passed_over(found.passed_over) == ("Passed over: 2 empty folders.",)
