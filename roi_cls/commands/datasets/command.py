@@ -168,7 +168,7 @@ def data_spoil(
     workers: Workers = None,
     max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
-    """Draw a page of the synthetic defects that train --self-blend puts on clean faces.
+    """Draw the defects that train --self-blend puts on faces.
 
     Example: roi-cls data spoil photos --sheet spoiled.jpg
     """

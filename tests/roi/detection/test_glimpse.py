@@ -95,7 +95,7 @@ def orient(glimpse: Glimpse, is_mirrored: bool, turns: int) -> Glimpse:
     return (glimpse.mirror() if is_mirrored else glimpse).turn(90 * turns)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(around=st.floats(0.2, 3), **PLACED)
 def test_spot_is_told_where_it_lies(
     height: int, width: int, x: float, y: float, around: float, is_mirrored: bool, turns: int
@@ -108,7 +108,7 @@ def test_spot_is_told_where_it_lies(
         assert locate_spot(glimpse).xyxy == pytest.approx(box.xyxy, abs=glimpse.scale)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(side_px=st.sampled_from([320, 640, 1280]), **PLACED)
 def test_spot_at_any_scale_is_told_where_it_lies(
     height: int, width: int, x: float, y: float, side_px: int, is_mirrored: bool, turns: int
@@ -117,7 +117,8 @@ def test_spot_at_any_scale_is_told_where_it_lies(
     spot = (left, top, left + 32, top + 32)
     seen = glimpse_scaled(Picture.of(draw_spot(height, width, spot)), side_px)
     glimpse = orient(seen, is_mirrored, turns)
-    assert locate_spot(glimpse).xyxy == pytest.approx(spot, abs=1 + glimpse.scale)
+    # The shorter side is rounded to whole pixels, and so is what is seen of the spot.
+    assert locate_spot(glimpse).xyxy == pytest.approx(spot, abs=1 + 2 * glimpse.scale)
 
 
 @given(

@@ -41,7 +41,7 @@ def typed_in_bash(typed: str) -> dict[str, str]:
     [
         ("pre", ["predict"]),
         ("cr", ["crops", "crops show"]),
-        ("data ", ["demo", "import", "audit", "labels"]),
+        ("data ", ["demo", "import", "audit", "labels", "spoil"]),
         ("train x --ep", ["--epochs"]),
         ("train x --no-cal", ["--no-calibrate"]),
         ("crops show --det", ["--detector", "--detector-model"]),
