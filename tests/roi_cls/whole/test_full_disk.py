@@ -65,7 +65,8 @@ def test_training_goes_on_as_its_message_says(
     assert failed.returncode == 1
     advice = failed.stderr.splitlines()[-1].partition("the disk is full. ")[2]
     begun = re.fullmatch(
-        r"Free space, then run the same command with (--run \S+ --resume): what is finished is kept.",
+        r"Free space, then run the same command with (--run \S+ --resume): "
+        r"what is finished is kept\.",
         advice,
     )
     # Where nothing could be written yet, nothing is there to go on with.
