@@ -2,6 +2,7 @@
 
 import io
 import struct
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -30,6 +31,25 @@ def refusal(archive: ZipArchive, name: str) -> str:
 def test_usual_compressions_are_read(tmp_path: Path, method: int) -> None:
     with opened(make_zip(tmp_path / "a.zip", {"1.jpg": b"x" * 999}, method)) as archive:
         assert archive.read("1.jpg", MOST) == b"x" * 999
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_member_that_holds_more_than_it_says_is_not_decompressed(
+    tmp_path: Path, method: int
+) -> None:
+    path = make_zip(tmp_path / "a.zip", {"1.jpg": bytes(2**27), "2.jpg": b"2"}, method)
+    data = bytearray(path.read_bytes())
+    for header, at in ((b"PK\3\4", 22), (b"PK\1\2", 24)):  # its own, and in the directory
+        struct.pack_into("<I", data, data.index(header) + at, 1000)
+    path.write_bytes(data)
+    with opened(path) as archive:
+        tracemalloc.start()
+        told = refusal(archive, "1.jpg")
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert "Bad CRC-32 for file '1.jpg'" in told
+        assert peak < 2**27
+        assert archive.read("2.jpg", MOST) == b"2"
 
 
 def test_a_damaged_member_leaves_the_others(tmp_path: Path) -> None:
