@@ -109,6 +109,30 @@ def test_a_class_may_be_alone_in_its_shard(folder: Path) -> None:
     ]
 
 
+def test_a_folder_of_its_own_around_each_shard_is_not_taken_for_a_class(folder: Path) -> None:
+    for name in ("s1", "s2"):
+        make_zip(folder / f"{name}.zip", {f"{name}/{one}": b"" for one in FOLDERS})
+    inner = f"{{{folder}/s1.zip/s1,{folder}/s2.zip/s2}}"
+    assert refusal(f"{folder}/s{{1,2}}.zip") == (
+        f"Cannot tell the labels in '{folder}/s{{1,2}}.zip': each archive has a folder of its own "
+        "around all others, like 's1/' and 's2/', and either level may be the classes. If these "
+        f"folders are none, name each, as '{inner}'; else give a CSV with path,label."
+    )
+    assert rows(inner)[-1] == "s2.zip/s2/dogs/2.jpg dogs"
+    assert len(collect_samples(Path(f"{folder}/s{{1,2}}.zip"), labelled=False)) == 6
+
+
+def test_folders_within_one_another_around_everything_are_no_class(folder: Path) -> None:
+    content = {f"a/b/{part}/{name}": b"" for part in ("train", "test") for name in FOLDERS}
+    source = make_zip(folder / "a.zip", content)
+    assert rows(source)[0] == "a.zip/a/b/train/cats/1.jpg cats train"
+
+
+def test_where_labels_cannot_be_read_the_archive_is_named(folder: Path) -> None:
+    make_zip(folder / "a.zip", {"x.jpg": b""})
+    assert refusal(f"{folder}/[a].zip").startswith(f"Cannot read labels in '{folder}/[a].zip': no ")
+
+
 def test_archives_and_folders_called_by_parts_are_these_parts(folder: Path) -> None:
     make_zip(folder / "train-0.zip", FOLDERS)
     make_zip(folder / "test.zip", {"cats/1.jpg": b""})
@@ -156,6 +180,15 @@ def test_hidden_and_other_members_are_no_pictures(folder: Path) -> None:
     source = make_zip(folder / "a.zip", dict.fromkeys(names, b""))
     assert find_members(source).names == ["a.jpg", "x/e.PNG"]
     assert find_members(source, (".mp4",)).names == ["a.jpg", "x/e.PNG", "f.mp4"]
+
+
+def test_what_shares_a_pictures_name_is_lost_only_where_it_is_its_label(folder: Path) -> None:
+    content = {name: b"" for name in ("a.jpg", "a.cls", "a.mov", "a.json", "a.xmp", "b.cls")}
+    source = make_zip(folder / "a.zip", {**content, "a.jpg_large": b"\xff\xd8\xff"})
+    found = find_members(source)
+    assert found.names == ["a.jpg", "a.jpg_large"]
+    assert found.passed_over == {".mov": 1, ".xmp": 1, ".cls": 1}
+    assert find_members(source, (".mov",)).names == ["a.jpg", "a.mov", "a.jpg_large"]
 
 
 def test_an_archive_without_pictures_says_what_it_holds(folder: Path) -> None:
