@@ -27,6 +27,7 @@ from roi_cls.roi.image_header import UndecodableError, sniff_kind
 _LABELS = ("label", "labels", "class", "cls")
 _MOST_GROUP_BYTES = 4 * 2**30
 """Of the pictures in a group of rows, which are read together."""
+_DIVIDE = "Write the table with smaller groups of rows."
 _MOST_SHOWN = 20  # columns that a message names
 
 
@@ -48,6 +49,7 @@ class TableArchive(Archive):
             raise ArchiveError("it needs pyarrow, which is not installed", remedy) from error
         self._file = file
         self._damage = (pyarrow.ArrowException, OSError)
+        self._excess = pyarrow.ArrowNotImplementedError  # what it says of structs of so many bytes
         try:
             self._table = parquet.ParquetFile(file)
             self._schema = self._table.schema_arrow
@@ -76,6 +78,8 @@ class TableArchive(Archive):
         group = bisect.bisect_right(self._starts, row) - 1
         try:
             value = self._read_group(group)[row - self._starts[group]].as_py()
+        except self._excess as error:
+            raise ArchiveError("its group of rows has over 2 GiB of pictures", _DIVIDE) from error
         except self._damage as error:
             raise ArchiveError("its group of rows is damaged", AGAIN) from error
         if value is None:
@@ -148,9 +152,7 @@ class TableArchive(Archive):
         outer = self._column.removesuffix(".bytes")
         if outer != self._column and self._schema.field(outer).type.get_field_index("path") >= 0:
             column = self._table.read([f"{outer}.path"]).column(0)
-            paths = list(
-                itertools.chain.from_iterable(_flatten(c).to_pylist() for c in column.chunks)
-            )
+            paths = _flatten(column).to_pylist()
         names = [clean_name(path.rpartition("/")[2]) if path else "" for path in paths]
         if all(names) and Counter(names).most_common(1)[0][1] == 1:
             return names
@@ -167,11 +169,11 @@ class TableArchive(Archive):
             if size > _MOST_GROUP_BYTES:
                 raise ArchiveError(
                     f"its group of rows has {size} bytes, over the limit of {_MOST_GROUP_BYTES}",
-                    "Write the table with smaller groups of rows.",
+                    _DIVIDE,
                 )
             self._held = None  # never two at once
             column = self._table.read_row_group(group, columns=[self._column]).column(0)
-            self._held = group, _flatten(column.combine_chunks())
+            self._held = group, _flatten(column)  # in pieces: as one, 2 GiB would be too many
         return self._held[1]
 
 
