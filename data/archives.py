@@ -214,7 +214,10 @@ def _list_held(source: Path) -> tuple[list[_Held], Counter[str]]:
 
 def _stated_labels(held: _Held) -> dict[str, str]:
     place = find_place(held.path)
-    return read_stated_labels(place, held.names) if place else {}
+    try:
+        return read_stated_labels(place, held.names) if place else {}
+    except ImageReadError as error:  # others, off its names, would be taken instead
+        raise DataError(str(error)) from error
 
 
 def _label(

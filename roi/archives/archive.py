@@ -58,6 +58,9 @@ class Archive(Closing):
         """Return the labels that the archive itself states for these members, where it does.
 
         Of a zip or a tar: ``key.cls`` or ``key.json`` beside ``key.jpg``, as WebDataset has them.
+
+        Raises:
+            ArchiveError: All of them are together, and cannot be read.
         """
         wanted = {key_of(name) for name in names}
         found: dict[str, str] = {}

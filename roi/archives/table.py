@@ -48,7 +48,8 @@ class TableArchive(Archive):
             remedy = "Run: pip install 'roi-cls[parquet]'"
             raise ArchiveError("it needs pyarrow, which is not installed", remedy) from error
         self._file = file
-        self._damage = (pyarrow.ArrowException, OSError)
+        # ValueError: text that is not UTF-8; IndexError: fewer rows than it says.
+        self._damage = (pyarrow.ArrowException, OSError, ValueError, IndexError)
         self._excess = pyarrow.ArrowNotImplementedError  # what it says of structs of so many bytes
         try:
             self._table = parquet.ParquetFile(file)
@@ -93,10 +94,13 @@ class TableArchive(Archive):
         if column is None:
             return {}
         classes = self._features.get(column, {}).get("names") or ()
-        values = self._table.read([column]).column(0).to_pylist()
+        try:
+            cells = self._table.read([column]).column(0).to_pylist()
+            values = [cells[self._rows[name]] for name in names]
+        except self._damage as error:
+            raise ArchiveError(f"its column {column!r} is damaged", AGAIN) from error
         found = {}
-        for name in names:
-            value = values[self._rows[name]]
+        for name, value in zip(names, values, strict=True):
             if isinstance(value, int) and 0 <= value < len(classes):
                 found[name] = str(classes[value])
             elif isinstance(value, int | str) and not (classes and value == -1):  # -1: unlabelled

@@ -42,7 +42,7 @@ class ZipArchive(Archive):
         except (*_DAMAGE, NotImplementedError) as error:
             reason = f"it is no zip archive, or not whole ({_words(error)})"
             raise ArchiveError(reason, AGAIN) from error
-        members = [member for member in self._zip.infolist() if not member.is_dir()]
+        members = [one for one in self._zip.infolist() if not one.filename.endswith("/")]
         # Some programs of Windows separate folders by its own character.
         names = [
             clean_name(name if "/" in name else name.replace("\\", "/"))

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from pyarrow import parquet
 
 from roi_cls.base.errors import DataError
 from roi_cls.data.archives import find_members, holds_members
@@ -90,6 +91,20 @@ def test_a_picture_without_a_label_where_none_is_needed_has_none(folder: Path) -
 def test_classes_of_a_table_are_its_labels(folder: Path) -> None:
     source = make_table(folder / "a.parquet", [b"1", b"2"], [1, 0], classes=["cat", "dog"])
     assert rows(source) == ["a.parquet/0000000 dog", "a.parquet/0000001 cat"]
+
+
+def test_where_stated_labels_are_damaged_no_others_are_taken(folder: Path) -> None:
+    paths = ["image_0_0.png", "image_1_1.png"]
+    source = make_table(folder / "a.parquet", [b"1", b"2"], ["x", "y"], paths=paths)
+    column = parquet.ParquetFile(source).metadata.row_group(0).column(2)
+    data = bytearray(source.read_bytes())
+    start = column.dictionary_page_offset
+    data[start : start + 20] = b"\xff" * 20
+    source.write_bytes(data)
+    assert column.path_in_schema == "label"
+    assert refusal(source) == (
+        f"Cannot read '{source}': its column 'label' is damaged. Copy, download or make it again."
+    )
 
 
 def test_shards_of_a_pattern_are_one_data_set_in_their_order(folder: Path) -> None:

@@ -63,6 +63,21 @@ def test_a_damaged_member_leaves_the_others(tmp_path: Path) -> None:
         assert archive.read("2.jpg", MOST) == b"second" * 99
 
 
+def test_a_member_without_a_name_gets_one(tmp_path: Path) -> None:
+    path = make_zip(tmp_path / "a.zip", {"x": b"1"})
+    data = bytearray(path.read_bytes())
+    for header, at, name in ((b"PK\3\4", 26, 30), (b"PK\1\2", 28, 46)):
+        start = data.index(header)
+        struct.pack_into("<H", data, start + at, 0)
+        del data[start + name]
+    end = data.index(b"PK\5\6")
+    struct.pack_into("<II", data, end + 12, end - data.index(b"PK\1\2"), data.index(b"PK\1\2"))
+    path.write_bytes(data)
+    with opened(path) as archive:
+        assert archive.names() == ["_"]
+        assert archive.read("_", MOST) == b"1"
+
+
 def test_a_cut_archive_has_no_directory(tmp_path: Path) -> None:
     path = make_zip(tmp_path / "a.zip", {"1.jpg": b"first" * 99})
     path.write_bytes(path.read_bytes()[:-30])
