@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -30,9 +30,9 @@ from roi_cls.roi.archives.opening import find_place, list_members, read_stated_l
 from roi_cls.roi.archives.pattern import fixed_folder, is_pattern, match_pattern
 from roi_cls.roi.image import read_head
 
-ReadLabels = Callable[[Sequence[str]], Sequence[Sample]]
-"""Reads labels and parts off paths below a folder; a sample for each, in order."""
-_BESIDE = (".cls", ".json", ".txt")
+ReadLabels = Callable[[Path, Sequence[str]], Sequence[Sample]]
+"""Reads labels and parts off paths below a folder, which messages name; a sample for each."""
+_COMPANIONS = (".cls", ".json", ".txt")  # that a sample of WebDataset has beside its picture
 _ENDS_NAME = re.compile(r"[-_.\s]")
 
 
@@ -70,8 +70,8 @@ def find_members(
 ) -> Members:
     """Return the pictures in an archive, or in a folder of it, in its order.
 
-    They are known, and others passed over, as in folders. Members that belong to a picture by
-    their name, such as its label, are not counted. Of a table every row is a picture.
+    They are known, and others passed over, as in folders; but the text that belongs to a picture
+    by its name, such as its label, is not counted. Of a table every row is a picture.
 
     Args:
         source: The archive, or the folder in it.
@@ -89,7 +89,11 @@ def find_members(
         found = Found(list(listing.names))
     else:
         keys = {key_of(name) for name in listing.names if name.lower().endswith(PICTURE_SUFFIXES)}
-        alone = [name for name in listing.names if not _is_beside(name, keys)]
+        alone = [
+            name
+            for name in listing.names
+            if not (name.lower().endswith(_COMPANIONS) and key_of(name) in keys)
+        ]
         heads = partial(_read_heads, source)
         found = sort_out(alone, str(source), heads, also, is_also)
         order = {name: i for i, name in enumerate(listing.names)}
@@ -99,11 +103,6 @@ def find_members(
     kinds = list_passed_over(found.passed_over)
     holds = f"it holds no picture, but {kinds}" if kinds else "it holds no files"
     raise DataError(f"Cannot find pictures in {str(source)!r}: {holds}. Give one with pictures.")
-
-
-def _is_beside(name: str, keys: Set[str]) -> bool:
-    """Whether a member tells of a picture with one of these keys, as WebDataset has it."""
-    return name.lower().endswith(_BESIDE) and key_of(name) in keys
 
 
 def _read_heads(source: Path, names: Sequence[str], size: int) -> list[bytes | None]:
@@ -163,7 +162,9 @@ def collect_archived(
         samples = _label(source, held, stated, label_names or {}, labelled=labelled)
     else:
         top = _common_top(inner)
-        samples = list(read([name.removeprefix(top) for name in inner]))
+        if labelled:
+            _check_own_tops(source, held, top)
+        samples = list(read(source / top, [name.removeprefix(top) for name in inner]))
     parts = _parts(source, held)
     places = [(one, name) for one in held for name in one.names]
     placed = (
@@ -213,7 +214,10 @@ def _list_held(source: Path) -> tuple[list[_Held], Counter[str]]:
 
 def _stated_labels(held: _Held) -> dict[str, str]:
     place = find_place(held.path)
-    return read_stated_labels(place, held.names) if place else {}
+    try:
+        return read_stated_labels(place, held.names) if place else {}
+    except ImageReadError as error:  # others, off its names, would be taken instead
+        raise DataError(str(error)) from error
 
 
 def _label(
@@ -240,14 +244,35 @@ def _label(
 
 
 def _common_top(names: Sequence[str]) -> str:
-    """Return the one folder that everything was packed with, with its slash; else nothing.
+    """Return the folders that everything was packed with, with a slash at their end; else nothing.
 
-    It says nothing of classes where there are folders in it, and is no part of the data.
+    They say nothing of classes where there are folders in them, and are no part of the data.
     """
-    tops = {name.partition("/")[0] for name in names}
-    top = next(iter(tops))
-    is_shared = len(tops) == 1 and all(name.count("/") > 1 for name in names)
-    return f"{top}/" if is_shared and top.lower() not in SPLIT_NAMES else ""
+    top, least = "", min(name.count("/") for name in names)
+    for _ in range(least - 1):
+        start = len(top)
+        tops = {name[start:].partition("/")[0] for name in names}
+        one = next(iter(tops))
+        if len(tops) > 1 or one.lower() in SPLIT_NAMES:
+            break
+        top += f"{one}/"
+    return top
+
+
+def _check_own_tops(source: Path, held: Sequence[_Held], top: str) -> None:
+    """Raise where each archive was packed with another folder: it would be taken for a class."""
+    tops = [_common_top([name.removeprefix(top) for name in one.names]) for one in held]
+    if len(set(tops)) == 1 or not all(tops):
+        return
+    first, second = (
+        str(one.path / f"{top}{own}") for one, own in zip(held[:2], tops[:2], strict=True)
+    )
+    raise DataError(
+        f"Cannot tell the labels in {str(source)!r}: each archive has a folder of its own around "
+        f"all others, like {tops[0]!r} and {tops[1]!r}, and either level may be the classes. If "
+        f"these folders are none, name each, as '{{{first},{second}}}'; else give a CSV with "
+        "path,label."
+    )
 
 
 def _parts(source: Path, held: Sequence[_Held]) -> dict[Path, SplitName]:

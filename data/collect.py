@@ -13,7 +13,7 @@ from typing import Literal
 
 from roi_cls.base.errors import DataError
 from roi_cls.base.location import reaching
-from roi_cls.data.archives import collect_archived, lies_in_archives, source_root
+from roi_cls.data.archives import collect_archived, lies_in_archives
 from roi_cls.data.sample import (
     DEFAULT_LABEL_NAMES,
     Sample,
@@ -114,13 +114,12 @@ def collect_data(
 def _collect_archived(
     source: Path, label_names: Mapping[str, str] | None, *, labelled: bool
 ) -> Collected:
-    root = source_root(source)
     remarks: list[str] = []
 
-    def read(names: Sequence[str]) -> tuple[Sample, ...]:
+    def read(folder: Path, names: Sequence[str]) -> tuple[Sample, ...]:
         if not labelled:
-            return _read_leniently(root, names, label_names)
-        samples, told = _read_labels(root, names, label_names)
+            return _read_leniently(folder, names, label_names)
+        samples, told = _read_labels(folder, names, label_names)
         remarks.extend(told)
         return samples
 

@@ -51,6 +51,7 @@ _KINDS = (
     ),
 )
 _TEXT = rb"(\xef\xbb\xbf)?\s*"  # a byte order mark and blanks
+_COMMENTS = rb"(?><!--.*?-->\s*)*"  # atomic: else the ways to divide them double with each
 _UNREAD = (  # pictures of forms that are not decoded
     (
         rb"II\*\0....CR|....ftypcrx |IIR[OS]|MMOR|IIU\0|FUJIFILMCCD-RAW|FOVb|\0MRM",
@@ -71,8 +72,9 @@ _FOREIGN = (
     (rb"\0\0\x01\0.\0", "an icon", CONVERT),
     (rb"8BPS", "a Photoshop file", CONVERT),
     (rb"%PDF", "a PDF document", CONVERT),
-    (_TEXT + rb"(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*(<!doctype svg|<svg)", "an SVG drawing", CONVERT),
-    (_TEXT + rb"(<!--.*?-->\s*)*<(!doctype html|html|head|body)", "an HTML page", _DOWNLOAD),
+    (_TEXT + rb"(<\?xml[^>]*>\s*)?" + _COMMENTS + rb"(<!doctype svg|<svg)", "an SVG drawing",
+     CONVERT),
+    (_TEXT + _COMMENTS + rb"<(!doctype html|html|head|body)", "an HTML page", _DOWNLOAD),
     (rb"version https://git-lfs", "a Git LFS pointer", "Run `git lfs pull` to fetch the picture."),
     (rb"PK\x03\x04|\x1f\x8b|7z\xbc\xaf|Rar!", "an archive", _UNPACK),
 )  # fmt: skip

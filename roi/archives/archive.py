@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 from abc import abstractmethod
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Sequence
 
 from roi_cls.base.closing import Closing
 from roi_cls.base.errors import RoiClsError
@@ -58,6 +58,9 @@ class Archive(Closing):
         """Return the labels that the archive itself states for these members, where it does.
 
         Of a zip or a tar: ``key.cls`` or ``key.json`` beside ``key.jpg``, as WebDataset has them.
+
+        Raises:
+            ArchiveError: All of them are together, and cannot be read.
         """
         wanted = {key_of(name) for name in names}
         found: dict[str, str] = {}
@@ -83,7 +86,7 @@ def _read_label(name: str, data: bytes) -> str | None:
         if not name.lower().endswith(".json"):
             return text or None
         values = json.loads(text)
-    except ValueError:  # no UTF-8, or no JSON
+    except (ValueError, RecursionError):  # no UTF-8, no JSON, or one of very many brackets
         return None
     if not isinstance(values, dict):
         return None
@@ -100,23 +103,23 @@ def clean_name(name: str) -> str:
     return "/".join("__" if part == ".." else part for part in parts) or "_"
 
 
-def free_name(name: str, taken: Container[str]) -> str:
-    """Return the name, or where it is taken ``a~2.jpg``, ``a~3.jpg``: archives may repeat names."""
-    if name not in taken:
-        return name
-    key = key_of(name)
-    rest, number = name[len(key) :], 2
-    while f"{key}~{number}{rest}" in taken:
-        number += 1
-    return f"{key}~{number}{rest}"
+class FreeNames:
+    """Names that were given out, each once: archives may repeat names."""
 
+    def __init__(self) -> None:
+        self._taken: dict[str, int] = {}
+        """Each name, and the number that was last put into it."""
 
-def free_names(names: Iterable[str]) -> list[str]:
-    """Return the names, each made distinct from those before it."""
-    taken: dict[str, None] = {}
-    for name in names:
-        taken[free_name(name, taken)] = None
-    return list(taken)
+    def take(self, name: str) -> str:
+        """Return the name, or where it is taken ``a~2.jpg``, ``a~3.jpg``."""
+        key, free, number = key_of(name), name, self._taken.get(name, 1)
+        while free in self._taken:
+            number += 1
+            free = f"{key}~{number}{name[len(key) :]}"
+        self._taken[free] = 1
+        if free != name:  # not tried again: a name that repeats ever so often takes no longer
+            self._taken[name] = number
+        return free
 
 
 def check_length(size: int, max_bytes: int) -> None:

@@ -128,13 +128,17 @@ def archive_error(archive: Path) -> ImageReadError:
 
 
 def read_stated_labels(place: Place, names: Sequence[str]) -> dict[str, str]:
-    """Return the labels that an archive states itself for members, by their names at ``place``."""
+    """Return the labels that an archive states itself for members, by their names at ``place``.
+
+    Raises:
+        ImageReadError: They cannot be read.
+    """
     inner = f"{place.name}/" if place.name else ""
     try:
         with _ARCHIVES.using(place.archive) as archive:
             found = archive.read_labels([inner + name for name in names])
-    except ArchiveError:
-        return {}
+    except ArchiveError as error:
+        raise _told(place.archive, error) from error
     return {name.removeprefix(inner): label for name, label in found.items()}
 
 

@@ -104,6 +104,10 @@ def match_pattern(pattern: str) -> list[Path]:
 def fixed_folder(pattern: Path) -> Path:
     """Return the folder that all names of a pattern lie in, as far as they have it in common."""
     folder = pattern.parent
-    while glob.has_magic(str(folder)) or has_braces(str(folder)):
+    while glob.has_magic(str(folder)) or has_braces(str(folder)) or _is_within_braces(str(folder)):
         folder = folder.parent
     return folder
+
+
+def _is_within_braces(text: str) -> bool:
+    return text.count("{") > text.count("}")

@@ -27,6 +27,7 @@ from roi_cls.roi.image_header import UndecodableError, sniff_kind
 _LABELS = ("label", "labels", "class", "cls")
 _MOST_GROUP_BYTES = 4 * 2**30
 """Of the pictures in a group of rows, which are read together."""
+_DIVIDE = "Write the table with smaller groups of rows."
 _MOST_SHOWN = 20  # columns that a message names
 
 
@@ -47,7 +48,9 @@ class TableArchive(Archive):
             remedy = "Run: pip install 'roi-cls[parquet]'"
             raise ArchiveError("it needs pyarrow, which is not installed", remedy) from error
         self._file = file
-        self._damage = (pyarrow.ArrowException, OSError)
+        # ValueError: text that is not UTF-8; IndexError: fewer rows than it says.
+        self._damage = (pyarrow.ArrowException, OSError, ValueError, IndexError)
+        self._excess = pyarrow.ArrowNotImplementedError  # what it says of structs of so many bytes
         try:
             self._table = parquet.ParquetFile(file)
             self._schema = self._table.schema_arrow
@@ -76,6 +79,8 @@ class TableArchive(Archive):
         group = bisect.bisect_right(self._starts, row) - 1
         try:
             value = self._read_group(group)[row - self._starts[group]].as_py()
+        except self._excess as error:
+            raise ArchiveError("its group of rows has over 2 GiB of pictures", _DIVIDE) from error
         except self._damage as error:
             raise ArchiveError("its group of rows is damaged", AGAIN) from error
         if value is None:
@@ -89,10 +94,13 @@ class TableArchive(Archive):
         if column is None:
             return {}
         classes = self._features.get(column, {}).get("names") or ()
-        values = self._table.read([column]).column(0).to_pylist()
+        try:
+            cells = self._table.read([column]).column(0).to_pylist()
+            values = [cells[self._rows[name]] for name in names]
+        except self._damage as error:
+            raise ArchiveError(f"its column {column!r} is damaged", AGAIN) from error
         found = {}
-        for name in names:
-            value = values[self._rows[name]]
+        for name, value in zip(names, values, strict=True):
             if isinstance(value, int) and 0 <= value < len(classes):
                 found[name] = str(classes[value])
             elif isinstance(value, int | str) and not (classes and value == -1):  # -1: unlabelled
@@ -148,9 +156,7 @@ class TableArchive(Archive):
         outer = self._column.removesuffix(".bytes")
         if outer != self._column and self._schema.field(outer).type.get_field_index("path") >= 0:
             column = self._table.read([f"{outer}.path"]).column(0)
-            paths = list(
-                itertools.chain.from_iterable(_flatten(c).to_pylist() for c in column.chunks)
-            )
+            paths = _flatten(column).to_pylist()
         names = [clean_name(path.rpartition("/")[2]) if path else "" for path in paths]
         if all(names) and Counter(names).most_common(1)[0][1] == 1:
             return names
@@ -167,11 +173,11 @@ class TableArchive(Archive):
             if size > _MOST_GROUP_BYTES:
                 raise ArchiveError(
                     f"its group of rows has {size} bytes, over the limit of {_MOST_GROUP_BYTES}",
-                    "Write the table with smaller groups of rows.",
+                    _DIVIDE,
                 )
             self._held = None  # never two at once
             column = self._table.read_row_group(group, columns=[self._column]).column(0)
-            self._held = group, _flatten(column.combine_chunks())
+            self._held = group, _flatten(column)  # in pieces: as one, 2 GiB would be too many
         return self._held[1]
 
 

@@ -17,13 +17,16 @@ from roi_cls.roi.archives.archive import (
     AGAIN,
     Archive,
     ArchiveError,
+    FreeNames,
     MissingMemberError,
     check_length,
     clean_name,
-    free_name,
 )
 
-_DAMAGE = (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
+# RecursionError: headers that only say more of the next one, thousands of them in a row.
+_DAMAGE = (
+    tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, RecursionError,
+)  # fmt: skip
 _MOST_LINKS = 8  # that lead to each other
 
 
@@ -38,6 +41,7 @@ class TarArchive(Archive):
         """
         self._file = file
         self._members: dict[str, tarfile.TarInfo] = {}
+        self._free = FreeNames()
         self._is_known = False
         """Whether the end was reached."""
         try:
@@ -86,7 +90,7 @@ class TarArchive(Archive):
             self.fault = self._cut_off(error)
             return
         if member is not None and not member.isdir():
-            self._members[free_name(clean_name(member.name), self._members)] = member
+            self._members[self._free.take(clean_name(member.name))] = member
 
     def _check_end(self) -> None:
         """Tell an end from damage, which tarfile takes for one."""

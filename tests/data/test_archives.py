@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from pyarrow import parquet
 
 from roi_cls.base.errors import DataError
 from roi_cls.data.archives import find_members, holds_members
@@ -93,6 +94,20 @@ def test_classes_of_a_table_are_its_labels(folder: Path) -> None:
     assert rows(source) == ["a.parquet/0000000 dog", "a.parquet/0000001 cat"]
 
 
+def test_where_stated_labels_are_damaged_no_others_are_taken(folder: Path) -> None:
+    paths = ["image_0_0.png", "image_1_1.png"]
+    source = make_table(folder / "a.parquet", [b"1", b"2"], ["x", "y"], paths=paths)
+    column = parquet.ParquetFile(source).metadata.row_group(0).column(2)
+    data = bytearray(source.read_bytes())
+    start = column.dictionary_page_offset
+    data[start : start + 20] = b"\xff" * 20
+    source.write_bytes(data)
+    assert column.path_in_schema == "label"
+    assert refusal(source) == (
+        f"Cannot read '{source}': its column 'label' is damaged. Copy, download or make it again."
+    )
+
+
 def test_shards_of_a_pattern_are_one_data_set_in_their_order(folder: Path) -> None:
     for i in (0, 1):
         make_tar(folder / f"s-{i:02}.tar", PAIRS)
@@ -108,6 +123,30 @@ def test_a_class_may_be_alone_in_its_shard(folder: Path) -> None:
         "1.zip/all/cats/1.jpg cats",
         "2.zip/all/dogs/1.jpg dogs",
     ]
+
+
+def test_a_folder_of_its_own_around_each_shard_is_not_taken_for_a_class(folder: Path) -> None:
+    for name in ("s1", "s2"):
+        make_zip(folder / f"{name}.zip", {f"{name}/{one}": b"" for one in FOLDERS})
+    inner = f"{{{folder}/s1.zip/s1,{folder}/s2.zip/s2}}"
+    assert refusal(f"{folder}/s{{1,2}}.zip") == (
+        f"Cannot tell the labels in '{folder}/s{{1,2}}.zip': each archive has a folder of its own "
+        "around all others, like 's1/' and 's2/', and either level may be the classes. If these "
+        f"folders are none, name each, as '{inner}'; else give a CSV with path,label."
+    )
+    assert rows(inner)[-1] == "s2.zip/s2/dogs/2.jpg dogs"
+    assert len(collect_samples(Path(f"{folder}/s{{1,2}}.zip"), labelled=False)) == 6
+
+
+def test_folders_within_one_another_around_everything_are_no_class(folder: Path) -> None:
+    content = {f"a/b/{part}/{name}": b"" for part in ("train", "test") for name in FOLDERS}
+    source = make_zip(folder / "a.zip", content)
+    assert rows(source)[0] == "a.zip/a/b/train/cats/1.jpg cats train"
+
+
+def test_where_labels_cannot_be_read_the_archive_is_named(folder: Path) -> None:
+    make_zip(folder / "a.zip", {"x.jpg": b""})
+    assert refusal(f"{folder}/[a].zip").startswith(f"Cannot read labels in '{folder}/[a].zip': no ")
 
 
 def test_archives_and_folders_called_by_parts_are_these_parts(folder: Path) -> None:
@@ -173,6 +212,15 @@ def test_members_without_a_telling_suffix_are_known_by_content_and_others_counte
             **{"without suffix": 1, ".xyz": 1, ".json": 1, "@eaDir/": 1, "hidden": 1}
         }
         assert collect_data(source, labelled=False).passed_over == found.passed_over
+
+
+def test_what_shares_a_pictures_name_is_lost_only_where_it_is_its_label(folder: Path) -> None:
+    content = {name: b"" for name in ("a.jpg", "a.cls", "a.mov", "a.json", "a.xmp", "b.cls")}
+    source = make_zip(folder / "a.zip", {**content, "a.jpg_large": b"\xff\xd8\xff"})
+    found = find_members(source)
+    assert found.names == ["a.jpg", "a.jpg_large"]
+    assert found.passed_over == {".mov": 1, ".xmp": 1, ".cls": 1}
+    assert find_members(source, (".mov",)).names == ["a.jpg", "a.mov", "a.jpg_large"]
 
 
 def test_an_archive_without_pictures_says_what_it_holds(folder: Path) -> None:

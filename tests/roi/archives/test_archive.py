@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roi_cls.roi.archives.archive import clean_name, free_names, key_of
+from roi_cls.roi.archives.archive import FreeNames, clean_name, key_of
 from roi_cls.roi.archives.tar_file import TarArchive
 from roi_cls.roi.archives.zip_file import ZipArchive
 from tests.helpers.archives import add_file
@@ -33,10 +33,15 @@ def test_no_name_leaves_its_archive(name: str, expected: str) -> None:
     assert clean_name(name) == expected
 
 
+def test_a_name_that_repeats_very_often_is_numbered_on() -> None:
+    free = FreeNames()
+    assert [free.take("a.jpg") for _ in range(200_000)][-1] == "a~200000.jpg"
+
+
 def test_names_that_repeat_stay_apart_with_their_labels() -> None:
     given_names = ["a/1.jpg", "a/1.cls", "a/1.jpg", "a/1.cls", "a/1~2.jpg", "a/1.jpg"]
     expected = ["a/1.jpg", "a/1.cls", "a/1~2.jpg", "a/1~2.cls", "a/1~2~2.jpg", "a/1~3.jpg"]
-    assert free_names(given_names) == expected
+    assert list(map(FreeNames().take, given_names)) == expected
 
 
 @pytest.mark.parametrize(

@@ -194,6 +194,8 @@ def test_labels_stand_beside_the_pictures(tmp_path: Path, name: str) -> None:
         "a/3.cls": b"dog",
         "a/4.jpg": b"4",
         "a/4.json": b"[1, 2",
+        "a/6.jpg": b"7",
+        "a/6.json": b"[" * 200_000,
         "a/5.jpg": b"5",
         "a/5.json": b'{"caption": "a cat"}',
         "b/1.jpg": b"6",

@@ -83,6 +83,7 @@ def test_remote_patterns_have_braces_too() -> None:
         ("/data/{a,b}/c/*.zip", "/data"),
         ("*.zip", "."),
         ("{a,b}/x.zip", "."),
+        ("c/{a/b,c/d}/x.zip", "c"),
     ],
 )
 def test_the_folder_in_common_has_no_pattern(pattern: str, folder: str) -> None:

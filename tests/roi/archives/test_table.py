@@ -126,6 +126,19 @@ def test_a_row_without_bytes_or_with_too_many_is_refused(tmp_path: Path) -> None
             table.read("0000000", 9)
 
 
+def test_a_group_that_arrow_cannot_hold_at_once_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise pyarrow.ArrowNotImplementedError("Nested data conversions not implemented")
+
+    with opened(make_table(tmp_path / "a.parquet", PICTURES)) as table:
+        monkeypatch.setattr(parquet.ParquetFile, "read_row_group", refuse)
+        with pytest.raises(ArchiveError, match="over 2 GiB of pictures") as caught:
+            table.read("0000000", MOST)
+        assert caught.value.remedy == "Write the table with smaller groups of rows."
+
+
 def test_a_damaged_group_leaves_the_others(tmp_path: Path) -> None:
     path = make_table(tmp_path / "a.parquet", PICTURES)
     data = path.read_bytes()

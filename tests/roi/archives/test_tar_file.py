@@ -144,3 +144,16 @@ def test_long_and_odd_names_are_kept(tmp_path: Path) -> None:
         with TarArchive(stream) as archive:
             assert archive.names() == names
             assert archive.read(names[0], MOST) == names[0].encode()
+
+
+def test_headers_without_end_are_damage(tmp_path: Path) -> None:
+    path = make_tar(tmp_path / "a.tar", {"1.jpg": b"1"})
+    more = tarfile.TarInfo("x")
+    more.type, more.size = tarfile.XHDTYPE, 12
+    path.write_bytes(
+        path.read_bytes()[:1024] + (more.tobuf() + b"12 path=abc\n".ljust(512, b"\0")) * 3000
+    )
+    with opened(path) as archive:
+        assert archive.names() == ["1.jpg"]
+        assert archive.fault
+        assert archive.fault.reason.startswith("it is cut or damaged after '1.jpg' (maximum recurs")

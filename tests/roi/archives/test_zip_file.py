@@ -2,6 +2,7 @@
 
 import io
 import struct
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -32,6 +33,25 @@ def test_usual_compressions_are_read(tmp_path: Path, method: int) -> None:
         assert archive.read("1.jpg", MOST) == b"x" * 999
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_member_that_holds_more_than_it_says_is_not_decompressed(
+    tmp_path: Path, method: int
+) -> None:
+    path = make_zip(tmp_path / "a.zip", {"1.jpg": bytes(2**27), "2.jpg": b"2"}, method)
+    data = bytearray(path.read_bytes())
+    for header, at in ((b"PK\3\4", 22), (b"PK\1\2", 24)):  # its own, and in the directory
+        struct.pack_into("<I", data, data.index(header) + at, 1000)
+    path.write_bytes(data)
+    with opened(path) as archive:
+        tracemalloc.start()
+        told = refusal(archive, "1.jpg")
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert "Bad CRC-32 for file '1.jpg'" in told
+        assert peak < 2**27
+        assert archive.read("2.jpg", MOST) == b"2"
+
+
 def test_a_damaged_member_leaves_the_others(tmp_path: Path) -> None:
     path = make_zip(tmp_path / "a.zip", {"1.jpg": b"first" * 99, "2.jpg": b"second" * 99})
     data = path.read_bytes()
@@ -41,6 +61,21 @@ def test_a_damaged_member_leaves_the_others(tmp_path: Path) -> None:
             "it is damaged (Bad CRC-32 for file '1.jpg'). Copy, download or make it again."
         )
         assert archive.read("2.jpg", MOST) == b"second" * 99
+
+
+def test_a_member_without_a_name_gets_one(tmp_path: Path) -> None:
+    path = make_zip(tmp_path / "a.zip", {"x": b"1"})
+    data = bytearray(path.read_bytes())
+    for header, at, name in ((b"PK\3\4", 26, 30), (b"PK\1\2", 28, 46)):
+        start = data.index(header)
+        struct.pack_into("<H", data, start + at, 0)
+        del data[start + name]
+    end = data.index(b"PK\5\6")
+    struct.pack_into("<II", data, end + 12, end - data.index(b"PK\1\2"), data.index(b"PK\1\2"))
+    path.write_bytes(data)
+    with opened(path) as archive:
+        assert archive.names() == ["_"]
+        assert archive.read("_", MOST) == b"1"
 
 
 def test_a_cut_archive_has_no_directory(tmp_path: Path) -> None:

@@ -87,6 +87,8 @@ def refusal(data: bytes, **options: int) -> str:
         (b"%PDF-1.7\n", f"it is a PDF document. {CONVERT}"),
         (b"<svg xmlns=''/>", f"it is an SVG drawing. {CONVERT}"),
         (b"<?xml version='1.0'?>\n<!-- x -->\n<svg>", f"it is an SVG drawing. {CONVERT}"),
+        (b"<!-- x -->" * 300 + b"<svg>", f"it is an SVG drawing. {CONVERT}"),
+        (b"<!---->" * 580, f"it is not a picture (it begins with {b'<!----><!----><!'!r}). {GIVE}"),
         (b"\xef\xbb\xbf\n<!DOCTYPE html>", "it is an HTML page. Download the picture itself."),
         (b"<html><body>404", "it is an HTML page. Download the picture itself."),
         (b"PK\x03\x04", "it is an archive. Unpack it, or give it as .zip or .tar."),
