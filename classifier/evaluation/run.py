@@ -126,7 +126,8 @@ def evaluate_run(
     _check_writable(job.place)
     with ExitStack() as stack:
         stack.enter_context(hold_run(job.place))
-        if job.output is not None and os.access(job.run.path, os.W_OK):
+        is_beside = job.place.path.resolve() != job.run.path.resolve()
+        if is_beside and os.access(job.run.path, os.W_OK):
             stack.enter_context(hold_run(job.run))  # its openings are counted there
         outcome = _evaluate(job, on_crop, clock, on_score, on_note)
         on_outcome(outcome)
@@ -227,6 +228,8 @@ def _judge(
 
 def _check_writable(place: RunFolder) -> None:
     """Raise ``StorageError`` before minutes of work whose outcome could not be kept."""
+    if place.path.is_file():
+        raise StorageError(place.path, "it is a file", "Give a folder with --output DIR.")
     if place.path.is_dir() and not os.access(place.path, os.W_OK):
         raise StorageError(
             place.path,

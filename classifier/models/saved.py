@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from roi_cls.base.atomic import write_atomically
-from roi_cls.base.errors import BundleError, StorageError, WeightsError
+from roi_cls.base.atomic import telling_storage, write_atomically
+from roi_cls.base.errors import BundleError, WeightsError
 from roi_cls.base.location import hash_file
 from roi_cls.classifier.runs.bundle import (
     CONFIG_NAME,
@@ -83,12 +83,10 @@ def _describe_timm(
         "std": scale.std,
     }
     draft = folder / f".tmp-{CONFIG_NAME}"
-    try:
+    with telling_storage(draft):
         save_config_for_hf(model, str(draft), model_config=model_config, data_config=data_config)
         config: dict[str, Any] = json.loads(draft.read_text(encoding="utf-8"))
         draft.unlink()
-    except OSError as error:
-        raise StorageError(draft, error.strerror or str(error)) from error
     return config
 
 

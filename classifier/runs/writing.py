@@ -18,8 +18,13 @@ LOCK_NAME = ".lock"
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
+_ELSEWHERE = "give the run another folder (--runs, in Python run=)"
+
+
 @contextlib.contextmanager
-def hold_run(run: RunFolder, *, only_unfinished: bool = False) -> Iterator[None]:
+def hold_run(
+    run: RunFolder, *, only_unfinished: bool = False, elsewhere: str = _ELSEWHERE
+) -> Iterator[None]:
     """Keep all others from writing into the run in a block; also a folder of several runs.
 
     The folder is made, and is gone again where nothing was written. Of several processes that
@@ -28,6 +33,7 @@ def hold_run(run: RunFolder, *, only_unfinished: bool = False) -> Iterator[None]
     Args:
         run: It; need not be there.
         only_unfinished: What is finished is left as it is, and may lie where nobody can write.
+        elsewhere: What to do where nobody can write there.
 
     Raises:
         RunInUseError: Somebody else writes into it.
@@ -47,14 +53,16 @@ def hold_run(run: RunFolder, *, only_unfinished: bool = False) -> Iterator[None]
             raise RunInUseError(path, error.holder) from None
         except OSError as error:
             if not (only_unfinished and run.is_finished):
-                raise _refuse(path, error) from error
+                raise _refuse(path, error, elsewhere) from error
         yield
 
 
 def hold_place(run: RunFolder, output: Path) -> contextlib.AbstractContextManager[None]:
     """Hold the run where what is written lies in it; else nothing."""
     is_inside = output.resolve().is_relative_to(run.path.resolve())
-    return hold_run(run) if is_inside else contextlib.nullcontext()
+    if not is_inside:
+        return contextlib.nullcontext()
+    return hold_run(run, elsewhere="give another place with --output")
 
 
 def is_unused(path: Path) -> bool:
@@ -76,14 +84,11 @@ def _remove_empty(folder: Path) -> None:
         folder.rmdir()
 
 
-def _refuse(path: Path, error: OSError) -> BundleError:
+def _refuse(path: Path, error: OSError, elsewhere: str) -> BundleError:
     reason = error.strerror or str(error)
-    remedy = "Free space there, or give the run another folder (--runs, in Python run=)."
-    if error.errno in _FORBIDDEN:
-        remedy = (
-            "Copy it to a folder that can be written, or give it another one (--runs, in Python "
-            "run=)."
-        )
+    is_forbidden = error.errno in _FORBIDDEN
+    remedy = "Copy it to a folder that can be written" if is_forbidden else "Free space there"
     return BundleError(
-        f"Cannot write into the run {path.name!r}: {str(path)!r}: {reason}. {remedy}"
+        f"Cannot write into the run {path.name!r}: {str(path)!r}: {reason}. {remedy}, or "
+        f"{elsewhere}."
     )

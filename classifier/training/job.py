@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from roi_cls.base.atomic import DISK_FULL
-from roi_cls.base.errors import DataError, StorageError, TrainingError
+from roi_cls.base.errors import DISK_FULL, DataError, StorageError, TrainingError
 from roi_cls.cache import CropResult
 from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.config import TrackerName, TrainConfig

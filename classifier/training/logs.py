@@ -131,11 +131,13 @@ class RunLog:
         self._run, self._on_note = run, on_note
         self._trackers: dict[TrackerName, Tracker] = {n: _TRACKERS[n]() for n in names}
         self._begun: dict[str, str] = {}
+        self._is_started = False
 
     def start(self, settings: Mapping[str, Any]) -> None:
         """Tell what the run was started with; a run that goes on is the same one there."""
         if not self._trackers:
             return
+        self._is_started = True
         with contextlib.suppress(OSError, ValueError):  # none, or torn: then it is a new one there
             self._begun = json.loads(self._run.tracking.read_bytes())
         parameters = flatten_settings(settings, self._run)
@@ -156,8 +158,9 @@ class RunLog:
         self._tell(lambda _, tracker: tracker.finish(known))
 
     def close(self, *, failed: bool) -> None:
-        """End."""
-        self._tell(lambda _, tracker: tracker.close(failed=failed))
+        """End; what could not begin is nothing to tell of."""
+        if self._is_started:
+            self._tell(lambda _, tracker: tracker.close(failed=failed))
         self._trackers.clear()
 
     def _tell(self, tell: Callable[[TrackerName, Tracker], None]) -> None:

@@ -13,13 +13,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from roi_cls.base.errors import StorageError
+from roi_cls.base.errors import DISK_FULL, StorageError
 from roi_cls.base.location import is_remote, reaching, send_file
 
 STALE_AFTER_S = 24 * 3600  # 86400
 """No write takes a day: an older temporary file was left by a process that was killed."""
-DISK_FULL = "the disk is full"
-"""The reason of a ``StorageError`` where there is no room."""
 _PREFIX = ".tmp-"
 _OURS = f"{_PREFIX}{secrets.token_hex(4)}"  # no other process on any machine has it, but a fork
 _numbers = itertools.count()
@@ -117,7 +115,7 @@ def telling_storage(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(path, _reason(error)) from error
+        raise StorageError(path, storage_reason(error)) from error
 
 
 @contextlib.contextmanager
@@ -181,7 +179,8 @@ def remove_stale(drafts: Path) -> None:
                     draft.unlink()
 
 
-def _reason(error: OSError) -> str:
+def storage_reason(error: OSError) -> str:
+    """Return why something cannot be written, for a ``StorageError``."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DISK_FULL
     return error.strerror or str(error)

@@ -42,14 +42,19 @@ class DetectorModelError(RoiClsError):
     """A face detector's model file is missing, damaged, or cannot be fetched."""
 
 
+DISK_FULL = "the disk is full"
+"""The reason of a ``StorageError`` where there is no room."""
+
+
 class StorageError(RoiClsError):
     """A file cannot be written: full disk, no permission."""
 
     def __init__(self, path: Path | str, reason: str, remedy: str | None = None) -> None:
         # Whoever cannot be called again in the same way says what to do instead.
+        is_full = reason == DISK_FULL
         default = (
-            "Free space or give another folder (for crops with --cache DIR), then run the same "
-            "command again: what is finished is kept."
+            f"{'Free space or give' if is_full else 'Give'} another folder (for crops with "
+            "--cache DIR), then run the same command again: what is finished is kept."
         )
         super().__init__(f"Cannot write {str(path)!r}: {reason}. {remedy or default}")
         self.path = path

@@ -7,6 +7,7 @@ only its place. Where a file system has no locks, everybody gets one.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import platform
 import shlex
@@ -49,7 +50,7 @@ def hold(path: Path) -> Iterator[None]:
     try:
         os.ftruncate(handle, 0)
         os.lseek(handle, 0, os.SEEK_SET)
-        os.write(handle, _describe_holder().encode())
+        os.write(handle, _describe_holder().encode(errors="replace"))  # arguments may be any bytes
         yield
     finally:
         if fcntl is not None:  # Windows removes no file that is open
@@ -104,8 +105,10 @@ def lock(handle: int, *, exclusive: bool, waits: bool = False) -> bool:
             take(handle, how)
         except (BlockingIOError, PermissionError):
             return False
-        except OSError:  # this file system has no such locks
-            continue
+        except OSError as error:
+            if error.errno == errno.EBADF:  # NFS, of a file that may only be read: nobody can tell
+                return False
+            continue  # this file system has no such locks
         return True
     return True
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from roi_cls.base.atomic import storage_reason
 from roi_cls.base.errors import StorageError
 from roi_cls.base.machine import is_first_process
 
@@ -60,7 +61,7 @@ def show(text: str) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):  # what is buffered would fail again at the exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise StorageError("standard output", error.strerror or str(error)) from error
+        raise StorageError("standard output", storage_reason(error)) from error
 
 
 def note_next(*arguments: str) -> None:

@@ -273,9 +273,8 @@ def test_cache_that_may_only_be_read_gives_known_rows_and_tells_of_new_pictures(
     with pytest.raises(StorageError) as caught:
         next(results)
     assert str(caught.value) == (
-        f"Cannot write {str(caught.value.path)!r}: Permission denied. Free space or give another "
-        "folder (for crops with --cache DIR), then run the same command again: what is finished "
-        "is kept."
+        f"Cannot write {str(caught.value.path)!r}: Permission denied. Give another folder (for "
+        "crops with --cache DIR), then run the same command again: what is finished is kept."
     )
     assert str(caught.value.path).startswith(f"{options.cache}/v2/detections/")
     assert read_tree(options.cache) == tree

@@ -27,6 +27,7 @@ from roi_cls.commands.serve.counters import Counters
 from roi_cls.commands.serve.options import ServerOptions
 from roi_cls.commands.serve.uploads import JSON, Upload, Uploads, accepted, read_uploads
 from roi_cls.data.review import Correction, append_correction
+from roi_cls.data.sample import name_some
 from roi_cls.roi.image_header import sniff_kind
 
 MOST_CROPS_SENT = 16
@@ -190,9 +191,8 @@ def add_review(
         mark = _parse_mark(await read_body(request, MOST_MARK_BYTES, options.timeout_s))
         unknown = {mark.label, mark.answer} - set(names)
         if unknown:
-            known = ", ".join(names)
             raise HTTPException(
-                422, f"There is no class {min(unknown)[:99]!r}. Choose of: {known}."
+                422, f"There is no class {min(unknown)[:99]!r}. Choose of: {name_some(names)}."
             )
         try:
             await asyncio.to_thread(_append_mark, options.review, mark, run)

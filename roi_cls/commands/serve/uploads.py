@@ -29,8 +29,12 @@ _MOST_NAME = 255
 _SEND_FILE = "Send the file itself, like curl -F file=@picture.png."
 _SEND_JSON = 'Send {"image": "<base64>"}, or {"images": ["<base64>", …]}.'
 _DATA_URL = re.compile(r"data:[^,]*;base64,", re.IGNORECASE)
-_NO_BASE64 = re.compile("[^A-Za-z0-9+/]")
-_URL_SAFE = str.maketrans("-_", "+/")
+_NO_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
+_URL_SAFE = bytes.maketrans(b"-_", b"+/")
+_BLANKS = b" \t\n\r\v\f"
+_SPARE = 2**12
+"""Parts of a form, and values of a JSON body, beyond those that its pictures may need: a body of
+nothing else packs well, and each of them takes many times its own bytes and time."""
 _MISNAMED = (
     (re.compile(rb'\s*\{\s*"'), "JSON", f"Send it with Content-Type: {JSON}."),
     (
@@ -134,7 +138,8 @@ async def read_uploads(request: Request, options: ServerOptions, room: Room) -> 
             400, "There is no picture in the request. Send one as the body, or files in a form."
         )
     for pattern, what, remedy in _MISNAMED:
-        if pattern.match(data):
+        # A picture's first bytes may look like text: some say its size.
+        if pattern.match(data) and not _is_picture(data):
             told = f"as Content-Type {kind[:99]!r}" if kind else "without a Content-Type"
             raise HTTPException(400, f"The body is {what}, sent {told}. {remedy}")
     return Uploads([Upload(_default_name(request), data)], is_list=False)
@@ -161,6 +166,11 @@ async def _read_json(request: Request, options: ServerOptions, room: Room) -> Up
 
 
 def _parse_pictures(text: bytes, options: ServerOptions, name: str) -> tuple[list[Upload], bool]:
+    # Before it is parsed: millions of empty lists are gigabytes.
+    if sum(map(text.count, (b"[", b"{", b","))) > _SPARE + _MOST_NAME * options.max_pictures:
+        raise HTTPException(
+            413, f"The body has more brackets and commas than pictures need. {_SEND_JSON}"
+        )
     try:
         found = from_json(text)
     except ValueError as error:
@@ -200,14 +210,16 @@ def _decode(text: str, place: str) -> bytes:
         )
     if head := _DATA_URL.match(text):
         text = text[head.end() :]
-    packed = "".join(text.split()).translate(_URL_SAFE).rstrip("=")
+    # As bytes: text would be split into as many pieces as it has blanks.
+    packed = text.encode(errors="surrogatepass").translate(_URL_SAFE, _BLANKS).rstrip(b"=")
     if not packed:
         raise HTTPException(400, f"{place} holds no picture: it is empty. {_SEND_JSON}")
     if fault := _NO_BASE64.search(packed):
-        raise HTTPException(400, f"{place} is not base64: it holds {fault[0]!r}. {_SEND_JSON}")
+        held = packed[fault.start() : fault.start() + 4].decode(errors="replace")[0]
+        raise HTTPException(400, f"{place} is not base64: it holds {held!r}. {_SEND_JSON}")
     if len(packed) % 4 == 1:
         raise HTTPException(400, f"{place} is not base64: it is cut short. Send it again.")
-    return base64.b64decode(packed + "=" * (-len(packed) % 4))
+    return base64.b64decode(packed + b"=" * (-len(packed) % 4))
 
 
 def _too_many(most: int) -> HTTPException:
@@ -253,6 +265,7 @@ class _Form:
     _uploads: list[Upload] = field(default_factory=list)
     _text: tuple[str, bytes] | None = None
     """Name and beginning of the first field of text."""
+    _parts: int = 0
     _is_ended: bool = False
     _header: bytes = b""
     _value: bytes = b""
@@ -291,6 +304,9 @@ class _Form:
 
     def _begin(self) -> None:
         self.is_begun = True
+        self._parts += 1
+        if self._parts > self.most + _SPARE:
+            raise HTTPException(413, f"The form has too many fields. {_SEND_FILE}")
         self._field, self._name, self._data = "", None, bytearray()
         self._header = self._value = b""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,13 +49,24 @@ def train_and_tell(job: TrainJob, recipe: TrainingRecipe, given: Mapping[str, An
     """
     job, recipe = _with_stand_in(job, recipe, given)
     ensemble = multiply(job, recipe, given, lambda member: with_stand_in(member, given, note))
-    with telling_resume(job.run):
+    with telling_resume(job.run), _telling_name(job):
         outcome = _train_several(ensemble) if ensemble else _train_one(job)
     if not outcome.trained:
         note(f"Run {job.run.path.name!r} is finished already, with these data and settings.")
     if is_first_process():  # of several processes one is enough
         _tell_tuning(job.run)
     return outcome
+
+
+@contextmanager
+def _telling_name(job: TrainJob) -> Iterator[None]:
+    """Note, where the block is interrupted, by which name a run goes on: one may be made up."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if job.run.settings.is_file():
+            note(f"To go on: the same command with --run {job.run.path.name} --resume.")
+        raise
 
 
 def _with_stand_in(

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from roi_cls.base.errors import DataError
+from roi_cls.base.errors import DataError, StorageError
 from roi_cls.classifier.evaluation import run as run_module
 from roi_cls.classifier.evaluation.run import (
     EvaluateJob,
@@ -301,3 +301,27 @@ def test_evaluation_takes_rule_temperature_and_band_from_the_bundle_and_draws_it
     assert wide.abstain == 0.99
     assert wide.abstained.value == 1
     assert wide.overall == own.overall
+
+
+def test_output_may_be_the_run_itself(
+    run: RunFolder, make_job: MakeJob, toy_set: Path, tmp_path: Path
+) -> None:
+    options = make_job(toy_set, tmp_path / "x").options
+    same = run.path.parent / "." / ".." / run.path.parent.name / run.path.name
+    evaluate_run(EvaluateJob(toy_set, run, options, device="cpu", output=same))
+    assert run.evaluation.is_file()
+    assert len(read_openings(run.test_openings)) == 1
+
+
+def test_output_that_is_a_file_is_refused_before_any_work(
+    run: RunFolder, make_job: MakeJob, toy_set: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    job = EvaluateJob(toy_set, run, make_job(toy_set, tmp_path / "x").options, output=file)
+    with pytest.raises(StorageError) as caught:
+        evaluate_run(job)
+    assert str(caught.value) == (
+        f"Cannot write {str(file)!r}: it is a file. Give a folder with --output DIR."
+    )
+    assert not run.test_openings.exists()

@@ -78,13 +78,13 @@ def test_file_in_the_runs_place_is_left_to_who_knows_better(tmp_path: Path) -> N
     [
         (
             errno.EROFS,
-            "Read-only file system. Copy it to a folder that can be written, or give it another "
-            "one (--runs, in Python run=).",
+            "Read-only file system. Copy it to a folder that can be written, or give the run "
+            "another folder (--runs, in Python run=).",
         ),
         (
             errno.EACCES,
-            "Permission denied. Copy it to a folder that can be written, or give it another one "
-            "(--runs, in Python run=).",
+            "Permission denied. Copy it to a folder that can be written, or give the run another "
+            "folder (--runs, in Python run=).",
         ),
         (
             errno.ENOSPC,
@@ -119,3 +119,19 @@ def test_what_is_written_elsewhere_holds_no_run(tmp_path: Path) -> None:
             pass
         with pytest.raises(RunInUseError), hold_place(run, run.report):
             pass
+
+
+def test_what_cannot_be_written_into_a_run_may_lie_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any) -> int:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    run = RunFolder(tmp_path)
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(BundleError) as caught, hold_place(run, run.report):
+        pass
+    assert str(caught.value).endswith(
+        "Read-only file system. Copy it to a folder that can be written, or give another place "
+        "with --output."
+    )

@@ -203,6 +203,13 @@ def test_tracker_that_fails_costs_one_warning(
     ]
 
 
+def test_run_that_could_not_begin_is_told_to_nobody(run: RunFolder, mlflow: FakeMlflow) -> None:
+    notes: list[str] = []
+    log = RunLog(["mlflow", "wandb", "tensorboard"], run, notes.append)
+    log.close(failed=True)
+    assert (notes, mlflow.runs) == ([], {})
+
+
 def test_wandb_is_told_the_same(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[Any] = []
     summary: dict[str, float] = {}

@@ -1,5 +1,6 @@
 """One holder at a time, told by name; what a killed one leaves keeps nobody out."""
 
+import errno
 import os
 import re
 import signal
@@ -173,3 +174,27 @@ def test_file_system_without_locks_gives_everybody_one(
     monkeypatch.setattr("fcntl.lockf", unknown)
     with hold(tmp_path / "lock"), hold(tmp_path / "lock"):
         pass
+
+
+def test_arguments_may_be_any_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["roi-cls", "train", os.fsdecode(b"caf\xe9")])
+    path = tmp_path / "lock"
+    with hold(path), pytest.raises(HeldError) as caught, hold(path):
+        pass
+    assert caught.value.holder.startswith("`roi-cls train 'caf?'` (process ")
+
+
+def test_lock_that_cannot_be_asked_for_counts_as_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NFS locks no file alone that may only be read: it may be somebody's, and is not removed."""
+
+    def refuse(*arguments: object) -> NoReturn:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+    monkeypatch.setattr(lock_module.fcntl, "flock", refuse)
+    path = tmp_path / "lock"
+    path.write_text("`roi-cls train` (process 7 on nas)")
+    with pytest.raises(HeldError, match="process 7 on nas"), hold(path):
+        pass
+    assert path.exists()

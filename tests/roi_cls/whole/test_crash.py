@@ -168,7 +168,7 @@ def test_file_that_does_not_fit_ends_the_run_with_one_line(
     assert (process.returncode, stdout) == (1, "")
     assert stderr.startswith(f"error: Cannot write '{cache}/")
     assert stderr.endswith(
-        ".bmp': File too large. Free space or give another folder (for crops with --cache DIR), "
+        ".bmp': File too large. Give another folder (for crops with --cache DIR), "
         "then run the same command again: what is finished is kept.\n"
     )
     assert stderr.count("\n") == 1

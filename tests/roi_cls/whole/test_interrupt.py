@@ -131,6 +131,7 @@ def test_interrupted_training_resumes_and_ends_like_one_that_was_not(
     done = interrupt([*words, "torn"], lambda: count_lines(runs / "torn") >= 2, number)
     if number == signal.SIGINT:
         assert_interrupted(done)
+        assert "\nTo go on: the same command with --run torn --resume.\n" in done.stderr
         assert not list(runs.rglob(".tmp-*"))
     lines = count_lines(runs / "torn")
     assert 2 <= lines < 12

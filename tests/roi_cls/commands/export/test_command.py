@@ -16,6 +16,7 @@ import yaml  # type: ignore[import-untyped]  # its stubs are a package of their 
 from roi_cls.base.torchvision import ensure_torchvision
 from roi_cls.classifier.models.saved import load_model
 from roi_cls.classifier.runs.bundle import load_bundle
+from roi_cls.classifier.runs.folder import RunFolder
 
 ensure_torchvision()
 
@@ -114,10 +115,13 @@ def test_what_does_not_go_together_is_refused(
 def folder(
     command: Command, tiny_runs: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, CompletedProcess[str]]:
-    """The run ``tiny`` as timm's folder, and what was printed."""
+    """The run ``tiny``, never evaluated, as timm's folder, and what was printed."""
     path = tmp_path_factory.mktemp("export") / "for timm"
+    # A copy: another test of this session may evaluate the run that all share.
+    run = Path(shutil.copytree(tiny_runs / "tiny", path.parent / "runs" / "tiny"))
+    RunFolder(run).evaluation.unlink(missing_ok=True)
     words = ("--format", "timm", "-o", path, "--license", "apache-2.0")
-    return path, command("export", "--run", "tiny", "--runs", tiny_runs, *words)
+    return path, command("export", "--run", "tiny", "--runs", run.parent, *words)
 
 
 def test_timm_loads_the_folder_and_gives_the_same_logits(

@@ -139,7 +139,7 @@ def test_output_into_a_folder_that_cannot_be_made_is_told(
     done = predict(picture, "-o", target)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"error: Cannot write {str(target)!r}: ")
-    assert "Free space or give another folder" in done.stderr
+    assert "Not a directory. Give another folder " in done.stderr
 
 
 @pytest.mark.parametrize("kind", ["folder", "pattern", "two files"])

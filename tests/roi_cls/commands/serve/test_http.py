@@ -16,11 +16,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fastapi import APIRouter, FastAPI
+from fastapi.testclient import TestClient
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
 from roi_cls.classifier.inference.prediction import Prediction, Source
 from roi_cls.classifier.inference.predictor import open_predictor
+from roi_cls.commands.serve.counters import Counters
+from roi_cls.commands.serve.judging import add_review
+from roi_cls.commands.serve.options import ServerOptions
 from tests.helpers.pictures import encode
 
 Command = Callable[..., CompletedProcess[str]]
@@ -309,6 +314,16 @@ def test_correction_that_says_nothing_is_422(
 ) -> None:
     answer = served.client.post("/review", json=mark(**changes))
     assert (answer.status_code, answer.json()) == (422, {"detail": detail})
+
+
+def test_correction_names_a_few_of_very_many_classes(tmp_path: Path) -> None:
+    app, router = FastAPI(), APIRouter()
+    names = [f"c{i:03}" for i in range(500)]
+    add_review(router, names, "many", ServerOptions(review=tmp_path / "r.csv"), Counters())
+    app.include_router(router)
+    answer = TestClient(app).post("/review", json=mark(answer="c000", label="odd"))
+    words = f"There is no class 'odd'. Choose of: {', '.join(names[:10])} and 490 more."
+    assert (answer.status_code, answer.json()) == (422, {"detail": words})
 
 
 def test_review_that_cannot_be_written_is_507(serving: Any, face_run: Path, tmp_path: Path) -> None:

@@ -160,6 +160,7 @@ def test_pictures_in_json_are_answered_as_in_a_form(served: Any, pictures: Path)
         ('{"image": "aGk=", "name": 7}', 'The body needs "image" as text; "name" is '),
         ('{"image": ""}', f"The body holds no picture: it is empty. {SEND_JSON}"),
         ('{"image": "a%k="}', f"The body is not base64: it holds '%'. {SEND_JSON}"),
+        ('{"image": "aGkx\xe9"}', "The body is not base64: it holds '\xe9'. "),
         ('{"image": "aGkxM"}', "The body is not base64: it is cut short. Send it again."),
         ('{"image": "https://x/a.png"}', "The body is an address, and the server fetches none. "),
         ('{"images": []}', f'There is no picture in "images". {SEND_JSON}'),
@@ -168,7 +169,7 @@ def test_pictures_in_json_are_answered_as_in_a_form(served: Any, pictures: Path)
         ('{"images": ["aGk=", {"url": ""}]}', "images[1] has an unknown key 'url'. "),
         ('{"images": ["aGk=", "?"]}', "images[1] is not base64: it holds '?'. "),
         ('{"image": ', "The body is not JSON, as its Content-Type says: EOF while parsing"),
-        ("[" * 50_000, "The body is not JSON, as its Content-Type says: recursion limit"),
+        ("[" * 10_000, "The body is not JSON, as its Content-Type says: recursion limit"),
     ],
     ids=lambda value: str(value)[:30],
 )
@@ -199,6 +200,37 @@ def test_limits_count_the_pictures_and_not_their_base64(narrow: Any) -> None:
     endless = (b" " * 10_000 for _ in range(100))
     words = "The request is larger than 50.0 KB. Send less at once."
     assert refused(narrow, endless, JSON, 413) == words
+
+
+@pytest.mark.parametrize("value", ["[]", "{}", '"a"', "[[1"])
+def test_json_of_very_many_values_is_refused_before_it_is_parsed(
+    served: Any, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    def parse(text: bytes) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("roi_cls.commands.serve.uploads.from_json", parse)
+    body = '{"images": [' + ",".join([value] * 30_000) + "]}"
+    words = f"The body has more brackets and commas than pictures need. {SEND_JSON}"
+    assert refused(served, body, JSON, 413) == words
+
+
+def test_base64_between_blanks_is_taken_without_a_text_for_each(served: Any, png: bytes) -> None:
+    expected = served.client.post("/predict", content=png).json()
+    body = {"image": " \n\t".join(pack(png))}
+    assert served.client.post("/predict", json=body).json() == expected
+
+
+def test_form_of_very_many_fields_is_refused(served: Any) -> None:
+    field = b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n\r\n'
+    words = f"The form has too many fields. {SEND_FILE}"
+    assert refused(served, field * 5_000 + b"--x--\r\n", FORM, 413) == words
+
+
+def test_picture_whose_size_reads_like_a_field_is_one(served: Any) -> None:
+    body = b"RIFFB=0\x00WEBPVP8 "  # the four bytes of the length are B=0 and a zero
+    answer = served.client.post("/predict", content=body)
+    assert (answer.status_code, answer.json()["status"]) == (422, "error")
 
 
 def bare(data: bytes) -> bytes:
