@@ -120,10 +120,12 @@ def archive_error(archive: Path) -> ImageReadError:
     """Return what is wrong with an archive: if nothing else, that it is no picture."""
     try:
         with _ARCHIVES.using(archive) as opened:
-            opened.names()
+            names = opened.names()
             fault = opened.fault
     except ArchiveError as error:
-        fault = error
+        return _told(archive, error)
+    if not (names or fault):
+        fault = ArchiveError("it is an archive with no files in it", "Give one with pictures.")
     return _told(archive, fault or ArchiveError("it is an archive", "Give the pictures in it."))
 
 
