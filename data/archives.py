@@ -65,6 +65,11 @@ def holds_members(source: Path) -> bool:
     return place is not None and (not place.name or bool(list_members(place).names))
 
 
+def is_member(path: Path) -> bool:
+    """Whether a path leads into an archive, to no folder there: to a member, or to nothing."""
+    return find_place(path) is not None and not holds_members(path)
+
+
 def find_members(
     source: Path, also: Sequence[str] = (), is_also: Callable[[bytes], bool] = lambda head: False
 ) -> Members:

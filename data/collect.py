@@ -13,7 +13,7 @@ from typing import Literal
 
 from roi_cls.base.errors import DataError
 from roi_cls.base.location import reaching
-from roi_cls.data.archives import collect_archived, lies_in_archives
+from roi_cls.data.archives import collect_archived, is_member, lies_in_archives
 from roi_cls.data.sample import (
     DEFAULT_LABEL_NAMES,
     Sample,
@@ -95,7 +95,7 @@ def collect_data(
     Raises:
         DataError: No picture, no label, or more than one way to read the labels.
     """
-    if not labelled and source.suffix.lower() in PICTURE_SUFFIXES and _is_file(source):
+    if not labelled and _is_picture(source):
         return Collected((Sample(source),))
     if lies_in_archives(source):
         return _collect_archived(source, label_names, labelled=labelled)
@@ -148,9 +148,10 @@ def check_data_set(source: Path) -> Literal["folder", "table", "archives"]:
     )
 
 
-def _is_file(source: Path) -> bool:
+def _is_picture(source: Path) -> bool:
     with telling_unlisted(source), reaching(source):
-        return source.is_file()
+        is_file = source.suffix.lower() in PICTURE_SUFFIXES and source.is_file()
+        return is_file or is_member(source)
 
 
 def _read_labels(

@@ -18,7 +18,7 @@ from roi_cls.base.atomic import write_atomically
 from roi_cls.base.errors import DataError
 from roi_cls.base.location import as_path, explain_absent, is_remote, reaching
 from roi_cls.data.sample import Sample, SplitName
-from roi_cls.roi.archives.opening import is_archive
+from roi_cls.roi.archives.opening import is_there
 
 if TYPE_CHECKING:
     from _csv import Reader as CsvReader  # csv.reader is a function that makes one
@@ -79,7 +79,7 @@ def read_samples(
     absent = [
         str(sample.path)
         for sample in samples.values()
-        if not is_remote(sample.path) and not _is_there(sample.path)
+        if not is_remote(sample.path) and not is_there(sample.path)
     ]
     if absent:
         doubt, change = explain_absent(Path(absent[0]))
@@ -112,11 +112,6 @@ def read_paths(path: Path) -> Iterator[str]:
             for cells in reader:
                 if any(cells):
                     yield cells[at] if at < len(cells) else ""
-
-
-def _is_there(path: Path) -> bool:
-    # What lies in an archive is not looked for: an absent one is a row in error later.
-    return os.path.exists(path) or is_archive(path)
 
 
 def split_digest(samples: Sequence[Sample], root: Path, digests: Sequence[str]) -> str:

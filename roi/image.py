@@ -12,6 +12,7 @@ whatever the last program left there.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -89,6 +90,23 @@ def read_bytes(path: Path) -> bytes:
     if not data:
         raise ImageReadError(path, "it is empty (0 bytes)", EXPORT_AGAIN)
     return data
+
+
+def hash_content(path: Path) -> str:
+    """Return the SHA-256 (hex) of a file, or of what lies in an archive.
+
+    Raises:
+        ImageReadError: As ``read_bytes``.
+    """
+    return hashlib.sha256(read_bytes(path)).hexdigest()
+
+
+def has_content(path: Path, sha256: str) -> bool:
+    """Whether this is what ``hash_content`` returns, and not another or an error."""
+    try:
+        return hash_content(path) == sha256
+    except ImageReadError:
+        return False
 
 
 def read_head(path: Path, size: int) -> bytes:

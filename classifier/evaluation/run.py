@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from roi_cls.base.atomic import write_atomically
 from roi_cls.base.errors import DataError, StorageError
-from roi_cls.base.location import hash_file
 from roi_cls.cache import CropRecord, CropResult
 from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.config import BATCH_SIZE, Device
@@ -46,6 +45,7 @@ from roi_cls.data.collect import collect_data
 from roi_cls.data.crops import crop_views, load_pixels, load_views
 from roi_cls.data.sample import Sample, check_same_labels
 from roi_cls.data.table import first_five, read_split
+from roi_cls.roi.image import has_content
 from roi_cls.roi.recipe import OpenedRecipe, open_recipe
 
 _SCORED_AT_ONCE = 4 * BATCH_SIZE
@@ -307,7 +307,7 @@ def _holds_any(kept: Sequence[Sample], digests: Sequence[str]) -> bool:
     ``image_1_0.png`` is in many data sets, and in another one it is in no part of this split.
     """
     pairs = zip(kept, digests, strict=True)
-    return any(d and s.path.is_file() and hash_file(s.path) == d for s, d in pairs)
+    return any(d and has_content(s.path, d) for s, d in pairs)
 
 
 def _check_untrained(

@@ -21,6 +21,7 @@ from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.scores import data_root, read_scores
 from roi_cls.data.collect import collect_samples
 from roi_cls.data.sample import Sample
+from roi_cls.roi.archives.opening import is_there
 
 EXPORT_TOLERANCE = 1e-4
 """Largest difference of a probability that a file may be written with."""
@@ -83,7 +84,7 @@ def find_pictures_to_compare(
     stored = read_scores(run.validation_scores, bundle.labels.names)
     root = data_root(data or Path(bundle.training["source"]))
     pairs = [(root / path, label) for path, label in zip(stored.paths, stored.labels, strict=True)]
-    found = [Sample(path, label) for path, label in pairs if path.is_file()]
+    found = [Sample(path, label) for path, label in pairs if is_there(path)]
     if not found and data is not None:
         found = list(collect_samples(data, bundle.training.get("label_names"), labelled=False))
     if not found:

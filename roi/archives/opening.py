@@ -67,6 +67,15 @@ def is_archive(path: Path) -> bool:
     return find_place(path) is not None
 
 
+def is_there(path: Path) -> bool:
+    """Whether a path leads to something, or into an archive that is there.
+
+    It is not looked for in the archive: what is absent is told when it is read.
+    """
+    is_found = path.exists() if is_remote(path) else os.path.exists(path)
+    return is_found or is_archive(path)
+
+
 def has_archive_name(text: str) -> bool:
     """Whether a name ends as an archive's."""
     return text.lower().endswith(ARCHIVE_SUFFIXES)
@@ -120,10 +129,12 @@ def archive_error(archive: Path) -> ImageReadError:
     """Return what is wrong with an archive: if nothing else, that it is no picture."""
     try:
         with _ARCHIVES.using(archive) as opened:
-            opened.names()
+            names = opened.names()
             fault = opened.fault
     except ArchiveError as error:
-        fault = error
+        return _told(archive, error)
+    if not (names or fault):
+        fault = ArchiveError("it is an archive with no files in it", "Give one with pictures.")
     return _told(archive, fault or ArchiveError("it is an archive", "Give the pictures in it."))
 
 

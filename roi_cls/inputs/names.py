@@ -102,7 +102,6 @@ def expand_input(text: str, wanted: Wanted = Wanted(), *, is_only: bool = True) 
 
     Args:
         text: A file, folder, archive, pattern, table or list.
-        also: Suffixes of files that are found in folders besides pictures, such as videos'.
         wanted: What of folders and archives.
         is_only: Whether there is no other input, so that there is nothing to do without it.
 
@@ -184,7 +183,10 @@ def _expand_path(path: Path, wanted: Wanted) -> Named:
 
 @dataclass(frozen=True, slots=True)
 class _Each:
-    """What several paths stand for, found when it is asked for."""
+    """What several paths stand for, found when it is asked for.
+
+    One that holds no picture becomes a row in error, since others may have been answered before.
+    """
 
     paths: Sequence[Path]
     wanted: Wanted
@@ -192,7 +194,11 @@ class _Each:
     def __iter__(self) -> Iterator[str]:
         passed_over: Counter[str] = Counter()
         for path in self.paths:
-            named = _expand_path(path, self.wanted)
+            try:
+                named = _expand_path(path, self.wanted)
+            except DataError as error:
+                note(str(error))
+                named = Named((str(path),), 1)
             passed_over.update(named.passed_over)
             yield from named.names
         for text in tell_passed_over(passed_over):  # known only now

@@ -247,6 +247,13 @@ def test_a_table_of_rows_names_what_lies_in_archives(folder: Path) -> None:
     assert rows(folder / "rows.csv") == ["a.zip/cats/1.jpg x", "a.zip/dogs/2.jpg y"]
 
 
+def test_one_picture_of_an_archive_is_a_source_where_no_label_is_needed(folder: Path) -> None:
+    source = make_zip(folder / "a.zip", FOLDERS)
+    for name, count in (("cats/1.jpg", 1), ("dogs", 2)):
+        assert len(collect_samples(source / name, labelled=False)) == count
+    assert collect_samples(source / "cats/1.jpg", labelled=False)[0].path == source / "cats/1.jpg"
+
+
 def test_unlabelled_pictures_of_an_archive_need_no_label(folder: Path) -> None:
     source = make_zip(folder / "a.zip", {"1.jpg": b"", "x/2.jpg": b""})
     found = collect_samples(source, labelled=False)

@@ -29,6 +29,14 @@ def make_zip(path: Path, content: Content, compression: int = zipfile.ZIP_STORED
     return backdate(path)
 
 
+def zip_folder(folder: Path, path: Path) -> Path:
+    """Write a zip archive of all the files below a folder."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return make_zip(
+        path, [(file.relative_to(folder).as_posix(), file.read_bytes()) for file in files]
+    )
+
+
 def make_tar(
     path: Path, content: Content, kind: Literal["w", "w:gz", "w:bz2", "w:xz"] = "w"
 ) -> Path:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roi_cls.base.atomic import write_atomically
-from roi_cls.base.errors import DataError
-from roi_cls.base.location import hash_file
+from roi_cls.base.errors import DataError, ImageReadError
 from roi_cls.console.terminal import note, progress
 from roi_cls.data.review import Correction, read_corrections
 from roi_cls.inputs.names import check_not_input, expand_paths
+from roi_cls.roi.image import hash_content
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +71,9 @@ def _find_by_digest(paths: Sequence[Path], wanted: set[str]) -> dict[str, Path]:
     with progress("Reading") as advance:
         for done, path in enumerate(paths, 1):
             try:
-                digest = hash_file(path)
-            except OSError as error:
-                note(f"{path}: cannot be read, so it matches nothing: {error.strerror or error}")
+                digest = hash_content(path)
+            except ImageReadError as error:
+                note(f"{path}: cannot be read, so it matches nothing: {error.reason}")
             else:
                 if digest in wanted:
                     found.setdefault(digest, path)

@@ -14,9 +14,9 @@ from roi_cls.cache import CropRecord
 from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.augmentation.face_map import crop_keypoints
 from roi_cls.classifier.augmentation.spoil import WAYS, SpoiledCrop, Way, spoil
-from roi_cls.console.terminal import progress
+from roi_cls.console.terminal import note, progress
 from roi_cls.console.words import count_text
-from roi_cls.data.collect import collect_samples
+from roi_cls.data.collect import collect_data
 from roi_cls.data.crops import check_cropped, crop_samples, load_pixels
 from roi_cls.data.sample import Sample, choose_labels
 from roi_cls.drawing.file import check_drawing_path, write_drawing
@@ -60,7 +60,10 @@ def draw_spoiled(job: SpoilJob) -> str:
         StorageError: The page cannot be written.
     """
     check_drawing_path(job.sheet, "sheet")
-    samples = collect_samples(job.source, job.label_names)
+    found = collect_data(job.source, job.label_names)
+    for text in found.notes:
+        note(text)
+    samples = found.samples
     labels = choose_labels(samples, job.target)
     clean = [sample for sample in samples if sample.label != labels.target]
     random = np.random.default_rng(job.seed)

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from roi_cls.base.errors import BundleError
-from roi_cls.base.location import as_path, hash_file
+from roi_cls.base.location import as_path
 from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.evaluation.evaluation import Evaluation, evaluate_scores
 from roi_cls.classifier.evaluation.pictures import ScoredPictures
@@ -24,6 +24,8 @@ from roi_cls.data.audit import Audit, audit_samples, audit_verdict, name_example
 from roi_cls.data.picture_facts import read_all_facts
 from roi_cls.data.sample import MOST_LISTED, tell_extremes
 from roi_cls.data.table import read_split
+from roi_cls.roi.archives.opening import is_there
+from roi_cls.roi.image import has_content
 
 MOST_STATISTICS = 8
 """Rows of the table of what else differs between the classes, beyond those that betray labels."""
@@ -73,8 +75,7 @@ def locate_data(
 def _holds_any(root: Path, table: ScoreTable) -> bool:
     # Some may have been taken away; that all of the first are others is no accident.
     pairs = zip(table.paths[:20], table.sha256[:20], strict=True)
-    files = ((root / as_path(path), digest) for path, digest in pairs)
-    return any(file.is_file() and hash_file(file) == digest for file, digest in files)
+    return any(has_content(root / as_path(path), digest) for path, digest in pairs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ def audit_data(
     if not run.split.is_file():
         return Missing("The run keeps no split.csv, so it is not known what it learned from.")
     samples, _ = read_split(run.split, root)
-    absent = sum(not sample.path.is_file() for sample in samples)
+    absent = sum(not is_there(sample.path) for sample in samples)
     if absent:
         return Missing(
             f"{absent} of the {len(samples)} pictures of the run's split are not in {str(root)!r}.",

@@ -24,6 +24,7 @@ from roi_cls.classifier.training.job import Observers, TrainJob
 from roi_cls.classifier.training.run import train_run
 from roi_cls.commands.train.run import evaluate_and_tell
 from roi_cls.data.table import read_split
+from tests.helpers.archives import zip_folder
 
 MakeJob = Callable[..., TrainJob]
 DrawSet = Callable[..., Path]
@@ -90,6 +91,14 @@ def test_moved_data_is_known_by_its_bytes(
 ) -> None:
     moved = Path(shutil.copytree(toy_set, tmp_path / "elsewhere"))
     outcome = evaluate(moved)
+    assert sorted(_scored(run)) == sorted(_part(run, "test"))
+    assert outcome.unseen == 0
+
+
+def test_data_moved_into_an_archive_are_known_by_their_bytes(
+    run: RunFolder, evaluate: Evaluate, toy_set: Path, tmp_path: Path
+) -> None:
+    outcome = evaluate(zip_folder(toy_set, tmp_path / "set.zip"))
     assert sorted(_scored(run)) == sorted(_part(run, "test"))
     assert outcome.unseen == 0
 

@@ -26,6 +26,7 @@ from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.scores import read_scores
 from roi_cls.data.sample import Sample
 from roi_cls.roi import CropParams
+from tests.helpers.archives import zip_folder
 from tests.helpers.fakes import FakeDetector
 
 
@@ -137,6 +138,17 @@ def test_data_that_moved_are_found_by_name(
     )
     samples = find_pictures_to_compare(toy_run, moved, toy_set)
     assert len(samples) == count
+
+
+def test_pictures_in_an_archive_are_compared(
+    toy_run: RunFolder, moved: LoadedModel, toy_set: Path, tmp_path: Path
+) -> None:
+    stored = read_scores(toy_run.validation_scores, moved.bundle.labels.names)
+    source = zip_folder(toy_set, tmp_path / "set.zip")
+    samples = find_pictures_to_compare(toy_run, moved, source)
+    assert [sample.path for sample in samples] == [source / path for path in stored.paths]
+    crops = crop_real_pictures(toy_run, moved, samples)
+    np.testing.assert_allclose(moved.probabilities(crops.by_view), stored.probabilities, atol=1e-6)
 
 
 def test_other_pictures_will_do(toy_run: RunFolder, moved: LoadedModel, toy_set: Path) -> None:

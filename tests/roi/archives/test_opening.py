@@ -98,6 +98,9 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
         "Cannot read 'c.zip/4.jpg': no such file. Check the path."
     )
     assert refusal(archive) == ("Cannot read 'a.zip': it is an archive. Give the pictures in it.")
+    assert refusal(make_zip(tmp_path / "d.zip", {})) == (
+        "Cannot read 'd.zip': it is an archive with no files in it. Give one with pictures."
+    )
     assert "it is empty (0 bytes)" in refusal(tmp_path / "empty.zip/0.jpg")
 
 

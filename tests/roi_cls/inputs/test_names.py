@@ -11,6 +11,7 @@ from roi_cls.base.errors import DataError
 from roi_cls.base.location import as_path
 from roi_cls.inputs.names import Wanted, check_not_input, expand_input, expand_paths, is_list
 from roi_cls.roi.archives.pattern import is_pattern
+from tests.helpers.archives import make_zip
 
 
 @pytest.fixture
@@ -74,6 +75,21 @@ def test_name_like_a_pattern_that_matches_nothing_is_a_file_beside_others(
     folder: Path, name: str
 ) -> None:
     assert expand_paths(["a.png", name, "b.png"]) == [Path("a.png"), Path(name), Path("b.png")]
+
+
+def test_an_archive_of_a_pattern_without_pictures_stops_no_other(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_zip(folder / "1.zip", {"a.png": b""})
+    make_zip(folder / "2.zip", {"a.txt": b""})
+    make_zip(folder / "3.zip", {"b.png": b""})
+    found = expand_paths(["{1,2,3,4}.zip"])
+    assert [str(path) for path in found] == ["1.zip/a.png", "2.zip", "3.zip/b.png", "4.zip"]
+    assert "Cannot find pictures in '2.zip': it holds no pictures, but 1 .txt" in (
+        " ".join(capsys.readouterr().err.split())
+    )
+    with pytest.raises(DataError, match="it holds no pictures"):
+        expand_paths(["2.zip"])
 
 
 def test_what_is_passed_over_is_noted_once_for_all_inputs(

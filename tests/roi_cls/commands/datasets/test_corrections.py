@@ -11,6 +11,7 @@ import pytest
 
 from roi_cls.data.review import Correction, append_correction
 from roi_cls.data.table import read_samples
+from tests.helpers.archives import zip_folder
 
 Command = Callable[..., CompletedProcess[str]]
 
@@ -41,6 +42,18 @@ def test_corrections_become_a_data_set_by_content_not_by_name(
     samples = read_samples(output)
     assert {sample.path.resolve() for sample in samples} == set(tiny_set.glob("*/*.png"))
     assert all(sample.label == sample.path.parent.name for sample in samples)
+
+
+def test_corrected_pictures_may_lie_in_an_archive(
+    command: Command, review: Path, tiny_set: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "corrected.csv"
+    pictures = zip_folder(tiny_set, tmp_path / "pictures.zip")
+    done = command("data", "import", review, "--pictures", pictures, "-o", output)
+    assert (done.returncode, done.stderr) == (0, "")
+    samples = read_samples(output)
+    assert len(samples) == 40
+    assert all(sample.path.is_relative_to(pictures) for sample in samples)
 
 
 @pytest.mark.slow
@@ -112,4 +125,4 @@ def test_unreadable_picture_is_told_and_the_review_is_never_written_over(
     words = ("data", "import", review, "--pictures", tiny_set, "--pictures", tmp_path / "no.png")
     done = command(*words, "-o", tmp_path / "corrected.csv")
     assert done.returncode == 0
-    assert "no.png: cannot be read, so it matches nothing: No such file" in done.stderr
+    assert "no.png: cannot be read, so it matches nothing: no such file" in done.stderr

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.helpers.archives import zip_folder
+
 Command = Callable[..., CompletedProcess[str]]
 ODD_NAMES = ("<img src=x onerror=alert(1)>", "a$b$c", "日本")
 
@@ -153,6 +155,15 @@ def test_moved_pictures_are_said_and_found_again(
     assert "Say where they lie: roi-cls report --run moved --data FOLDER" in text
     page = write_report(tmp_path / "moved", "--data", tmp_path / "elsewhere", "--no-audit")
     assert "data:image/jpeg" in page
+
+
+def test_pictures_in_an_archive_are_found_and_audited(
+    evaluated: Path, tiny_set: Path, tmp_path: Path, write_report: Callable[..., str]
+) -> None:
+    data = zip_folder(tiny_set, tmp_path / "set.zip")
+    page = write_report(evaluated, "--data", data)
+    assert "data:image/jpeg" in page
+    assert "Say where they lie" not in words(page)
 
 
 def test_another_file_of_the_same_name_is_not_shown(
