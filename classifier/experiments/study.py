@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roi_cls.base.atomic import telling_storage
-from roi_cls.base.errors import BundleError, TrainingError
+from roi_cls.base.errors import DISK_FULL, BundleError, StorageError, TrainingError
 from roi_cls.base.lock import HeldError, hold, lock
 from roi_cls.classifier.experiments.space import Choices, SearchSpace, Values
 from roi_cls.data.sample import LabelSet
@@ -147,6 +147,8 @@ class TuningStudy:
             self._study = self._open()
             kept = self._study.user_attrs.get("plan")
             given = json.loads(json.dumps(plan))
+            if kept not in (None, given) and self._is_empty():
+                self._study, kept = self._open(anew=True), None
             if kept is None:
                 # The base recipe comes first, so that there is what to compare with.
                 self._study.enqueue_trial(space.start, skip_if_exists=True)
@@ -157,6 +159,23 @@ class TuningStudy:
                     f"Cannot go on with the tuning {folder.name!r}: it was started with other "
                     f"settings ({odd}). Choose another --name, or delete {str(folder)!r}."
                 )
+
+    def _is_empty(self) -> bool:
+        """Whether nothing was trained here: what was begun was refused."""
+        is_begun = any(row.is_counted or row.state == "running" for row in self.rows())
+        return not is_begun and not any(self._folder.glob("trial-*"))
+
+    @contextlib.contextmanager
+    def telling_storage(self) -> Iterator[None]:
+        """Raise it as a ``StorageError`` where the block cannot write into the study's file."""
+        from optuna.exceptions import StorageInternalError
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            yield
+        except (SQLAlchemyError, StorageInternalError) as error:
+            reason = _storage_reason(error) or str(error).splitlines()[0].rstrip(".")
+            raise StorageError(self._file, reason) from error
 
     def check_data(self, digest: str, labels: LabelSet) -> None:
         """Keep what the first trial's data are; refuse those of a later one that are others.
@@ -248,21 +267,27 @@ class TuningStudy:
     def _locks(self) -> Path:
         return self._folder / "locks"
 
+    @property
+    def _file(self) -> Path:
+        return self._folder / "study.db"
+
     def _lock(self, number: int) -> Path:
         return self._locks / f"trial-{number}.lock"
 
-    def _open(self) -> Study:
+    def _open(self, *, anew: bool = False) -> Study:
         import optuna
         from sqlalchemy import URL
         from sqlalchemy.exc import SQLAlchemyError
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        file = (self._folder / "study.db").absolute()
+        file = self._file.absolute()
         address = URL.create("sqlite", database=str(file)).render_as_string()
         try:
             storage = optuna.storages.RDBStorage(
                 address, engine_kwargs={"connect_args": {"timeout": _PATIENCE_S}}
             )
+            if anew:
+                optuna.delete_study(study_name=_NAME, storage=storage)
             return optuna.create_study(
                 storage=storage,
                 # A fold's score, against the median of the finished trials over the same folds. No
@@ -274,6 +299,8 @@ class TuningStudy:
                 load_if_exists=True,
             )
         except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+            if reason := _storage_reason(error):
+                raise StorageError(self._file, reason) from error
             raise BundleError(
                 f"Cannot read the trials in {str(file)!r}: the file is damaged or of another "
                 f"Optuna. Choose another --name, or delete {str(self._folder)!r}."
@@ -301,6 +328,25 @@ class TuningStudy:
                 return False
         except HeldError:
             return True
+
+
+def _storage_reason(error: BaseException | None) -> str | None:
+    """Return what SQLite says of the disk, by whichever library passed on; None: nothing."""
+    while error is not None:
+        for words, reason in _DISK_FAULTS.items():
+            if words in str(error):
+                return reason
+        error = error.__cause__ or error.__context__
+    return None
+
+
+_DISK_FAULTS = {
+    "database or disk is full": DISK_FULL,
+    "readonly database": "it may not be written to",
+    "unable to open database file": "it may not be opened",
+    "disk I/O error": "the disk has a fault, or is full",
+    "database is locked": "another process keeps it to itself",
+}
 
 
 def _distribution(values: Values) -> BaseDistribution:

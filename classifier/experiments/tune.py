@@ -100,23 +100,34 @@ def tune_recipe(
     Raises:
         TrainingError: Optuna is missing, nothing was finished within the budget, or the folder
             holds another tuning.
+        StorageError: The disk is full.
         RoiClsError: The first trial, that of the base recipe, cannot be trained here.
     """
     _check(job)
     study = TuningStudy(job.experiment.folder, job.space, job.plan, job.seed)
     work = _Work(job, study, observers, clock)
-    failed: list[str] = []
+    with study.telling_storage():
+        _try_many(job, study, work, on_trial)
+        return _sum_up(job, study, work)
+
+
+def _try_many(
+    job: TuneJob,
+    study: TuningStudy,
+    work: _Work,
+    on_trial: Callable[[TrialRow, bool], None],
+) -> None:
+    failed = 0
     while not work.is_over:
         with study.claim(job.trials) as claim:
             if claim is None:
-                break
+                return
             error = work.try_values(claim)
-        row = study.rows()[claim.number]
-        on_trial(row, row.number == _best_number(study.rows()))
-        failed = [*failed, error] if error else []
-        if len(failed) >= _MOST_FAILED:
-            raise TrainingError(f"{len(failed)} trials in a row cannot be trained: {error}")
-    return _sum_up(job, study, work)
+        rows = study.rows()
+        on_trial(rows[claim.number], claim.number == _best_number(rows))
+        failed = failed + 1 if error else 0
+        if failed >= _MOST_FAILED:
+            raise TrainingError(f"{failed} trials in a row cannot be trained: {error}")
 
 
 def _check(job: TuneJob) -> None:
@@ -276,7 +287,7 @@ def _sum_up(job: TuneJob, study: TuningStudy, work: _Work) -> Tuning:
     truth, target = class_indices(tables[0], labels), labels.target_index
     ranked = [table.probabilities[:, target] for table in tables]
     selection = choose_best(truth, ranked, target, score, seed=job.seed)
-    best = finished[selection.best]
+    best, base = finished[selection.best], _base_place(job, finished)
     found = Tuning(
         recipe=_tuned(job, best),
         score=score,
@@ -288,7 +299,8 @@ def _sum_up(job: TuneJob, study: TuningStudy, work: _Work) -> Tuning:
         rows=rows,
         best=best,
         selection=selection,
-        against_base=_against_base(job, finished, tables, selection.best, labels),
+        base=None if base is None else finished[base].number,
+        against_base=_against_base(job, base, tables, selection.best, labels),
         importances=study.importances(),
         cut=work.cut,
         output=job.output,
@@ -317,20 +329,25 @@ def _tuned(job: TuneJob, best: TrialRow) -> TrainingRecipe:
     )
 
 
+def _base_place(job: TuneJob, finished: Sequence[TrialRow]) -> int | None:
+    """Return which of the trials is the base recipe's; None: it has values that are not tried."""
+    if len(job.space.start) < len(job.space.settings):
+        return None
+    return next((i for i, row in enumerate(finished) if row.place == 0), None)
+
+
 def _against_base(
     job: TuneJob,
-    finished: Sequence[TrialRow],
+    base: int | None,
     tables: Sequence[ScoreTable],
     best: int,
     labels: LabelSet,
 ) -> Difference | None:
     """Return what the best trial gains over the base recipe, picture by picture.
 
-    None where the base recipe is the best, was not finished, or has values outside the space.
+    None where the base recipe is the best, or was not finished.
     """
-    is_whole = len(job.space.start) == len(job.space.settings)
-    base = next((i for i, row in enumerate(finished) if row.place == 0), None)
-    if not is_whole or base is None or base == best:
+    if base is None or base == best:
         return None
     truth = class_indices(tables[0], labels)
     first, second = tables[base].probabilities, tables[best].probabilities

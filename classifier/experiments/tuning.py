@@ -45,6 +45,8 @@ class Tuning:
     """Every trial."""
     best: TrialRow
     selection: BestOfMany
+    base: int | None
+    """The trial of the base recipe; None: it was not finished, or has values that are not tried."""
     against_base: Difference | None
     """What the best gains over the base recipe on the same pictures; None where that is the best,
     or was not tried."""
@@ -120,9 +122,10 @@ class Tuning:
 
     @property
     def _gain(self) -> str:
+        if self.base is None:
+            return "What is gained over the base recipe is not known: it is none of these trials."
         if self.against_base is None:
-            is_base = self.best.place == 0
-            return "No trial was better than the base recipe." * (is_base and self.finished > 1)
+            return "No trial was better than the base recipe." * (self.finished > 1)
         words = f"Against the base recipe, picture by picture: {difference_text(self.against_base)}"
         if self.against_base.is_clear:
             return f"{words}; chosen after the fact, so it flatters, too."

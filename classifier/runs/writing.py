@@ -46,9 +46,7 @@ def hold_run(
         return
     with contextlib.ExitStack() as stack:
         try:
-            for folder in _make_folders(path):
-                stack.callback(_remove_empty, folder)
-            stack.enter_context(hold(path / LOCK_NAME))
+            _enter(stack, path)
         except HeldError as error:
             raise RunInUseError(path, error.holder) from None
         except OSError as error:
@@ -70,6 +68,20 @@ def is_unused(path: Path) -> bool:
     if not path.exists():
         return True
     return path.is_dir() and all(each.name == LOCK_NAME for each in path.iterdir())
+
+
+def _enter(stack: contextlib.ExitStack, path: Path) -> None:
+    """Make the folder and hold its lock; again, where somebody removed it empty in between."""
+    for is_last in (False, False, True):
+        try:
+            for folder in _make_folders(path):
+                stack.callback(_remove_empty, folder)
+            stack.enter_context(hold(path / LOCK_NAME))
+        except FileNotFoundError:
+            if is_last:
+                raise
+        else:
+            return
 
 
 def _make_folders(path: Path) -> list[Path]:

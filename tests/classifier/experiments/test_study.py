@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from optuna.exceptions import StorageInternalError
 
-from roi_cls.base.errors import BundleError, TrainingError
+from roi_cls.base.errors import BundleError, StorageError, TrainingError
 from roi_cls.classifier.experiments.space import Choices, Range, SearchSpace
 from roi_cls.classifier.experiments.study import LEAST_FOR_IMPORTANCE, Claim, TuningStudy
 from roi_cls.classifier.recipe import TrainingRecipe
@@ -152,7 +153,7 @@ def test_trial_is_pruned_by_the_median_of_the_finished_ones_over_the_same_folds(
 
 
 def test_another_tuning_in_the_folder_is_refused(tmp_path: Path) -> None:
-    open_study(tmp_path)
+    run(open_study(tmp_path), 0.5)
     open_study(tmp_path)
     with pytest.raises(TrainingError, match=r"it was started with other settings \(folds\)\. Choo"):
         open_study(tmp_path, folds=5)
@@ -205,3 +206,41 @@ def test_importance_is_not_told_where_all_reached_the_same(tmp_path: Path) -> No
     for _ in range(LEAST_FOR_IMPORTANCE):
         run(study, 1.0)
     assert study.importances() == {}
+
+
+def test_study_in_which_nothing_was_trained_takes_other_settings(tmp_path: Path) -> None:
+    with open_study(tmp_path, folds=9).claim(None) as claim:
+        assert claim is not None
+        claim.set_aside()  # as where the folds cannot be made
+    study = open_study(tmp_path)
+    assert [row.state for row in study.rows()] == ["waiting"]
+    (tmp_path / "tune" / "trial-0").mkdir()
+    with pytest.raises(TrainingError, match=r"other settings \(folds\)"):
+        open_study(tmp_path, folds=9)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("database or disk is full", "the disk is full. Free space or give another folder "),
+        ("attempt to write a readonly database", "it may not be written to. Give another folder "),
+        ("anything else", "during the commit. Give another folder "),
+    ],
+)
+def test_file_that_cannot_be_written_is_told_in_words(
+    tmp_path: Path, words: str, told: str
+) -> None:
+    study = open_study(tmp_path)
+    with pytest.raises(StorageError) as caught, study.telling_storage():
+        raise StorageInternalError("during the commit.\nMore.") from OSError(words)
+    file = tmp_path / "tune" / "study.db"
+    assert str(caught.value).startswith(f"Cannot write {str(file)!r}: {told}")
+
+
+def test_full_disk_is_no_damaged_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*words: object, **more: object) -> None:
+        raise StorageInternalError("commit") from OSError("database or disk is full")
+
+    monkeypatch.setattr("optuna.create_study", fail)
+    with pytest.raises(StorageError, match="the disk is full"):
+        open_study(tmp_path)

@@ -314,3 +314,14 @@ def test_five_failures_in_a_row_end_the_tuning(
     with pytest.raises(TrainingError, match="5 trials in a row cannot be trained: The GPU is gone"):
         tune_recipe(make_tuning(tmp_path, trials=50), Observers())
     assert len(trained) == 6
+
+
+@pytest.mark.slow
+def test_base_recipe_outside_the_space_is_not_said_to_be_the_best(
+    make_tuning: MakeTuning, tmp_path: Path
+) -> None:
+    outside: dict[str, Values] = {"lr": Choices((1e-12, 1e-11))}
+    found = tune_recipe(make_tuning(tmp_path, settings=outside), Observers())
+    assert found.base is found.against_base is None
+    told = "What is gained over the base recipe is not known: it is none of these trials."
+    assert told in found.sentences

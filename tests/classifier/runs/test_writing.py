@@ -36,6 +36,22 @@ def test_folders_in_which_nothing_was_written_are_gone(tmp_path: Path) -> None:
     assert [path.name for path in run.path.iterdir()] == ["settings.json"]
 
 
+def test_folder_that_another_removes_meanwhile_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, real = RunFolder(tmp_path / "runs" / "first"), os.open
+
+    def remove_first(*arguments: Any) -> int:
+        monkeypatch.setattr(os, "open", real)
+        run.path.rmdir()  # as who wrote nothing leaves it
+        return real(*arguments)
+
+    monkeypatch.setattr(os, "open", remove_first)
+    with hold_run(run):
+        assert (run.path / LOCK_NAME).exists()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_folder_that_was_there_stays(tmp_path: Path) -> None:
     with hold_run(RunFolder(tmp_path)):
         pass
