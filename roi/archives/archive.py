@@ -54,6 +54,9 @@ class Archive(Closing):
                 ``max_bytes``.
         """
 
+    def let_go(self) -> None:
+        """Free the memory of what is kept for what may be asked for next."""
+
     def read_labels(self, names: Sequence[str]) -> dict[str, str]:
         """Return the labels that the archive itself states for these members, where it does.
 

@@ -198,6 +198,11 @@ class _OpenArchives:
         name = str(archive)
         identity = look_at(archive)
         with self._lock:
+            last = next(reversed(self._kept.values()), None)
+            if last and last is not self._kept.get(name) and last.lock.acquire(blocking=False):
+                # Pictures of one table alone are held, however many are open.
+                last.archive.let_go()
+                last.lock.release()
             kept = self._kept.get(name)
             if kept is not None and kept.identity == identity:
                 self._kept.move_to_end(name)

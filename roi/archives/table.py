@@ -107,6 +107,10 @@ class TableArchive(Archive):
                 found[name] = str(value)
         return found
 
+    def let_go(self) -> None:
+        """Forget the last group of rows."""
+        self._held = None
+
     def close(self) -> None:
         """Close the file."""
         self._table.close()

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow
 import pytest
 
 from roi_cls.base.errors import ImageReadError
@@ -230,3 +231,12 @@ def test_remote_archives_are_read_where_they_lie(tmp_path: Path) -> None:
         assert [read_bytes(root / name / member) for member in listed] == list(CONTENT.values())
         with pytest.raises(ImageReadError, match=r"there is no 'none\.jpg' in the archive"):
             read_bytes(root / name / "none.jpg")
+
+
+def test_rows_of_one_table_alone_are_held(tmp_path: Path) -> None:
+    pictures = [os.urandom(2**20) for _ in range(8)]
+    tables = [make_table(tmp_path / f"{i}.parquet", pictures, rows_per_group=8) for i in range(4)]
+    before = pyarrow.total_allocated_bytes()
+    for table in tables:
+        assert read_bytes(table / "0000001") == pictures[1]
+    assert pyarrow.total_allocated_bytes() - before < 2 * 8 * 2**20
