@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import statistics
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -100,7 +101,7 @@ class Claim:
     def report(self, folds: int, score: float) -> bool:
         """Keep the score over the folds so far; return whether the trial is not worth the rest."""
         self._trial.report(score, folds)
-        return bool(self._trial.should_prune())
+        return self._study.is_hopeless(folds, score)
 
     def finish(self, score: float) -> None:
         """Keep the trial's result."""
@@ -236,6 +237,18 @@ class TuningStudy:
             self._study.enqueue_trial(trial.params, user_attrs=attributes)
         self.end(number, "FAIL")
 
+    def is_hopeless(self, folds: int, score: float) -> bool:
+        """Return whether a score over so many folds is below the finished trials' median over them.
+
+        Epochs are not compared: trials differ in them, and with a falling rate the middle of a
+        training says little. Hyperband needs many more rungs than there are folds. Optuna's median
+        pruner takes a trial's best score so far for its last one.
+        """
+        trials = self._study.get_trials(deepcopy=False)
+        finished = [one.intermediate_values for one in trials if one.state.name == "COMPLETE"]
+        reached = [steps[folds] for steps in finished if folds in steps]
+        return len(reached) >= _UNPRUNED and score < statistics.median(reached)
+
     def rows(self) -> tuple[TrialRow, ...]:
         """Return every trial, by number."""
         return tuple(map(_row, self._study.get_trials(deepcopy=False)))
@@ -290,10 +303,6 @@ class TuningStudy:
                 optuna.delete_study(study_name=_NAME, storage=storage)
             return optuna.create_study(
                 storage=storage,
-                # A fold's score, against the median of the finished trials over the same folds. No
-                # epoch's: trials differ in their epochs, and with a falling rate the middle of a
-                # training says little. Hyperband needs many more rungs than there are folds.
-                pruner=optuna.pruners.MedianPruner(n_startup_trials=_UNPRUNED),
                 study_name=_NAME,
                 direction="maximize",
                 load_if_exists=True,

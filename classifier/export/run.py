@@ -7,12 +7,13 @@ holds the run's own weights, and its card.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from pathlib import Path
 
 from roi_cls.base.atomic import write_atomically
 from roi_cls.base.errors import ExportError
+from roi_cls.base.location import hash_file
 from roi_cls.classifier.export.onnx import OPSET, check_exportable, make_graph, write_bytes
 from roi_cls.classifier.export.parity import (
     Int8Accuracy,
@@ -131,7 +132,7 @@ def export_timm(run: RunFolder, bundle: ModelBundle, folder: Path, card: str) ->
         ExportError: The folder holds something else.
         StorageError: The disk is full or the folder cannot be written.
     """
-    _check_free(folder)
+    _check_free(run, folder)
     # Without its configuration a folder is no model: none with old facts and new weights.
     (folder / CONFIG_NAME).unlink(missing_ok=True)
     write_atomically(folder / WEIGHTS_NAME, (run.path / WEIGHTS_NAME).read_bytes())
@@ -143,13 +144,31 @@ def export_timm(run: RunFolder, bundle: ModelBundle, folder: Path, card: str) ->
     write_config(folder, {**config, "roi_cls": shareable_facts(bundle)})
 
 
-def _check_free(folder: Path) -> None:
+def _check_free(run: RunFolder, folder: Path) -> None:
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    is_export = {_CARD_NAME, WEIGHTS_NAME} <= names
-    # What a full disk left: the weights come first, the card and the configuration last.
-    is_begun = WEIGHTS_NAME in names <= {WEIGHTS_NAME, RunFolder(folder).detector.name, _CARD_NAME}
-    if (names or folder.is_file()) and not is_export and not is_begun:
+    is_used = bool(names) or folder.is_file()
+    if is_used and not (_is_export(folder, names) or _is_begun(run, folder, names)):
         raise ExportError(
             f"Cannot export to {str(folder)!r}: something else is there. "
             "Give a new or empty folder with --output."
         )
+
+
+def _is_export(folder: Path, names: Set[str]) -> bool:
+    """Whether an earlier export is there; models of others have a card and weights, too."""
+    if not {_CARD_NAME, WEIGHTS_NAME, CONFIG_NAME} <= names:
+        return False
+    try:
+        config = json.loads((folder / CONFIG_NAME).read_bytes())
+    except ValueError:
+        return False
+    return isinstance(config, dict) and "roi_cls" in config
+
+
+def _is_begun(run: RunFolder, folder: Path, names: Set[str]) -> bool:
+    """Whether it is what a full disk left: these weights come first, the configuration last."""
+    if not WEIGHTS_NAME in names <= {WEIGHTS_NAME, RunFolder(folder).detector.name, _CARD_NAME}:
+        return False
+    card = (folder / _CARD_NAME).read_bytes() if _CARD_NAME in names else b""
+    weights = [hash_file(place / WEIGHTS_NAME) for place in (run.path, folder)]
+    return weights[0] == weights[1] or b"\n- roi-cls\n" in card

@@ -152,6 +152,18 @@ def test_trial_is_pruned_by_the_median_of_the_finished_ones_over_the_same_folds(
     assert (row.state, row.score, row.folds) == ("pruned", 0.7, 1)
 
 
+def test_trial_whose_second_fold_disappoints_is_pruned_too(tmp_path: Path) -> None:
+    study = open_study(tmp_path)
+    for _ in range(5):
+        run(study, 0.8, 0.8, 0.8, 0.8)
+    claim, is_pruned = run(study, 0.6, 0.9, 0.6)
+    assert is_pruned
+    row = study.rows()[claim.number]
+    assert (row.score, row.folds) == (0.6, 2)
+    for _ in range(7):  # pruned ones do not count: they would lower the bar
+        assert run(study, 0.6, 0.7)[1]
+
+
 def test_another_tuning_in_the_folder_is_refused(tmp_path: Path) -> None:
     run(open_study(tmp_path), 0.5)
     open_study(tmp_path)

@@ -214,6 +214,21 @@ def test_folder_of_something_else_is_left_alone(
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.parametrize("more", [{}, {"README.md": "# Mine", "config.json": '{"a": 1}'}])
+def test_model_of_somebody_else_is_left_alone(
+    command: Command, tiny_runs: Path, tmp_path: Path, more: dict[str, str]
+) -> None:
+    files = {"model.safetensors": "weeks of training", **more}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    done = command(
+        "export", "--run", "tiny", "--runs", tiny_runs, "--format", "timm", "-o", tmp_path
+    )
+    assert done.returncode == 1
+    assert "something else is there" in done.stderr
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == files
+
+
 def test_export_may_be_repeated(
     command: Command, folder: tuple[Path, CompletedProcess[str]], tiny_runs: Path
 ) -> None:
