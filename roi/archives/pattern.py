@@ -10,6 +10,7 @@ from pathlib import Path
 
 from roi_cls.base.errors import DataError
 from roi_cls.base.location import as_path, is_remote, match_files, reaching
+from roi_cls.roi.archives.opening import Place, find_place, list_members
 
 MOST_NAMES = 10**6
 """That one pattern may stand for."""
@@ -68,6 +69,8 @@ def _options(body: str) -> Sequence[str] | None:
 def is_pattern(text: str) -> bool:
     """Whether ``text`` stands for other names: ``*.png``, ``{a,b}``, but no file that is called so.
 
+    Nor what is called so in an archive.
+
     Raises:
         OSError: A remote place cannot be looked at.
         LocationError: As ``as_path``.
@@ -75,10 +78,19 @@ def is_pattern(text: str) -> bool:
     if not (glob.has_magic(text) or has_braces(text)):
         return False
     path = as_path(text)
-    if not is_remote(path):
-        return not os.path.lexists(path)
-    with reaching(path):
-        return not path.exists()
+    if is_remote(path):
+        with reaching(path):
+            return not (path.exists() or _lies_in_archive(path))
+    return not (os.path.lexists(path) or _lies_in_archive(path))
+
+
+def _lies_in_archive(path: Path) -> bool:
+    place = find_place(path)
+    if place is None:
+        return False
+    return place.name in list_members(Place(place.archive, "")).names or bool(
+        list_members(place).names
+    )
 
 
 def match_pattern(pattern: str) -> list[Path]:

@@ -13,6 +13,7 @@ from roi_cls.roi.archives.pattern import (
     is_pattern,
     match_pattern,
 )
+from tests.helpers.archives import make_zip
 
 
 @pytest.mark.parametrize(
@@ -88,3 +89,14 @@ def test_remote_patterns_have_braces_too() -> None:
 )
 def test_the_folder_in_common_has_no_pattern(pattern: str, folder: str) -> None:
     assert fixed_folder(Path(pattern)) == Path(folder)
+
+
+def test_what_is_called_like_a_pattern_in_an_archive_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_zip(Path("a[1].zip"), {"x[1].jpg": b"", "{a,b}/1.jpg": b"", "c/1.jpg": b""})
+    for name in ("a[1].zip/x[1].jpg", "a[1].zip/{a,b}", "a[1].zip/c"):
+        assert not is_pattern(name)
+    for name in ("a[1].zip/x[2].jpg", "a[1].zip/{c,d}", "b[1].zip/c"):
+        assert is_pattern(name)
