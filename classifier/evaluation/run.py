@@ -40,7 +40,7 @@ from roi_cls.classifier.runs.scores import (
     score_table,
     write_scores,
 )
-from roi_cls.classifier.runs.writing import hold_run
+from roi_cls.classifier.runs.writing import OTHER_OUTPUT, hold_run
 from roi_cls.data.collect import collect_data
 from roi_cls.data.crops import crop_views, load_pixels, load_views
 from roi_cls.data.sample import Sample, check_same_labels
@@ -125,9 +125,9 @@ def evaluate_run(
     """
     _check_writable(job.place)
     with ExitStack() as stack:
-        stack.enter_context(hold_run(job.place))
-        is_beside = job.place.path.resolve() != job.run.path.resolve()
-        if is_beside and os.access(job.run.path, os.W_OK):
+        if job.place.path.resolve() != job.run.path.resolve():
+            stack.enter_context(hold_run(job.place, elsewhere=OTHER_OUTPUT))
+        if job.output is None or os.access(job.run.path, os.W_OK):
             stack.enter_context(hold_run(job.run))  # its openings are counted there
         outcome = _evaluate(job, on_crop, clock, on_score, on_note)
         on_outcome(outcome)

@@ -16,9 +16,10 @@ from roi_cls.classifier.runs.folder import RunFolder
 LOCK_NAME = ".lock"
 """File in a run while somebody writes into it."""
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
-
-
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _ELSEWHERE = "give the run another folder (--runs, in Python run=)"
+OTHER_OUTPUT = "give another place with --output"
+"""What to do where a command cannot write, of those that write beside a run as well."""
 
 
 @contextlib.contextmanager
@@ -60,7 +61,7 @@ def hold_place(run: RunFolder, output: Path) -> contextlib.AbstractContextManage
     is_inside = output.resolve().is_relative_to(run.path.resolve())
     if not is_inside:
         return contextlib.nullcontext()
-    return hold_run(run, elsewhere="give another place with --output")
+    return hold_run(run, elsewhere=OTHER_OUTPUT)
 
 
 def is_unused(path: Path) -> bool:
@@ -98,9 +99,12 @@ def _remove_empty(folder: Path) -> None:
 
 def _refuse(path: Path, error: OSError, elsewhere: str) -> BundleError:
     reason = error.strerror or str(error)
-    is_forbidden = error.errno in _FORBIDDEN
-    remedy = "Copy it to a folder that can be written" if is_forbidden else "Free space there"
+    remedy = elsewhere
+    if error.errno in _FORBIDDEN and path.is_dir():
+        remedy = f"copy it to a folder that can be written, or {elsewhere}"
+    elif error.errno in _FULL:
+        remedy = f"free space there, or {elsewhere}"
     return BundleError(
-        f"Cannot write into the run {path.name!r}: {str(path)!r}: {reason}. {remedy}, or "
-        f"{elsewhere}."
+        f"Cannot write into the run {path.name!r}: {str(path)!r}: {reason}. "
+        f"{remedy[0].upper()}{remedy[1:]}."
     )

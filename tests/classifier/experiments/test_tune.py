@@ -322,6 +322,6 @@ def test_base_recipe_outside_the_space_is_not_said_to_be_the_best(
 ) -> None:
     outside: dict[str, Values] = {"lr": Choices((1e-12, 1e-11))}
     found = tune_recipe(make_tuning(tmp_path, settings=outside), Observers())
-    assert found.base is found.against_base is None
+    assert (found.base, found.against_base) == (None, None)
     told = "What is gained over the base recipe is not known: it is none of these trials."
     assert told in found.sentences

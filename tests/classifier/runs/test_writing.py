@@ -103,6 +103,10 @@ def test_file_in_the_runs_place_is_left_to_who_knows_better(tmp_path: Path) -> N
             "folder (--runs, in Python run=).",
         ),
         (
+            errno.ENOTDIR,
+            "Not a directory. Give the run another folder (--runs, in Python run=).",
+        ),
+        (
             errno.ENOSPC,
             "No space left on device. Free space there, or give the run another folder (--runs, "
             "in Python run=).",
@@ -150,4 +154,18 @@ def test_what_cannot_be_written_into_a_run_may_lie_elsewhere(
     assert str(caught.value).endswith(
         "Read-only file system. Copy it to a folder that can be written, or give another place "
         "with --output."
+    )
+
+
+def test_run_that_is_not_there_is_not_to_be_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any, **more: Any) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(BundleError) as caught, hold_run(RunFolder(tmp_path / "new")):
+        pass
+    assert str(caught.value).endswith(
+        "Read-only file system. Give the run another folder (--runs, in Python run=)."
     )

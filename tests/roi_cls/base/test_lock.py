@@ -192,7 +192,7 @@ def test_lock_that_cannot_be_asked_for_counts_as_held(
     def refuse(*arguments: object) -> NoReturn:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
-    monkeypatch.setattr(lock_module.fcntl, "flock", refuse)
+    monkeypatch.setattr("fcntl.flock", refuse)
     path = tmp_path / "lock"
     path.write_text("`roi-cls train` (process 7 on nas)")
     with pytest.raises(HeldError, match="process 7 on nas"), hold(path):
