@@ -223,6 +223,6 @@ def test_full_disk_leaves_no_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("timm.models._hub.save_config_for_hf", fail)
-    with pytest.raises(StorageError, match="No space left on device"):
+    with pytest.raises(StorageError, match="the disk is full"):
         save_bundle(tmp_path, create_model(BUNDLE.model, "none", 2, 32), BUNDLE)
     assert not (tmp_path / "config.json").exists()

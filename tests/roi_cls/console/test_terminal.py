@@ -53,7 +53,7 @@ class Torn(io.StringIO):
 
 def test_result_that_cannot_be_written_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", Torn(OSError(28, "No space left on device")))
-    with pytest.raises(StorageError, match=r"^Cannot write .standard output.: No space left"):
+    with pytest.raises(StorageError, match=r"^Cannot write .standard output.: the disk is full"):
         show("a result")
 
 

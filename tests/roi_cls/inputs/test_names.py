@@ -85,10 +85,10 @@ def test_an_archive_of_a_pattern_without_pictures_stops_no_other(
     make_zip(folder / "3.zip", {"b.png": b""})
     found = expand_paths(["{1,2,3,4}.zip"])
     assert [str(path) for path in found] == ["1.zip/a.png", "2.zip", "3.zip/b.png", "4.zip"]
-    assert "Cannot find pictures in '2.zip': it holds no pictures, but 1 .txt" in (
+    assert "Cannot find pictures in '2.zip': it holds no picture, but 1 .txt" in (
         " ".join(capsys.readouterr().err.split())
     )
-    with pytest.raises(DataError, match="it holds no pictures"):
+    with pytest.raises(DataError, match="it holds no picture"):
         expand_paths(["2.zip"])
 
 

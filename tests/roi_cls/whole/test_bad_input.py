@@ -322,9 +322,7 @@ def test_disk_that_is_full_where_stdout_leads_is_told(tmp_path: Path) -> None:
             words, stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path, check=False
         )
     assert done.returncode == 1
-    assert done.stderr.startswith(
-        "error: Cannot write 'standard output': No space left on device. "
-    )
+    assert done.stderr.startswith("error: Cannot write 'standard output': the disk is full. ")
     assert done.stderr.count("\n") == 1
 
 
