@@ -110,7 +110,7 @@ def _removed_on_failure(folder: Path) -> Iterator[None]:
     """Remove a new folder where the block fails: half a run would keep the next from its name."""
     try:
         yield
-    except BaseException:
+    except BaseException:  # reason: also after Ctrl-C; raised again
         shutil.rmtree(folder, ignore_errors=True)
         raise
 

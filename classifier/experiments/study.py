@@ -82,7 +82,7 @@ class TrialRow:
 def check_optuna() -> None:
     """Raise ``TrainingError`` where Optuna is not installed."""
     try:
-        import optuna  # noqa: F401  (only whether it is there)
+        import optuna  # noqa: F401  # reason: only whether it is there
     except ImportError as error:
         raise TrainingError(
             "Cannot tune: optuna is not installed. Install it: pip install 'roi-cls[tune]'."

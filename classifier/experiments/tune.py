@@ -191,7 +191,7 @@ class _Work:
             claim.fail(str(error))
             _remove(run)
             return str(error)
-        except BaseException:
+        except BaseException:  # reason: also after Ctrl-C; raised again
             claim.set_aside()
             raise
         self._keep_best()

@@ -45,7 +45,7 @@ class TarArchive(Archive):
         self._is_known = False
         """Whether the end was reached."""
         try:
-            self._tar = tarfile.open(fileobj=file, mode="r:*")  # noqa: SIM115  (closed by close)
+            self._tar = tarfile.open(fileobj=file, mode="r:*")  # noqa: SIM115  # reason: closed by close
         except _DAMAGE as error:
             raise ArchiveError("it is no tar archive, or not whole", AGAIN) from error
 

@@ -93,7 +93,7 @@ def open_atomically(
                 file.close()
         with telling_storage(path):
             _move(names[0], path)
-    except BaseException:
+    except BaseException:  # reason: also after Ctrl-C; raised again
         for name in names:
             with contextlib.suppress(OSError):  # not made yet, or interrupted after the rename
                 os.unlink(name)

@@ -76,7 +76,7 @@ def _start(function: Callable[[], Result], name: str) -> tuple[Future[Result], t
     def run() -> None:
         try:
             future.set_result(function())
-        except BaseException as error:  # noqa: BLE001  (handed over: the future raises it)
+        except BaseException as error:  # noqa: BLE001  # reason: handed over, the future raises it
             future.set_exception(error)
 
     thread = threading.Thread(target=run, name=name, daemon=True)

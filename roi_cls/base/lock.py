@@ -19,7 +19,7 @@ from pathlib import Path
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]  # a module else
+    fcntl = None  # type: ignore[assignment]  # reason: a module else
 
 _FAR_BYTE = 2**30
 """What Windows locks: nobody could read what is locked there."""
@@ -72,7 +72,7 @@ def _open_alone(path: Path) -> int:
                 path.unlink()
             elif fcntl is None or _is_at(path, handle):
                 return handle
-        except BaseException:
+        except BaseException:  # reason: the handle is closed; raised again
             os.close(handle)
             raise
         os.close(handle)  # the holder before us has just removed it: it locks out nobody

@@ -153,7 +153,7 @@ class WorkerPool(Closing, Generic[Item, Result]):
             ours.send(self._make_state)
         except (BrokenPipeError, ConnectionResetError):
             pass  # it is dead, which is seen when an answer is waited for
-        except BaseException:  # what makes the state cannot travel
+        except BaseException:  # reason: what makes the state cannot travel; raised again
             process.kill()
             process.wait()
             ours.close()

@@ -94,7 +94,7 @@ def stderr_held(*, tells_failure: bool = True) -> Iterator[None]:
         os.dup2(log.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except BaseException:  # reason: what was held back is told first; raised again
             log.seek(0)
             os.write(kept, log.read())
             raise

@@ -67,7 +67,7 @@ def open_table(
         yield add
         if rows:
             flush()
-    except BaseException:
+    except BaseException:  # reason: also after Ctrl-C; raised again
         with contextlib.suppress(OSError):  # the file is thrown away, for a reason known already
             writer.close()
         raise

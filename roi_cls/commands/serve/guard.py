@@ -112,7 +112,7 @@ class Guard:
         asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
         try:
             await (refusal or self._app)(asked, receive, send_noting)
-        except Exception:
+        except Exception:  # reason: whatever it is, the client gets an answer; raised again below
             if not is_begun:
                 await JSONResponse({"detail": _FAILURE}, 500)(scope, receive, send)
             raise  # for the server's log

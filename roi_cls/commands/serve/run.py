@@ -99,7 +99,7 @@ def open_listener(host: str, port: int) -> socket.socket:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
             listener.listen(BACKLOG)  # from now on nobody is refused, though answers come later
-        except BaseException:
+        except BaseException:  # reason: raised again
             listener.close()
             raise
     except OSError as error:

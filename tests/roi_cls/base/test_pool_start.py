@@ -156,7 +156,7 @@ def test_start_that_fails_once_is_tried_again(
 
 
 def _say(item: int) -> int:
-    print("said at work", flush=True)  # noqa: T201  (as a library might)
+    print("said at work", flush=True)  # noqa: T201  # reason: as a library might
     return item
 
 

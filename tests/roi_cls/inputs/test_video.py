@@ -116,7 +116,7 @@ def test_pixels_that_are_not_square_are_made_square(make_video: MakeVideo, tmp_p
 def test_frames_are_read_one_by_one(make_video: MakeVideo) -> None:
     frames = read_frames(make_video(".avi"), "clip", Every(frames=1), MAX_PIXELS)
     assert next(frames).time_s == 0
-    frames.close()  # type: ignore[attr-defined]  # it is a generator
+    frames.close()  # type: ignore[attr-defined]  # reason: it is a generator
     assert list(frames) == []
 
 
@@ -291,7 +291,7 @@ def test_file_is_closed_when_its_reader_stops(make_video: MakeVideo) -> None:
     place = Path("/proc/self/fd")
     links = [link.readlink().name for link in place.iterdir() if link.is_symlink()]
     assert "clip.avi" in links
-    frames.close()  # type: ignore[attr-defined]  # it is a generator
+    frames.close()  # type: ignore[attr-defined]  # reason: it is a generator
     links = [link.readlink().name for link in place.iterdir() if link.is_symlink()]
     assert "clip.avi" not in links
 
