@@ -14,6 +14,9 @@ from roi_cls.roi.face import KEYPOINT_NAMES, Box
 
 _INNER = 4  # of the keypoints: the eyes, nose and mouth; then the ears
 _RIM = 0.08  # share of the side within which no defect's middle lies
+_FACE_SPANS = 2.35  # side of the detector's box of a face, in distances of the eyes
+_CLOSE = 0.35  # share of a crop beyond the face, below which all defects are meant for the face
+_MOST_BESIDE = 0.5  # of the defects of a wide crop
 
 
 def crop_keypoints(record: CropRecord) -> NDArray[np.float32]:
@@ -71,6 +74,20 @@ class FaceMap:
         length = math.hypot(x, y)
         return np.array([-y, x]) / length if length else np.array([0.0, 1.0])
 
+    @property
+    def beside(self) -> float:
+        """Share of the defects that lie anywhere in the crop: 0 close up, half of a wide crop's.
+
+        Text, hands and copies beside a face are as visible as those on it, where they are shown.
+        """
+        beyond = 1 - min(1.0, (_FACE_SPANS * self.span / self.size_px) ** 2)
+        return min(_MOST_BESIDE, max(0.0, beyond - _CLOSE))
+
+    def anywhere(self, rng: np.random.Generator) -> Point:
+        """Return a point drawn evenly from the crop without its rim."""
+        x, y = rng.uniform(_RIM * self.size_px, (1 - _RIM) * self.size_px, 2).tolist()
+        return (x, y)
+
     def near(self, point: NDArray[np.float64], by: float, rng: np.random.Generator) -> Point:
         """Return a point about another, within the crop.
 
@@ -86,14 +103,15 @@ class FaceMap:
     def draw(self, rng: np.random.Generator) -> Point:
         """Return a point near an eye, the nose or the mouth, else on the face, seldom anywhere."""
         draw = rng.random()
-        if draw < 0.1:
-            x, y = rng.uniform(_RIM * self.size_px, (1 - _RIM) * self.size_px, 2).tolist()
-            return (x, y)
+        if draw < 0.1 or self._is_beside(rng):
+            return self.anywhere(rng)
         point = self.points[rng.integers(len(self.points))] if draw < 0.65 else self.center
         return self.near(point, 0.35, rng)
 
     def draw_at(self, rng: np.random.Generator, *, eyes: float, mouth: float, nose: float) -> Point:
         """Return a point close to a part of the face, by these shares; else anywhere about it."""
+        if self._is_beside(rng):
+            return self.anywhere(rng)
         draw = rng.random()
         if self.is_known and draw < eyes:
             return self.near(self.points[rng.integers(2)], 0.08, rng)
@@ -102,6 +120,9 @@ class FaceMap:
         if self.is_known and draw < eyes + mouth + nose:
             return self.near(self.points[2], 0.2, rng)
         return self.near(self.center, 0.6, rng)
+
+    def _is_beside(self, rng: np.random.Generator) -> bool:
+        return self.beside > 0 and rng.random() < self.beside
 
 
 def locate_face(keypoints: NDArray[np.floating], size_px: int) -> FaceMap:

@@ -78,9 +78,8 @@ def alter_eye(crop: Image, other: Image, face: FaceMap, rng: np.random.Generator
 def copy_feature(crop: Image, other: Image, face: FaceMap, rng: np.random.Generator) -> Drawn:
     """Put an eye, a mouth, a nose, an ear or a brow, whole, where none belongs."""
     source, radius = _draw_feature(face, rng)
-    angle, way = rng.uniform(0, 2 * math.pi), rng.uniform(0.35, 1.3) * face.span
-    shift = (way * math.cos(angle), way * math.sin(angle))
-    place = (source[0] + shift[0], source[1] + shift[1])
+    place = _draw_wrong_place(source, face, rng)
+    shift = (place[0] - source[0], place[1] - source[1])
     matrix = about(source, rng.uniform(-20, 20), factor(0.3, rng), shift)
     if rng.random() < 0.3:
         flipped = reflect(source, face.across)
@@ -93,6 +92,14 @@ def copy_feature(crop: Image, other: Image, face: FaceMap, rng: np.random.Genera
     if rng.random() < 0.35:
         return blob.window, merge(crop, patch, blob)
     return blob.window, lay(crop, patch, blob, float(rng.choice((0.6, 0.85, 1, 1))))
+
+
+def _draw_wrong_place(source: Point, face: FaceMap, rng: np.random.Generator) -> Point:
+    """Return where a copy goes: on the face or close by, in a wide crop also anywhere."""
+    if rng.random() < face.beside:
+        return face.anywhere(rng)
+    angle, way = rng.uniform(0, 2 * math.pi), rng.uniform(0.35, 1.3) * face.span
+    return (source[0] + way * math.cos(angle), source[1] + way * math.sin(angle))
 
 
 def _draw_feature(face: FaceMap, rng: np.random.Generator) -> tuple[Point, float]:

@@ -134,7 +134,7 @@ def _cast_shadow(below: Image, blob: Blob, spread: float, rng: np.random.Generat
 
 def mark(crop: Image, other: Image, face: FaceMap, rng: np.random.Generator) -> Drawn:
     """Write letters, or draw curves, lines or rings, in any colour, more or less opaque."""
-    draw = rng.random()
+    draw = rng.random() * (1 - face.beside)  # beside a face it is mostly letters
     center = face.draw_at(rng, eyes=0.15, mouth=0.15, nose=0.15)
     thickness = max(1, int(face.span * math.exp(rng.uniform(math.log(0.01), math.log(0.06)))))
     if draw < 0.4:

@@ -41,25 +41,27 @@ class Way:
     draw: Callable[[Image, Image, FaceMap, np.random.Generator], Drawn]
     """From the crop, another face's crop, where the face's parts are, and what is random."""
     share: float
-    """How often it is drawn; all shares sum up to 1."""
+    """How often it is drawn close up; all shares sum up to 1."""
+    share_beside: float = 0.0
+    """How often of the defects that may lie beside the face; these sum up to 1, too."""
 
 
 WAYS = (
     # Parts of faces where they do not belong, after Shiohara and Yamasaki 2022.
-    Way("blended face", displaced.blend_face, 0.06),
-    Way("bent", displaced.bend_part, 0.13),
-    Way("copied", displaced.copy_part, 0.09),
-    Way("turned", displaced.turn_part, 0.05),
-    Way("mirrored", displaced.mirror_part, 0.05),
-    Way("another's", displaced.take_part, 0.06),
+    Way("blended face", displaced.blend_face, 0.04),
+    Way("bent", displaced.bend_part, 0.09),
+    Way("copied", displaced.copy_part, 0.08, 0.14),
+    Way("turned", displaced.turn_part, 0.03),
+    Way("mirrored", displaced.mirror_part, 0.03),
+    Way("another's", displaced.take_part, 0.05, 0.08),
     Way("pushed", features.push, 0.17),
-    Way("feature too many", features.copy_feature, 0.06),
-    Way("gaze", features.move_iris, 0.04),
-    Way("unlike eye", features.alter_eye, 0.02),
-    Way("covered", overlaid.cover, 0.12),
-    Way("marked", overlaid.mark, 0.07),
-    Way("smeared", overlaid.smear, 0.05),
-    Way("flat", overlaid.flatten, 0.03),
+    Way("feature too many", features.copy_feature, 0.11, 0.22),
+    Way("gaze", features.move_iris, 0.09),
+    Way("unlike eye", features.alter_eye, 0.05),
+    Way("covered", overlaid.cover, 0.11, 0.16),
+    Way("marked", overlaid.mark, 0.07, 0.3),
+    Way("smeared", overlaid.smear, 0.05, 0.05),
+    Way("flat", overlaid.flatten, 0.03, 0.05),
 )
 
 
@@ -182,7 +184,8 @@ class _Change:
 def _draw_change(
     crop: Image, other: Image, face: FaceMap, rng: np.random.Generator, ways: tuple[Way, ...]
 ) -> _Change:
-    shares = np.array([way.share for way in ways])
+    beside = face.beside
+    shares = np.array([(1 - beside) * way.share + beside * way.share_beside for way in ways])
     way = ways[rng.choice(len(ways), p=shares / shares.sum())]
     window, pixels = way.draw(crop, other, face, rng)
     strength = _measure_change(crop[window.slices], pixels, len(crop))

@@ -22,6 +22,7 @@ from roi_cls.classifier.explanation.heat import Effect, enlarge
 from roi_cls.classifier.inference.loaded import LoadedModel
 from roi_cls.classifier.models.autoencoder import AutoencoderNetwork
 from roi_cls.classifier.models.device import Backend
+from roi_cls.classifier.models.eyes import EyesNetwork
 from roi_cls.classifier.models.network import EvidenceNetwork
 from roi_cls.classifier.models.score import pick_pixels
 from roi_cls.classifier.models.svm import SvmNetwork
@@ -96,12 +97,29 @@ def _effects(network: nn.Module, images: Tensor, index: int, target: int) -> Ten
     if isinstance(network, AutoencoderNetwork | EvidenceNetwork):
         own = _own_effects(network, images)
         return own if index == target else -own
+    if isinstance(network, EyesNetwork):
+        return _canvas_effects(network, images, index)
     images.requires_grad_(True)  # so that there are gradients, whatever is frozen
     with recording(network) as outputs:
-        logits = network(images).float().mean(0)
-    others = torch.cat((logits[:index], logits[index + 1 :]))
-    found = last_maps(network, outputs, logits[index] - others.logsumexp(0), len(images))
+        score = _log_odds(network(images), index)
+    found = last_maps(network, outputs, score, len(images))
     return None if found is None else _weigh(found)
+
+
+def _log_odds(logits: Tensor, index: int) -> Tensor:
+    """Return what the mean of (N, K) logits says for a class against all others, a scalar."""
+    mean = logits.float().mean(0)
+    return mean[index] - torch.cat((mean[:index], mean[index + 1 :])).logsumexp(0)
+
+
+def _canvas_effects(network: EyesNetwork, images: Tensor, index: int) -> Tensor:
+    """Return the effects of face and eyes, each laid where it lies in the crop."""
+    with torch.no_grad():
+        maps = network.maps(images)
+    maps.requires_grad_(True)
+    score = _log_odds(network.answer(maps), index)
+    (gradients,) = torch.autograd.grad(score, maps)
+    return network.spread(_weigh(FeatureMaps(maps.detach(), gradients, are_tokens=False)))
 
 
 def _own_effects(network: AutoencoderNetwork | EvidenceNetwork, images: Tensor) -> Tensor:

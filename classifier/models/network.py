@@ -20,6 +20,7 @@ from roi_cls.classifier.models.backbone import (
     build_backbone,
     rebuild_backbone,
 )
+from roi_cls.classifier.models.eyes import EyesNetwork
 from roi_cls.classifier.models.origin import CLIP_PREFIX
 from roi_cls.classifier.models.score import pair_logits
 from roi_cls.classifier.models.timm_model import create_model
@@ -30,8 +31,8 @@ def build_network(
 ) -> nn.Module:
     """Return the network of ``config``, (B*V, 3, S, S) -> (B, K) logits, with its start weights.
 
-    One view of a timm model with a pooling head: that model itself. For CLIP, for several views
-    and for evidence: a network of ours around the backbone.
+    One view of a timm model with a pooling head: that model itself. For CLIP, for several views,
+    for the eyes close up and for evidence: a network of ours around the backbone.
 
     Args:
         config: Model, weights, head, dropout; draws from torch's global generator.
@@ -43,6 +44,10 @@ def build_network(
     Raises:
         RoiClsError: The model, its weights or its head cannot be had; in words for the user.
     """
+    if config.eyes:
+        _check_eyes(config)
+        backbone = build_backbone(config.model, config.weights, size_px // 2)
+        return EyesNetwork.around(backbone, size_px, classes, drop_rate=config.drop_rate)
     if config.head == "evidence":
         _check_evidence(config, classes)
         backbone = build_backbone(config.model, config.weights, size_px)
@@ -60,6 +65,20 @@ def build_network(
         )
     backbone = build_backbone(config.model, config.weights, size_px, config.global_pool)
     return FeatureNetwork.around(backbone, classes, views, drop_rate=config.drop_rate)
+
+
+def _check_eyes(config: TrainConfig) -> None:
+    others = {
+        "--frame": config.frame,
+        "--head evidence": config.head == "evidence",
+        f"--global-pool {config.global_pool}": config.global_pool is not None,
+        f"--model {config.model}": config.model.startswith(CLIP_PREFIX),
+    }
+    if given := [name for name, is_given in others.items() if is_given]:
+        raise TrainingError(
+            f"Cannot use --eyes with {given[0]}: it lays the face and the eyes before one "
+            "convolutional network and averages each. Leave one of them out."
+        )
 
 
 def _check_evidence(config: TrainConfig, classes: int) -> None:

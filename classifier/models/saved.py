@@ -146,6 +146,10 @@ def _build(network: Mapping[str, Any]) -> nn.Module:
         from roi_cls.classifier.models.network import EvidenceNetwork
 
         return EvidenceNetwork(**arguments)
+    if kind == "eyes":
+        from roi_cls.classifier.models.eyes import EyesNetwork
+
+        return EyesNetwork(**arguments)
     if kind == "autoencoder":
         from roi_cls.classifier.models.autoencoder import AutoencoderNetwork
 

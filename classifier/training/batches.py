@@ -85,7 +85,7 @@ class PixelSource:
         self._augmenter = Augmenter(config.augmentation, normalisation)
         self._mixer = Mixer(classes, config.mixup, config.cutmix)
         self._target = target_index
-        self._wants_evidence = config.head == "evidence" or config.self_blend > 0
+        self._wants_evidence = config.head == "evidence"
         self._spoiler = None
         if config.self_blend and (crops.labels != target_index).any():
             from roi_cls.classifier.augmentation.spoil import Spoiler
@@ -102,11 +102,12 @@ class PixelSource:
         is_unknown = labels == self._target  # a real defect: where it is nobody has marked
         size_px = pixels.shape[-1]
         maps = torch.zeros(len(rows), size_px, size_px) if self._wants_evidence else None
-        if self._spoiler is not None and maps is not None:
+        if self._spoiler is not None:
             spoiled = self._spoiler.draw(rows)
             places = torch.from_numpy(spoiled.places)
             labels[places] = self._target
-            maps[places] = torch.from_numpy(spoiled.masks)
+            if maps is not None:
+                maps[places] = torch.from_numpy(spoiled.masks)
             crops = torch.from_numpy(spoiled.crops).permute(0, 3, 1, 2)
             pixels[places.to(self._device) * self._views] = crops.to(self._device)
         return self._finish(pixels, labels, maps, is_unknown)

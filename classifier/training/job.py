@@ -95,6 +95,11 @@ def check_views(job: TrainJob) -> None:
             "Cannot train with --frame and --crop full: the full frame would be judged beside "
             "itself. Leave one of them out."
         )
+    if job.config.eyes and job.crop.crop == "full":
+        raise DataError(
+            "Cannot train with --eyes and --crop full: where the eyes lie is known of face crops "
+            "alone. Leave one of them out."
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from roi_cls.classifier.training.loop import Trainer
 from roi_cls.classifier.training.optimiser import has_batch_norms
 from roi_cls.classifier.training.settle import settle
 
-_PIXEL_CHANGES = ("self_blend", "mixup", "cutmix")
+_PIXEL_CHANGES = ("self_blend", "mixup", "cutmix", "eyes")
 _STEPS = ("focal_gamma", "ema", "layer_decay", "accumulate", "label_smoothing")
 _UNUSED: dict[Method, tuple[str, ...]] = {
     "embedding": _PIXEL_CHANGES,

@@ -110,6 +110,7 @@ def test_each_way_takes_any_face(way: Way, points: NDArray[np.float32]) -> None:
 
 def test_shares_sum_up_to_one() -> None:
     assert sum(way.share for way in WAYS) == pytest.approx(1)
+    assert sum(way.share_beside for way in WAYS) == pytest.approx(1)
 
 
 def test_another_gaze_moves_the_iris_and_keeps_the_lids() -> None:

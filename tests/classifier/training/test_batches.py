@@ -93,7 +93,7 @@ def test_real_defects_have_unknown_places_and_clean_pictures_none() -> None:
 
 @pytest.mark.parametrize("views", [1, 2])
 def test_spoiled_clean_pictures_count_as_the_target_and_say_where(views: int) -> None:
-    source = _source(views, augmentation="none", self_blend=1.0)
+    source = _source(views, augmentation="none", self_blend=1.0, head="evidence")
     batch, plain = _draw(source), source.plain_inputs(ROWS)
     assert batch.targets[:, 1].tolist() == [1] * 12
     evidence, is_target = batch.evidence, torch.from_numpy(_crops().labels == 1)
@@ -116,7 +116,7 @@ def test_a_picture_that_shows_no_change_stays_clean(monkeypatch: pytest.MonkeyPa
         return SpoiledCrop(255 - crop, mask, "inverted")
 
     monkeypatch.setattr(spoiler, "spoil", invert)
-    crops, config = _crops(), TrainConfig(augmentation="none", self_blend=1.0)
+    crops, config = _crops(), TrainConfig(augmentation="none", self_blend=1.0, head="evidence")
     batch = _draw(PixelSource(crops, 3, SCALE, CPU, config, 1))
     is_spoiled = (crops.labels != 1) & (crops.pixels[:, 0, 0, 0] < 128)
     assert 0 < is_spoiled.sum() < 8
@@ -143,9 +143,11 @@ def test_crops_stay_as_they_are_when_pictures_are_spoiled() -> None:
 
 def test_a_spoiled_place_moves_with_the_picture() -> None:
     torch.manual_seed(0)
-    plain = _source(augmentation="none", self_blend=1.0).train_batch(ROWS).evidence
+    plain = _source(augmentation="none", self_blend=1.0, head="evidence").train_batch(ROWS).evidence
     torch.manual_seed(0)
-    moved = _source(augmentation="light", self_blend=1.0).train_batch(ROWS).evidence
+    moved = (
+        _source(augmentation="light", self_blend=1.0, head="evidence").train_batch(ROWS).evidence
+    )
     assert plain is not None
     assert moved is not None
     known = ~plain.isnan()
