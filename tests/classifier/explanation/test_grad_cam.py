@@ -24,6 +24,7 @@ from roi_cls.classifier.explanation.occlusion import occlude
 from roi_cls.classifier.inference.loaded import LoadedModel
 from roi_cls.classifier.models.autoencoder import AutoencoderNetwork
 from roi_cls.classifier.models.device import Backend
+from roi_cls.classifier.models.eyes import EyesNetwork
 from roi_cls.classifier.models.network import EvidenceNetwork, FeatureNetwork
 from roi_cls.classifier.models.svm import SvmNetwork
 from roi_cls.classifier.models.timm_model import timm_model
@@ -234,6 +235,26 @@ def test_evidence_shows_its_own_map() -> None:
     side = SIDE // len(local)
     places = effects[0].reshape(len(local), side, len(local), side).mean((1, 3))
     assert np.corrcoef(places.ravel(), local.ravel())[0, 1] > 0.9
+
+
+def test_what_the_eyes_say_lies_at_the_eyes_and_adds_up() -> None:
+    torch.manual_seed(0)
+    side = 320
+    network = EyesNetwork({"timm": "test_efficientnet", "arguments": {}}, side, 2).eval()
+    pixels = np.random.default_rng(9).integers(0, 255, (1, side, side, 3)).astype(np.uint8)
+    head = network.get_parameter("head.1.weight")
+    with torch.no_grad():
+        head.normal_()
+        head[:, : head.shape[1] // 2] = 0  # the face says nothing
+    effects = grad_cam(load(network), [pixels], 1)
+    assert effects is not None
+    rows = np.abs(effects[0]).sum(1)
+    assert rows[64:160].sum() > 0.8 * rows.sum()  # 0.2 of the side and 2/7 of it
+    images = SCALE.apply(torch.from_numpy(pixels).permute(0, 3, 1, 2), CPU.device)
+    with torch.no_grad():
+        logits = network(images)[0]
+    per_place = 32**2  # pixels, each with its place's effect
+    assert effects[0].sum() / per_place == pytest.approx(float(logits[1] - logits[0]), rel=0.02)
 
 
 def test_machine_on_hand_made_features_has_no_gradients() -> None:

@@ -53,6 +53,11 @@ KINDS: dict[str, tuple[Callable[[], nn.Module], tuple[CropParams, ...], bool]] =
         (FACE, FRAME),
         False,
     ),
+    "eyes": (
+        lambda: build_network(replace(_config("test_efficientnet"), eyes=True), 2, 128),
+        (replace(FACE, size_px=128),),
+        True,
+    ),
     # 80 px are shrunk to 64, which is no whole factor
     "autoencoder": (lambda: AutoencoderNetwork(64, 1), (replace(FRAME, size_px=80),), False),
     "clip": (_clip, (FACE,), False),

@@ -420,6 +420,16 @@ def test_face_and_frame_are_judged_together(
     assert done.evaluation.overall.images > 0
 
 
+def test_eyes_of_a_full_frame_are_refused(
+    tmp_path: Path, toy_set: Path, make_job: MakeJob
+) -> None:
+    crop = CropParams(crop="full", size_px=128)
+    job = make_job(toy_set, tmp_path / "run", crop=crop, eyes=True)
+    with pytest.raises(DataError, match="--eyes and --crop full"):
+        train_run(job, Observers())
+    assert not job.run.path.exists()
+
+
 def test_frame_beside_itself_is_refused(tmp_path: Path, toy_set: Path, make_job: MakeJob) -> None:
     with pytest.raises(DataError) as caught:
         train_run(make_job(toy_set, tmp_path / "run", frame=True), Observers())
