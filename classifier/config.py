@@ -51,7 +51,7 @@ _LIMITS: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
     (("layer_decay",), lambda value: 0 < value <= 1, "above 0 and at most 1"),
     (("self_blend",), lambda value: 0 <= value <= 1, "from 0 to 1"),
 )
-_RULE_FORMS = "f1, recall>=0.8, precision>=0.95 or cost:10:1 (a missed target : a false alarm)"
+_RULE_FORMS = "auto, f1, recall>=0.8, precision>=0.95 or cost:10:1 (a missed target : a false alarm)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +136,10 @@ class TrainConfig:
     metric: Metric = "average_precision"
     """What chooses the epoch that is kept, on validation: of the target's scores, or the loss.
     ``last``: nothing does, the last one is kept; with few targets a choice is mostly luck."""
-    threshold_rule: str = "f1"
-    """What the threshold is for, on validation: ``f1``, ``recall>=0.8``, ``precision>=0.95``, or
-    ``cost:10:1``, the cost of a missed target to that of a false alarm."""
+    threshold_rule: str = "auto"
+    """What the threshold is for, on validation: ``auto``, the best F1 that is right at least as
+    often as always giving the commoner answer; ``f1``, the best of all; ``recall>=0.8``;
+    ``precision>=0.95``; or ``cost:10:1``, the cost of a missed target to that of a false alarm."""
     calibrate: bool = True
     """Scale and shift the scores so that the probabilities fit validation best."""
     mirror: bool = False
@@ -195,7 +196,7 @@ class TrainConfig:
 class ThresholdRule:
     """A parsed rule; ``str`` gives its word."""
 
-    kind: Literal["f1", "recall", "precision", "cost"] = "f1"
+    kind: Literal["auto", "f1", "recall", "precision", "cost"] = "auto"
     share: float = 1.0
     """Of ``recall`` and ``precision``: what is to be reached, above 0 to 1."""
     miss: float = 1.0
@@ -210,8 +211,8 @@ class ThresholdRule:
             raise ValueError(f"costs must be above 0, got {self.miss:g} and {self.alarm:g}")
 
     def __str__(self) -> str:
-        if self.kind == "f1":
-            return "f1"
+        if self.kind in ("auto", "f1"):
+            return self.kind
         if self.kind == "cost":
             return f"cost:{self.miss:g}:{self.alarm:g}"
         return f"{self.kind}>={self.share:g}"
@@ -225,8 +226,8 @@ def parse_rule(text: str) -> ThresholdRule:
     """
     word = "".join(text.lower().split())
     try:
-        if word == "f1":
-            return ThresholdRule()
+        if word in ("auto", "f1"):
+            return ThresholdRule("auto" if word == "auto" else "f1")
         if word.startswith("recall>="):
             return ThresholdRule("recall", share=float(word.removeprefix("recall>=")))
         if word.startswith("precision>="):

@@ -10,9 +10,13 @@ from roi_cls.classifier.metrics.interval import Floats
 
 
 def choose_threshold(
-    scores: Floats, is_target: NDArray[np.bool_], rule: ThresholdRule | str = "f1"
+    scores: Floats, is_target: NDArray[np.bool_], rule: ThresholdRule | str = "auto"
 ) -> float:
     """Return the threshold that serves the rule best, 0 to 1.
+
+    By F1 alone a weak model calls so many pictures the target that never calling one would be right
+    more often: the rule ``auto`` leaves those thresholds out. Where all are such, it takes the one
+    that is right most often.
 
     Of neighbouring scores it takes the middle, so that it lies as far from the pictures on both
     sides as can be. Of equally good ones it takes the one that also finds more of the target
@@ -74,8 +78,14 @@ def _best_cut(
     called, hits: (C,) pictures at or above each cut, and those of them that are of the target.
     """
     precision, recall = hits / called, hits / max(targets, 1)
-    if rule.kind == "f1":
-        return int(np.argmax(2 * hits / (called + targets)))
+    if rule.kind in ("auto", "f1"):
+        f1 = 2 * hits / (called + targets)
+        if rule.kind == "auto":
+            pictures = int(called[-1])
+            right = pictures - (targets - hits) - (called - hits)
+            needed = min(max(targets, pictures - targets), int(right.max()))
+            f1 = np.where(right >= needed, f1, -1.0)
+        return int(np.argmax(f1))
     if rule.kind == "recall":
         # Recall grows from cut to cut: of equal precision, the last one finds most.
         return _last_best(np.where(recall >= rule.share, precision, -1.0))

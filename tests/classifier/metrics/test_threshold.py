@@ -26,8 +26,9 @@ RULES = st.sampled_from(
 @pytest.mark.parametrize(
     ("text", "rule"),
     [
-        ("f1", ThresholdRule()),
-        ("F1 ", ThresholdRule()),
+        ("auto", ThresholdRule()),
+        ("f1", ThresholdRule("f1")),
+        ("F1 ", ThresholdRule("f1")),
         ("recall>=0.8", ThresholdRule("recall", share=0.8)),
         ("recall >= .8", ThresholdRule("recall", share=0.8)),
         ("precision>=0.95", ThresholdRule("precision", share=0.95)),
@@ -57,7 +58,7 @@ def test_words_of_rules(text: str, rule: ThresholdRule) -> None:
 )
 def test_other_words_are_refused_and_all_forms_named(text: str, cause: str) -> None:
     expected = (
-        "threshold_rule must be f1, recall>=0.8, precision>=0.95 or cost:10:1 "
+        "threshold_rule must be auto, f1, recall>=0.8, precision>=0.95 or cost:10:1 "
         f"(a missed target : a false alarm), got {text!r}{cause}"
     )
     with pytest.raises(ValueError, match=f"^{re.escape(expected)}") as caught:
@@ -75,6 +76,14 @@ def test_other_words_are_refused_and_all_forms_named(text: str, cause: str) -> N
         ("f1", [0.6, 0.4], [1, 1], 0.2),  # all of the target
         ("f1", [0.8, 0.6, 0.4, 0.2], [1, 0, 0, 1], 0.7),  # F1 ties at 2/3: the higher
         ("f1", [0.5], [1], 0.25),
+        # By F1 0.4 of 0.25, with 4 wrong of 6; never calling one has 1 wrong, as has the first cut.
+        ("f1", [0.9, 0.8, 0.7, 0.6, 0.5, 0.1], [0, 0, 0, 1, 0, 0], 0.55),
+        ("auto", [0.9, 0.8, 0.7, 0.6, 0.5, 0.1], [0, 0, 0, 1, 0, 0], 0.85),
+        ("auto", [0.9, 0.7, 0.3, 0.1], [1, 1, 0, 0], 0.5),
+        ("auto", [0.9, 0.8, 0.6, 0.4, 0.2], [1, 0, 1, 0, 0], 0.5),  # right 4 of 5: more than 3
+        ("f1", [0.9, 0.8, 0.7, 0.6, 0.5, 0.1], [1, 0, 0, 1, 1, 0], 0.3),
+        ("auto", [0.9, 0.8, 0.7, 0.6, 0.5, 0.1], [1, 0, 0, 0, 1, 0], 0.85),
+        ("auto", [0.9, 0.5, 0.1], [1, 1, 0], 0.3),  # the target is the commoner answer
         ("f1", [0.0], [1], 0.0),
         # 4 of the target; recall 0.5, 0.75, 1 at the 2nd, 4th and 6th picture
         ("recall>=0.5", [0.9, 0.8, 0.7, 0.6, 0.5, 0.4], [1, 1, 0, 1, 0, 1], 0.75),
@@ -110,8 +119,23 @@ def test_no_other_threshold_has_a_better_f1(rows: list[tuple[float, bool]], targ
         answer = decide(np.stack(columns, axis=1), target, threshold)
         return float(f1_score(is_target, answer == target))
 
-    best = f1(choose_threshold(scores, is_target))
+    best = f1(choose_threshold(scores, is_target, "f1"))
     assert best >= max(map(f1, scores)) - 1e-12
+
+
+@settings(deadline=None, max_examples=60)
+@given(ROWS)
+def test_auto_is_right_as_often_as_the_commoner_answer_where_a_threshold_is(
+    rows: list[tuple[float, bool]],
+) -> None:
+    scores, is_target = _columns([*rows, (0.5, True)])
+
+    def right(threshold: float) -> int:
+        return int(((scores >= threshold) == is_target).sum())
+
+    commoner = max(int(is_target.sum()), int((~is_target).sum()))
+    reachable = max(map(right, scores))
+    assert right(choose_threshold(scores, is_target)) >= min(commoner, reachable)
 
 
 @settings(deadline=None, max_examples=150)
