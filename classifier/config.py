@@ -51,7 +51,9 @@ _LIMITS: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
     (("layer_decay",), lambda value: 0 < value <= 1, "above 0 and at most 1"),
     (("self_blend",), lambda value: 0 <= value <= 1, "from 0 to 1"),
 )
-_RULE_FORMS = "auto, f1, recall>=0.8, precision>=0.95 or cost:10:1 (a missed target : a false alarm)"
+_RULE_FORMS = (
+    "auto, f1, recall>=0.8, precision>=0.95 or cost:10:1 (a missed target : a false alarm)"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,11 @@ from roi_cls.classifier.config import TrainConfig
         ("mixup", -1.0, "mixup must be 0 or more, got -1.0"),
         ("self_blend", 1.5, "self_blend must be from 0 to 1, got 1.5"),
         ("method", "magic", "method must be one of ('network', 'embedding', 'zero_shot', "),
-        ("threshold_rule", "best", "threshold_rule must be auto, f1, recall>=0.8, precision>=0.95 or "),
+        (
+            "threshold_rule",
+            "best",
+            "threshold_rule must be auto, f1, recall>=0.8, precision>=0.95 or ",
+        ),
         ("lr", 0.0, "lr must be above 0, got 0.0"),
         ("head_lr", -1.0, "head_lr must be above 0, got -1.0"),
         ("lr", float("nan"), "lr must be above 0, got nan"),

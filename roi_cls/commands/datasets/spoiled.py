@@ -106,15 +106,20 @@ def _draw_sheet(faces: _Faces, title: str, random: np.random.Generator) -> Pillo
     header += wrap_lines(
         "Training with --self-blend draws a kind by its share, and then how and where. The share "
         "of changed pixels stands beside each; where too few can be seen to change, the picture "
-        "stays what it was labelled.",
+        "stays what it was labelled. In crops much wider than the face up to half of the defects "
+        "lie beside it, by the second share.",
         TEXT_PX,
         MUTED,
     )
     sections = [
-        Section(f"{way.name} ({way.share:.0%})", _COLUMNS, 1, _COLUMNS, _tiles(faces, way, random))
-        for way in WAYS
+        Section(_describe(way), _COLUMNS, 1, _COLUMNS, _tiles(faces, way, random)) for way in WAYS
     ]
     return draw_page([Text(header, below=EDGE // 2), *sections])
+
+
+def _describe(way: Way) -> str:
+    beside = f", beside {way.share_beside:.0%}" if way.share_beside else ""
+    return f"{way.name} ({way.share:.0%}{beside})"
 
 
 def _tiles(faces: _Faces, way: Way, random: np.random.Generator) -> Iterator[Tile]:

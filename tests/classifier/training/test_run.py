@@ -420,9 +420,7 @@ def test_face_and_frame_are_judged_together(
     assert done.evaluation.overall.images > 0
 
 
-def test_eyes_of_a_full_frame_are_refused(
-    tmp_path: Path, toy_set: Path, make_job: MakeJob
-) -> None:
+def test_eyes_of_a_full_frame_are_refused(tmp_path: Path, toy_set: Path, make_job: MakeJob) -> None:
     crop = CropParams(crop="full", size_px=128)
     job = make_job(toy_set, tmp_path / "run", crop=crop, eyes=True)
     with pytest.raises(DataError, match="--eyes and --crop full"):
