@@ -23,7 +23,7 @@ PROMISED = {
     *("resnet18-full", "mobilenetv2-two-phase", "resnet18-frozen", "efficientnet-roi"),
     *("convnext-full", "resnet-full", "efficientnet-full", "autoencoder", "clip-zero-shot"),
     *("clip-mlp", "ensemble-all", "ensemble-selective", "classical", "roi-plus-frame", "best"),
-    *("beside", "best-ensemble", "best-lite1"),
+    *("beside", "best-ensemble"),
 }
 
 
