@@ -20,7 +20,7 @@ GlobalPool = Literal["avg", "max", "avgmax", "catavgmax"]
 Head = Literal["pool", "evidence"]
 Imbalance = Literal["weights", "sampling", "logit_adjustment", "none"]
 Method = Literal["network", "embedding", "zero_shot", "autoencoder", "svm"]
-Metric = Literal["average_precision", "roc_auc", "loss", "last"]
+Metric = Literal["auto", "average_precision", "roc_auc", "loss", "last"]
 OptimiserName = Literal["adamw", "adam", "sgd"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 ScheduleName = Literal["cosine", "step", "plateau", "halving", "constant"]
@@ -135,9 +135,10 @@ class TrainConfig:
     as the target, 0 to 1."""
     patience: int = 8
     """Epochs without a better validation metric after which training stops; 0: never."""
-    metric: Metric = "average_precision"
+    metric: Metric = "auto"
     """What chooses the epoch that is kept, on validation: of the target's scores, or the loss.
-    ``last``: nothing does, the last one is kept; with few targets a choice is mostly luck."""
+    ``last``: nothing does, the last one is kept. ``auto``: average precision, but the last where
+    there are so few targets that a choice is mostly luck."""
     threshold_rule: str = "auto"
     """What the threshold is for, on validation: ``auto``, the best F1 that is right at least as
     often as always giving the commoner answer; ``f1``, the best of all; ``recall>=0.8``;

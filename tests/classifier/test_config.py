@@ -19,7 +19,11 @@ from roi_cls.classifier.config import TrainConfig
             "got 'some'",
         ),
         ("device", "tpu", "device must be one of ('auto', 'cpu', 'cuda', 'mps'), got 'tpu'"),
-        ("metric", "f1", "metric must be one of ('average_precision', 'roc_auc', 'loss', 'last')"),
+        (
+            "metric",
+            "f1",
+            "metric must be one of ('auto', 'average_precision', 'roc_auc', 'loss', 'last')",
+        ),
         ("precision", "int8", "precision must be one of ('auto', 'fp32', 'bf16', 'fp16')"),
         ("epochs", 0, "epochs must be at least 1, got 0"),
         ("batch_size", 0, "batch_size must be at least 1 or auto, got 0"),

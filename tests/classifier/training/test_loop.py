@@ -26,10 +26,11 @@ from roi_cls.classifier.training.checkpoint import Progress, load_checkpoint, sa
 from roi_cls.classifier.training.distributed import World
 from roi_cls.classifier.training.job import EpochReport
 from roi_cls.classifier.training.learner import Learner, Loss
-from roi_cls.classifier.training.loop import Trainer
+from roi_cls.classifier.training.loop import ENOUGH_TO_CHOOSE, Trainer
 
 SCALE = Normalisation((0.5,) * 3, (0.5,) * 3)
 CONFIG = TrainConfig(
+    metric="average_precision",
     model="test_efficientnet",
     weights="none",
     epochs=4,
@@ -164,6 +165,18 @@ def test_last_epoch_is_kept_where_none_is_to_be_chosen(
     toy = _toy((4, 4))
     trainer.run(toy, toy, 0)
     assert all(value.equal(states[3][name]) for name, value in trainer.model.state_dict().items())
+
+
+@pytest.mark.parametrize(("targets", "kept"), [(ENOUGH_TO_CHOOSE, 1), (ENOUGH_TO_CHOOSE - 1, 3)])
+def test_few_targets_choose_no_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, targets: int, kept: int
+) -> None:
+    trainer = _trainer(tmp_path, metric="auto")
+    states = _scripted(trainer, monkeypatch, [0.2, 0.9, 0.3, 0.1])
+    trainer.run(_toy((4, 4)), _toy((targets, 64)), 0)
+    assert all(
+        value.equal(states[kept][name]) for name, value in trainer.model.state_dict().items()
+    )
 
 
 @pytest.mark.parametrize(("patience", "epochs"), [(1, 3), (2, 4), (0, 6)])
