@@ -82,7 +82,7 @@ class TrainConfig:
     """Units of the hidden layer of a head on embeddings; 0: a linear head."""
     captions: str | None = None
     """What each class looks like, for ``zero_shot``: ``artefact=a distorted face,…``."""
-    epochs: int = 20
+    epochs: int = 10
     """Epochs at most, both phases together."""
     head_epochs: int | None = None
     """Epochs of the first phase, when only the head learns; unset: 2, or 0 for random weights."""
@@ -109,7 +109,7 @@ class TrainConfig:
     """Rate of each layer group as a share of the one's above it; 1: all alike."""
     weight_decay: float = 0.02
     """The optimiser's decay, on weights but not on biases and norms."""
-    ema: float = 0.0
+    ema: float = 0.99
     """Decay, per step, of a running average of the weights that is what gets judged and kept;
     0: none."""
     drop_rate: float = 0.2
@@ -117,14 +117,14 @@ class TrainConfig:
     global_pool: GlobalPool | None = None
     """How a convolutional model sums up the crop before its head; ``max`` suits small artefacts;
     unset: the model's own way."""
-    label_smoothing: float = 0.0
+    label_smoothing: float = 0.1
     """Share of the label's weight that is spread over all classes, 0 to 1."""
     focal_gamma: float = 0.0
     """How much less a picture counts that is answered right already (focal loss); 0: not."""
-    imbalance: Imbalance = "weights"
-    """Rare classes count more: by class ``weights`` in the loss, by ``sampling`` them as often as
-    the others, by ``logit_adjustment`` of the loss, or ``none``."""
-    augmentation: Augmentation = "light"
+    imbalance: Imbalance = "sampling"
+    """Rare classes count more: by ``sampling`` them as often as the others, by class ``weights`` in
+    the loss, by ``logit_adjustment`` of the loss, or ``none``."""
+    augmentation: Augmentation = "strong"
     """Random changes of crops: ``none``, ``light`` or ``strong``; in training alone."""
     mixup: float = 0.0
     """Blend pairs of crops and their labels, the share drawn from Beta(a, a) of this a; 0: not."""

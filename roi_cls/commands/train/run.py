@@ -9,6 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from roi_cls.base.errors import RoiClsError
 from roi_cls.base.machine import is_first_process
 from roi_cls.cache.options import BuildOptions
@@ -27,6 +30,7 @@ from roi_cls.classifier.models.saved import NAMELESS
 from roi_cls.classifier.recipe import TrainingRecipe
 from roi_cls.classifier.runs.folder import RunFolder, honest_scores
 from roi_cls.classifier.runs.openings import warn_of_openings
+from roi_cls.classifier.training.data import TrainingData
 from roi_cls.classifier.training.job import EpochReport, Observers, TrainJob, telling_resume
 from roi_cls.classifier.training.methods.fit import check_weights
 from roi_cls.classifier.training.run import TrainOutcome, train_run
@@ -37,6 +41,9 @@ from roi_cls.console.terminal import command_text, note, note_next, progress, sh
 from roi_cls.console.training import epoch_line, tell_data, watch_runs
 from roi_cls.console.words import count_text
 from roi_cls.data.table import read_split
+
+RARE = 0.25
+"""Share of the training pictures below which the target may be a defect in what is else alike."""
 
 
 def train_and_tell(job: TrainJob, recipe: TrainingRecipe, given: Mapping[str, Any]) -> TrainOutcome:
@@ -113,7 +120,26 @@ def _train_one(job: TrainJob) -> TrainOutcome:
         def on_start(backend: Backend, parameters: int) -> None:
             note(_start_line(job, backend, parameters))
 
-        return train_run(job, Observers(on_crop, tell_data, on_start, on_step, on_epoch, note))
+        def on_data(data: TrainingData) -> None:
+            tell_data(data)
+            if suits_synthetic_defects(job, data.train.labels == data.labels.target_index):
+                note(
+                    f"If {data.labels.target!r} is a small local defect in faces that are else "
+                    "like the others, `--recipe best` learns from synthetic ones, too, and finds "
+                    "more."
+                )
+
+        return train_run(job, Observers(on_crop, on_data, on_start, on_step, on_epoch, note))
+
+
+def suits_synthetic_defects(job: TrainJob, is_target: NDArray[np.bool_]) -> bool:
+    """Whether a recipe with synthetic defects is worth naming: the plain way was taken, by default.
+
+    is_target: (N,) whether each training picture is of the target.
+    """
+    is_plain = not job.facts.get("recipe") and job.config.method == "network"
+    is_face = job.crop.crop == "face" and not job.config.self_blend
+    return is_plain and is_face and bool(is_target.mean() < RARE)
 
 
 def _train_several(ensemble: EnsembleJob) -> TrainOutcome:
