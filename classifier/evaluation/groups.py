@@ -186,13 +186,17 @@ class GroupComparison:
                 f"(ROC-AUC between them {higher[0].told_apart}, chance is 0.5)"
             )
         told.sort(key=lambda pair: -abs(_value(pair[0]) - 0.5))
-        parts = [
-            f"those of {name} score {'higher' if _value(row) > 0.5 else 'lower'} than all others "
-            f"(ROC-AUC {row.told_apart}, chance is 0.5)"
-            for row, name in told[:_MOST_TOLD]
-        ]
+        parts = []
+        for row, name in told[:_MOST_TOLD]:
+            way = "higher" if _value(row) > 0.5 else "lower"
+            parts.append(
+                f"those of {name} {way} ({row.told_apart})"
+                if parts
+                else f"those of {name} score {way} than all others "
+                f"(ROC-AUC {row.told_apart}, chance is 0.5)"
+            )
         if left := len(told) - len(parts):
-            parts.append(f"and {left} more differ likewise")
+            parts.append(f"and {left} more differ{'s' if left == 1 else ''}, too")
         return ", ".join(parts)
 
     def to_dict(self, target: str) -> dict[str, Any]:

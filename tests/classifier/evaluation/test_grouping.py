@@ -142,9 +142,19 @@ def test_rows_are_the_largest_groups_the_others_and_the_unnamed(
             "apart: no interval of ROC-AUC between one and the others excludes 0.5.",
         ),
         (
+            [("a", 20, 60, 0.2), ("b", 20, 60, 0), ("c", 20, 60, -0.2)],
+            True,
+            "], chance is 0.5), those of 'a' higher (0.",
+        ),
+        (
+            [(name, 0, 60, 0.1 * i) for i, name in enumerate("abcd")],
+            True,
+            "and 1 more differs, too. So the run",
+        ),
+        (
             [(name, 0, 60, 0.4 * i) for i, name in enumerate("abcdefghi")],
             True,
-            "and 6 more differ likewise. So the run may be sure for a reason that is not the face",
+            "and 6 more differ, too. So the run may be sure for a reason that is not the face",
         ),
         ([("a", 20, 60, 0.5)], False, "All pictures are of one source: there is nothing to comp"),
         (
