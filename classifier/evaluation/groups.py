@@ -186,7 +186,7 @@ class GroupComparison:
                 f"(ROC-AUC between them {higher[0].told_apart}, chance is 0.5)"
             )
         told.sort(key=lambda pair: -abs(_value(pair[0]) - 0.5))
-        parts = []
+        parts: list[str] = []
         for row, name in told[:_MOST_TOLD]:
             way = "higher" if _value(row) > 0.5 else "lower"
             parts.append(
