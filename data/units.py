@@ -34,19 +34,29 @@ def group_samples(
     """
     if group_regex is None:
         return tuple(samples)
-    pattern = compile_group_regex(group_regex)
-    names = [_relative(sample.path, root) for sample in samples]
-    found = [_find_group(pattern, name) for name in names]
-    if samples and not any(found):
-        raise DataError(
-            f"Cannot group by --group-regex {group_regex!r}: it matches none of the "
-            f"{len(samples)} paths, like {names[0]!r}. It is looked for anywhere in the path; "
-            "try '([^/_]+)_[0-9]+' for the name before its number."
-        )
+    found = match_groups([_relative(sample.path, root) for sample in samples], group_regex)
     return tuple(
         replace(sample, group=sample.group or group)
         for sample, group in zip(samples, found, strict=True)
     )
+
+
+def match_groups(paths: Sequence[str], group_regex: str) -> tuple[str | None, ...]:
+    """Return the group that the regular expression finds in each path: ``group_samples`` says how.
+
+    Raises:
+        DataError: No path matches.
+        ValueError: It is no regular expression.
+    """
+    pattern = compile_group_regex(group_regex)
+    found = tuple(_find_group(pattern, path) for path in paths)
+    if paths and not any(found):
+        raise DataError(
+            f"Cannot group by --group-regex {group_regex!r}: it matches none of the "
+            f"{len(paths)} paths, like {paths[0]!r}. It is looked for anywhere in the path; "
+            "try '([^/_]+)_[0-9]+' for the name before its number."
+        )
+    return found
 
 
 def _find_group(pattern: re.Pattern[str], name: str) -> str | None:

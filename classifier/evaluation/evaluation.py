@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from roi_cls.base.errors import BundleError, DataError
+from roi_cls.classifier.evaluation.groups import GroupComparison
 from roi_cls.classifier.metrics.decision import is_unsure
 from roi_cls.classifier.metrics.interval import (
     CONFIDENCE,
@@ -69,6 +70,8 @@ class Evaluation:
     """Pictures without a face that the recipe has no substitute for: in no metric either."""
     confidence: float = CONFIDENCE
     """Of every interval."""
+    groups: GroupComparison | None = None
+    """The same for groups of pictures, such as sources; None: the data name none."""
 
     def __post_init__(self) -> None:
         for name in (self.target, self.majority_label):
@@ -128,6 +131,7 @@ class Evaluation:
             "skipped": self.skipped,
             **self.overall.to_dict(),
             "slices": {source: metrics.to_dict() for source, metrics in self.slices},
+            "groups": self.groups.to_dict(self.target) if self.groups else None,
         }
 
     @classmethod
@@ -143,7 +147,7 @@ class Evaluation:
                 f"program reads version {EVALUATION_VERSION}. Run `roi-cls evaluate` again."
             )
         try:
-            slices = values["slices"]
+            slices, groups = values["slices"], values.get("groups")
             return cls(
                 overall=Metrics.from_dict(values),
                 slices=tuple(
@@ -162,6 +166,7 @@ class Evaluation:
                 errors=int(values["errors"]),
                 skipped=int(values["skipped"]),
                 confidence=float(values["confidence"]),
+                groups=GroupComparison.from_dict(groups) if groups else None,
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BundleError(

@@ -17,6 +17,7 @@ from roi_cls.base.atomic import write_atomically
 from roi_cls.classifier.evaluation.evaluation import Evaluation
 from roi_cls.classifier.metrics.decision import decide, is_unsure, measure_margin
 from roi_cls.classifier.metrics.interval import Floats, Labels
+from roi_cls.classifier.metrics.measure import Metrics, measure_scores
 from roi_cls.classifier.runs.scores import ScoreTable
 from roi_cls.data.crops import CropArray
 from roi_cls.roi.image import Image
@@ -78,6 +79,17 @@ class ScoredPictures:
     def margins(self) -> Floats:
         """(N,) how sure each answer is."""
         return measure_margin(self.probabilities, self.target, self.evaluation.threshold)
+
+    def measure(self, at: NDArray[np.bool_]) -> Metrics:
+        """Return how the pictures fared where ``at`` (N,) is true, one at least."""
+        return measure_scores(
+            self.labels[at],
+            self.probabilities[at],
+            self.names,
+            target=self.target,
+            threshold=self.evaluation.threshold,
+            majority=self.names.index(self.evaluation.majority_label),
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

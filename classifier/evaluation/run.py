@@ -19,6 +19,7 @@ from roi_cls.cache import CropRecord, CropResult
 from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.config import BATCH_SIZE, Device
 from roi_cls.classifier.evaluation.evaluation import Evaluation, evaluate_scores
+from roi_cls.classifier.evaluation.grouping import find_grouping, judge_groups
 from roi_cls.classifier.evaluation.panels import draw_evaluation
 from roi_cls.classifier.evaluation.pictures import (
     Mistake,
@@ -45,6 +46,7 @@ from roi_cls.data.collect import collect_data
 from roi_cls.data.crops import crop_views, load_pixels, load_views
 from roi_cls.data.sample import Sample, check_same_labels
 from roi_cls.data.table import first_five, read_split
+from roi_cls.data.units import match_groups
 from roi_cls.roi.image import has_content
 from roi_cls.roi.recipe import OpenedRecipe, open_recipe
 
@@ -70,6 +72,8 @@ class EvaluateJob:
     """The test part, where ``source`` only names its folder; None: that of ``source``."""
     output: Path | None = None
     """Folder that gets the files; None: the run's own."""
+    group_regex: str | None = None
+    """Names a picture's source in its path; None: as the data or the run name it."""
 
     @property
     def place(self) -> RunFolder:
@@ -146,6 +150,7 @@ def _evaluate(
     bundle = model.bundle
     samples, unseen = _test_samples(job, bundle, on_note)
     check_same_labels(bundle.labels, samples)
+    known = _name_groups(job, samples)
     folders = (job.run.detector,)
     views = [open_recipe(view, job.detector_model, folders) for view in model.views]
     total = len(samples) * len(views)
@@ -158,18 +163,15 @@ def _evaluate(
     table = score_table(crops, bundle.labels, probabilities, data_root(job.source))
     errors = tuple(record for record in records if record.status == "error")
     skipped = sum(record.status == "skipped" for record in records)
+    grouping = find_grouping(job.run, bundle.training, table, job.group_regex, known)
     abstain = bundle.abstain if job.abstain is None else job.abstain
     evaluation = _judge(table, bundle, abstain, errors=len(errors), skipped=skipped)
     evaluation = replace(evaluation, test_openings=_record(job, table, evaluation, clock()))
-    write_scores(place.test_scores, table, bundle.labels.names)
-    mistakes = find_mistakes(crops, table, evaluation)
-    write_mistakes(place.mistakes, mistakes)
-    pictures = ScoredPictures(crops.labels, probabilities, evaluation)
-    draw_evaluation(place.path, pictures)
-    text = json.dumps(evaluation.to_dict(), indent=2, allow_nan=False) + "\n"
-    write_atomically(place.evaluation, text.encode())
+    pictures = judge_groups(ScoredPictures(crops.labels, probabilities, evaluation), grouping)
+    mistakes = find_mistakes(crops, table, pictures.evaluation)
+    _keep(place, table, bundle, pictures, mistakes)
     return EvaluateOutcome(
-        evaluation,
+        pictures.evaluation,
         errors,
         example=crops.records[0].path,
         unseen=unseen,
@@ -177,6 +179,32 @@ def _evaluate(
         pictures=pictures,
         elsewhere=_training_root(bundle) != data_root(job.source).absolute(),
     )
+
+
+def _keep(
+    place: RunFolder,
+    table: ScoreTable,
+    bundle: ModelBundle,
+    pictures: ScoredPictures,
+    mistakes: Sequence[Mistake],
+) -> None:
+    """Write scores, mistakes, figures and, last, the evaluation."""
+    write_scores(place.test_scores, table, bundle.labels.names)
+    write_mistakes(place.mistakes, mistakes)
+    draw_evaluation(place.path, pictures)
+    text = json.dumps(pictures.evaluation.to_dict(), indent=2, allow_nan=False) + "\n"
+    write_atomically(place.evaluation, text.encode())
+
+
+def _name_groups(job: EvaluateJob, samples: Sequence[Sample]) -> dict[str, str]:
+    """Return path to group as the data call it; a pattern that finds none is refused.
+
+    That is before minutes of work, and before the test part is opened.
+    """
+    root = data_root(job.source)
+    if job.group_regex is not None:
+        match_groups([relative_path(sample.path, root) for sample in samples], job.group_regex)
+    return {relative_path(s.path, root): s.group for s in samples if s.group}
 
 
 def _score(

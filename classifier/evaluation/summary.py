@@ -20,6 +20,7 @@ from roi_cls.classifier.evaluation.table import (
     render_parts,
     shorten_classes,
     show_confusions,
+    show_groups,
 )
 from roi_cls.classifier.metrics.calibration import BINS, FEWEST_PER_BIN
 from roi_cls.classifier.metrics.interval import format_number
@@ -49,6 +50,7 @@ def render_summary(evaluation: Evaluation) -> str:
         *_worst_classes(evaluation.overall),
         show_confusions(evaluation.overall, MOST_CLASSES, _MOST_PAIRS),
         _show_slices(evaluation),
+        *show_groups(evaluation),
         Text("\n".join(_warnings(evaluation))),
     )
 

@@ -20,7 +20,8 @@ from rich.table import Table
 from rich.text import Text
 
 from roi_cls.classifier.evaluation.evaluation import Evaluation
-from roi_cls.classifier.metrics.interval import format_number
+from roi_cls.classifier.evaluation.groups import FEWEST_IN_GROUP
+from roi_cls.classifier.metrics.interval import Estimate, format_number
 from roi_cls.classifier.metrics.measure import Metrics, find_caveats
 from roi_cls.data.sample import MOST_LISTED
 
@@ -28,6 +29,8 @@ EVALUATION_WIDTH = 80
 """Characters of the widest line."""
 MOST_CONFUSIONS = 10
 """Lines in place of a confusion matrix that is too wide or has too many classes."""
+MOST_GROUPS_ON_SCREEN = 5
+"""Rows of groups where not all is asked for."""
 _LONGEST_NAME = 32  # cells; also in a sentence a longer class name is shortened
 _NAME_WIDTHS = (_LONGEST_NAME, 24, 20, 16, 14, 12)
 """Cells of a name that a table tries, until it fits."""
@@ -61,6 +64,7 @@ def render_evaluation(evaluation: Evaluation) -> str:
         *_scores_tables(evaluation),
         *_classes_tables(evaluation.overall),
         show_confusions(evaluation.overall),
+        *show_groups(evaluation, full=True),
         Text("\n".join(_remarks(evaluation))),
     )
 
@@ -209,6 +213,47 @@ def _remarks(evaluation: Evaluation) -> list[str]:
             if note not in evaluation.overall.notes
         ]
     return remarks
+
+
+def show_groups(evaluation: Evaluation, *, full: bool = False) -> list[RenderableType]:
+    """Return what there is to say of groups of pictures: what the score tells of them, a table.
+
+    full: with every figure, in several tables if need be.
+    """
+    groups = evaluation.groups
+    if groups is None:
+        return []
+    rows = groups.rows if full else groups.rows[:MOST_GROUPS_ON_SCREEN]
+    columns = [
+        ("pictures", [str(row.images) for row in rows]),
+        ("target", [str(row.targets) for row in rows]),
+        ("ROC-AUC", [_cell(row.roc_auc) for row in rows]),
+        ("accuracy", [_cell(row.accuracy) for row in rows]),
+        ("others' score", [_cell(row.mean_other) for row in rows]),
+    ]
+    if full:
+        columns += [
+            ("target's score", [_cell(row.mean_target) for row in rows]),
+            ("target's share", [format_number(row.targets / row.images) for row in rows]),
+            ("average precision", [_cell(row.average_precision) for row in rows]),
+            ("told from the others", [_cell(row.told_apart) for row in rows]),
+        ]
+    shown = [row.title for row in rows]
+    tables = fit_tables(columns, shown, lambda part, names: join_columns("source", names, part))
+    titles = shorten_names([row.title for row in groups.rows], _LONGEST_NAME)
+    verdict = groups.verdict(evaluation.target, titles)
+    texts = [verdict, groups.remark]
+    if left := len(groups.rows) - len(rows):
+        texts.append(f"And {left} more row{'' if left == 1 else 's'}: --full shows all.")
+    if any("too few" in cells for _, cells in columns):
+        texts.append(f"Too few: below {FEWEST_IN_GROUP} pictures of what a figure is of.")
+    return [Group(*tables, Text(" ".join(filter(None, texts))))]
+
+
+def _cell(value: Estimate | float | None) -> str:
+    if value is None:
+        return "too few"
+    return format_number(value) if isinstance(value, float) else str(value)
 
 
 def render_parts(*parts: RenderableType) -> str:

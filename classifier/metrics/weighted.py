@@ -9,8 +9,16 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
-from roi_cls.classifier.metrics.interval import Estimate, Floats, Labels, resampled_interval
+from roi_cls.classifier.metrics.interval import (
+    CONFIDENCE,
+    Estimate,
+    Floats,
+    Labels,
+    resample,
+    resampled_interval,
+)
 
 _WORST_LOG_LOSS = -math.log(np.finfo(np.float64).eps)  # 36.04: scikit-learn clips p at eps
 _BOUNDS = {"mcc": (-1.0, 1.0), "log_loss": (0.0, _WORST_LOG_LOSS)}  # the others: 0 to 1
@@ -107,6 +115,36 @@ def weighted_ranking(positive: Floats, scores: Floats, weights: Floats) -> tuple
     precise = (right * rights / np.maximum(rights + wrongs, 1)).sum(axis=1)
     pairs = rights[:, -1] * wrongs[:, -1]
     return _ratio(beaten, pairs), _ratio(precise, np.where(pairs > 0, rights[:, -1], 0))
+
+
+def ranking_interval(
+    is_higher: NDArray[np.bool_],
+    scores: Floats,
+    *,
+    groups: Labels | None = None,
+    confidence: float = CONFIDENCE,
+    seed: int = 0,
+) -> Estimate:
+    """Return the ROC-AUC with which scores tell one side from the other; 0.5 is chance.
+
+    is_higher: (N,) the side that is to score higher.  scores: (N,).  groups: (N,); pictures are
+    compared within their own group alone, each of which has some of both sides; None: with all.
+    """
+    positive = is_higher.astype(np.float64)
+    inside = np.zeros(len(scores), np.int64) if groups is None else groups
+    parts = [np.flatnonzero(inside == group) for group in np.unique(inside)]
+    pairs = np.array([positive[at].sum() * (1 - positive[at]).sum() for at in parts])
+
+    def rank(weights: Floats) -> Floats:  # (B, N) -> (B,)
+        found = [weighted_ranking(positive[at], scores[at], weights[:, at])[0] for at in parts]
+        # Each side of each group keeps its size in every resample, and so do the pairs.
+        return np.asarray(pairs @ np.array(found) / pairs.sum(), np.float64)
+
+    value = float(rank(np.ones((1, len(scores))))[0])
+    strata = 2 * inside + is_higher
+    draws = np.concatenate([rank(weights) for weights in resample(strata, seed=seed)])
+    trials = count_trials("roc_auc", is_higher.astype(np.int64))
+    return resampled_interval(value, draws, trials=trials, confidence=confidence)
 
 
 def _ratio(above: Floats, below: Floats) -> Floats:

@@ -34,7 +34,8 @@ from roi_cls.classifier.training.distributed import current_world
 from roi_cls.classifier.training.job import TrainJob
 from roi_cls.data.crops import CropArray
 
-_MOVES = ("source", "errors")  # data may move, and unreadable pictures are in no part
+# Data may move, unreadable pictures are in no part, and the parts themselves are compared.
+_MOVES = ("source", "errors", "group_regex")
 _GIT_PATIENCE_S = 5.0
 
 
@@ -56,6 +57,7 @@ def collect_settings(job: TrainJob, data: TrainingData) -> dict[str, Any]:
         "majority_label": data.labels.names[int(np.bincount(data.train.labels).argmax())],
         **job.facts,
         "label_names": job.label_names,
+        "group_regex": job.split.group_regex,
         "abstain": job.abstain,
     }
 

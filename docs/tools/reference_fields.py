@@ -14,6 +14,7 @@ from docs.tools.reference_words import doc, escape, field_default, table, type_w
 from roi_cls.cache.build import CropSummary
 from roi_cls.cache.record import CropRecord
 from roi_cls.classifier.evaluation.evaluation import Evaluation
+from roi_cls.classifier.evaluation.groups import GroupComparison, GroupMetrics
 from roi_cls.classifier.inference.prediction import Prediction
 from roi_cls.classifier.metrics.measure import ClassMetrics, Metrics
 from roi_cls.classifier.recipe import TrainingRecipe
@@ -47,6 +48,12 @@ def json_fields() -> Iterator[str]:
     yield from table(("field", "value", "meaning"), _evaluation_rows())
     yield "An entry of `classes`:\n"
     yield from _field_table(ClassMetrics, [entry.name for entry in fields(ClassMetrics)])
+    yield "Of `groups`:\n"
+    words = ("`verdict`", "text", "What the score tells of a picture's group, in words.")
+    rows = _field_rows(GroupComparison, [entry.name for entry in fields(GroupComparison)])
+    yield from table(("field", "value", "meaning"), (words, *rows))
+    yield "An entry of its `rows`:\n"
+    yield from _field_table(GroupMetrics, [entry.name for entry in fields(GroupMetrics)])
 
 
 def _evaluation_rows() -> Iterator[tuple[str, str, str]]:

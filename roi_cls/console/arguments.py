@@ -15,6 +15,7 @@ from roi_cls.base.location import as_path, is_remote
 from roi_cls.cache.options import EngineName
 from roi_cls.classifier.config import Device, TrackerName
 from roi_cls.console.terminal import note
+from roi_cls.data.units import compile_group_regex
 
 if TYPE_CHECKING:
     from roi_cls.classifier.runs.folder import RunFolder
@@ -49,6 +50,16 @@ def check_folds(folds: int | None) -> int | None:
     if folds == 1:
         raise typer.BadParameter("must be 0, or 2 or more, got 1")
     return folds
+
+
+def check_group_regex(text: str | None) -> str | None:
+    """Return the regular expression that names groups; what is none is wrong usage."""
+    try:
+        if text is not None:
+            compile_group_regex(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error).removeprefix("group_regex ")) from error
+    return text
 
 
 def suggest_runs(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -131,6 +142,14 @@ LabelNames = Annotated[
 ]
 Target = Annotated[
     str | None, typer.Option(help="The class that is looked for; unset: the rarest.")
+]
+GroupRegex = Annotated[
+    str | None,
+    typer.Option(
+        callback=check_group_regex,
+        help="Tell the score by source, which this pattern finds in a path; unset: by what kept "
+        "pictures together in training, if that is few large groups.",
+    ),
 ]
 RunName = Annotated[
     str | None,

@@ -22,23 +22,14 @@ from roi_cls.console.arguments import (
     Target,
     Workers,
     check_data,
+    check_group_regex,
     choose_run,
 )
 from roi_cls.console.help import App
 from roi_cls.console.terminal import exit_with, progress, show
-from roi_cls.data.units import compile_group_regex
 from roi_cls.roi.image_header import MAX_PIXELS
 
 data_app = App()
-
-
-def _check_regex(text: str | None) -> str | None:
-    try:
-        if text is not None:
-            compile_group_regex(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error).removeprefix("group_regex ")) from error
-    return text
 
 
 @data_app.command("demo")
@@ -107,7 +98,7 @@ def data_audit(
     group_regex: Annotated[
         str | None,
         typer.Option(
-            callback=_check_regex, help="Finds in a path what pictures of one group share."
+            callback=check_group_regex, help="Finds in a path what pictures of one group share."
         ),
     ] = None,
     as_json: Json = False,

@@ -13,6 +13,7 @@ from roi_cls.console.arguments import (
     Cache,
     DetectorModelPath,
     DeviceName,
+    GroupRegex,
     MaxPixels,
     RunName,
     Runs,
@@ -28,7 +29,7 @@ from roi_cls.roi.image_header import MAX_PIXELS
 
 @usual_options(
     run="--run --runs --data",
-    output="--output --pictures --audit",
+    output="--output --group-regex --pictures --audit",
     machine="--device --workers --cache",
 )
 def report(
@@ -47,6 +48,7 @@ def report(
         Path | None,
         typer.Option("--output", "-o", help="The HTML file; unset: report.html in the run."),
     ] = None,
+    group_regex: GroupRegex = None,
     pictures: Annotated[
         bool, typer.Option(help="Show pictures; without, the report holds nobody's face.")
     ] = True,
@@ -71,7 +73,9 @@ def report(
 
     file = output or folder.report
     options = BuildOptions(cache, workers, max_pixels)
-    job = ReportJob(folder, file, options, source, device, detector_model, pictures, audit)
+    job = ReportJob(
+        folder, file, options, source, device, detector_model, pictures, audit, group_regex
+    )
     with hold_place(folder, file):
         write_report(job)
     show(f"Report on run {folder.path.name!r}: {file}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +15,7 @@ from roi_cls.base.errors import BundleError
 from roi_cls.base.location import as_path
 from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.evaluation.evaluation import Evaluation, evaluate_scores
+from roi_cls.classifier.evaluation.grouping import find_grouping, judge_groups
 from roi_cls.classifier.evaluation.pictures import ScoredPictures
 from roi_cls.classifier.runs.bundle import ModelBundle
 from roi_cls.classifier.runs.folder import RunFolder
@@ -243,3 +244,19 @@ def _judge_anew(
     )
     pictures = ScoredPictures(labels, table.probabilities, evaluation)
     return ReportedScores(part, table, pictures, doubt)
+
+
+def group_scores(
+    scores: ReportedScores, run: RunFolder, bundle: ModelBundle, group_regex: str | None
+) -> ReportedScores:
+    """Return the scores with an evaluation by group: of the regular expression, where one is given.
+
+    Without, as the evaluation has it already, or else as ``find_grouping`` says.
+
+    Raises:
+        DataError: The regular expression matches no picture's path, or the split is damaged.
+    """
+    if group_regex is None and scores.evaluation.groups:
+        return scores
+    grouping = find_grouping(run, bundle.training, scores.table, group_regex)
+    return replace(scores, pictures=judge_groups(scores.pictures, grouping))

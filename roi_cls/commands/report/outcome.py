@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from roi_cls.classifier.evaluation.pictures import ScoredPictures
 from roi_cls.classifier.metrics.interval import Estimate, format_number, wilson
 from roi_cls.classifier.metrics.measure import Metrics, worst_classes
 from roi_cls.classifier.runs.openings import warn_of_openings
@@ -15,9 +16,9 @@ from roi_cls.commands.report.figures import (
     draw_reliability,
     draw_risk_coverage,
 )
-from roi_cls.commands.report.page import Outcome
+from roi_cls.commands.report.page import GroupsPart, Outcome
 from roi_cls.commands.report.parts import Key, Table
-from roi_cls.commands.report.slices import Seen, measure_slices
+from roi_cls.commands.report.slices import Seen, group_table, measure_slices
 from roi_cls.console.words import count_text
 
 MOST_IN_MATRIX = 20
@@ -54,7 +55,16 @@ def judge_scores(scores: ReportedScores, seen: Sequence[Seen | None]) -> Outcome
             if unknown
             else ""
         ),
+        groups=_groups_part(pictures),
     )
+
+
+def _groups_part(pictures: ScoredPictures) -> GroupsPart | None:
+    groups, target = pictures.evaluation.groups, pictures.evaluation.target
+    if groups is None:
+        return None
+    verdict = groups.verdict(target)
+    return GroupsPart(verdict, groups.is_told, groups.remark, group_table(pictures, groups))
 
 
 def tell_outcome(scores: ReportedScores) -> list[str]:
@@ -157,6 +167,8 @@ def list_cautions(scores: ReportedScores) -> list[str]:
             f"{'was' if evaluation.skipped == 1 else 'were'} skipped, as the recipe says, and no "
             "number counts such pictures."
         )
+    if evaluation.groups and evaluation.groups.is_told:
+        cautions.append(evaluation.groups.verdict(evaluation.target))
     return [*cautions, *evaluation.overall.notes]
 
 

@@ -16,6 +16,19 @@ from roi_cls.commands.report.parts import Cell, Drawing, Gallery, Key, Missing, 
 
 
 @dataclass(frozen=True, slots=True)
+class GroupsPart:
+    """What the scores say by source."""
+
+    verdict: str
+    """Whether the score tells the source."""
+    is_told: bool
+    """Whether it does."""
+    remark: str
+    """Which sources have no row; empty: all have one."""
+    table: Table
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What the scores say."""
 
@@ -38,6 +51,8 @@ class Outcome:
     slices: Table
     unseen: str
     """Why some slices are not there; empty: all are."""
+    groups: GroupsPart | None = None
+    """None: no source is known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from roi_cls.commands.report.data import (
     ReportedScores,
     audit_data,
     find_scores,
+    group_scores,
     locate_data,
 )
 from roi_cls.commands.report.facts import (
@@ -75,6 +76,8 @@ class ReportJob:
     """Show pictures; without, the report holds nobody's face."""
     audit: bool = True
     """Read every picture of the data set to say whether it is sound."""
+    group_regex: str | None = None
+    """Names a picture's source in its path; None: as evaluation or training named it."""
 
 
 def write_report(job: ReportJob, now: datetime | None = None) -> Report:
@@ -85,7 +88,9 @@ def write_report(job: ReportJob, now: datetime | None = None) -> Report:
     """
     bundle = load_bundle(job.run.path)
     found = find_scores(job.run, bundle)
-    scores = found if isinstance(found, ReportedScores) else None
+    scores = None
+    if isinstance(found, ReportedScores):
+        scores = group_scores(found, job.run, bundle, job.group_regex)
     root = locate_data(job.source, job.run, bundle, scores.table if scores else None)
     shown = _show_pictures(job, scores, root) if scores else _Shown()
     openings = read_openings(job.run.test_openings)

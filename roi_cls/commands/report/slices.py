@@ -1,4 +1,4 @@
-"""How a run fares on kinds of its pictures: those that the detector saw alike."""
+"""How a run fares on kinds of its pictures: those that the detector saw alike, or of a source."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from roi_cls.base.errors import BundleError
 from roi_cls.base.location import as_path
 from roi_cls.cache import CropRecord
 from roi_cls.cache.options import BuildOptions
+from roi_cls.classifier.evaluation.groups import FEWEST_IN_GROUP, GroupComparison
 from roi_cls.classifier.evaluation.pictures import ScoredPictures
-from roi_cls.classifier.metrics.interval import Floats
-from roi_cls.classifier.metrics.measure import Metrics, measure_scores
+from roi_cls.classifier.metrics.interval import Estimate, Floats, format_number
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.scores import ScoreTable
-from roi_cls.commands.report.parts import Missing, Table
+from roi_cls.commands.report.parts import Cell, Missing, Table
 from roi_cls.data.crops import crop_samples
 from roi_cls.data.sample import Sample
 from roi_cls.roi import REASON_TEXT
 from roi_cls.roi.recipe import OpenedRecipe
 
-MOST_GROUPS = 4
-"""Groups of equally many pictures into which sizes and scores are cut."""
-FEWEST_IN_GROUP = 20
-"""Pictures of a group; of fewer pictures there are fewer groups."""
+MOST_RANGES = 4
+"""Ranges of equally many pictures into which sizes and scores are cut."""
+FEWEST_IN_RANGE = 20
+"""Pictures of a range of sizes or scores; of fewer pictures there are fewer ranges."""
 _SLICE_TEXT = {
     "face": "a face was cut",
     "full_frame": "the full frame",
@@ -114,7 +114,7 @@ def measure_slices(pictures: ScoredPictures, seen: Sequence[Seen | None]) -> Tab
     rows = [("all pictures", evaluation.overall)]
     rows += [(_SLICE_TEXT[name], metrics) for name, metrics in evaluation.slices]
     for name, at in (*_by_reason(seen), *_by_size(seen), *_by_score(seen)):
-        rows.append((name, _measure(pictures, at)))
+        rows.append((name, pictures.measure(at)))
     target = pictures.target
     return Table(
         "Slices of the pictures",
@@ -159,18 +159,18 @@ def _by_reason(seen: Sequence[Seen | None]) -> list[_Slice]:
 
 def _by_size(seen: Sequence[Seen | None]) -> list[_Slice]:
     sizes = np.array([one.face_px if one and one.face_px else np.nan for one in seen])
-    return _in_groups(sizes, lambda low, high: f"face of {low:.0f} to {high:.0f} px")
+    return _in_ranges(sizes, lambda low, high: f"face of {low:.0f} to {high:.0f} px")
 
 
 def _by_score(seen: Sequence[Seen | None]) -> list[_Slice]:
     scores = np.array([one.face_score if one and one.face_score else np.nan for one in seen])
-    return _in_groups(scores, lambda low, high: f"detector score {low:.3f} to {high:.3f}")
+    return _in_ranges(scores, lambda low, high: f"detector score {low:.3f} to {high:.3f}")
 
 
-def _in_groups(values: Floats, name: Callable[[float, float], str]) -> list[_Slice]:
-    """Return groups of equally many known values, the least first; none where all are alike."""
+def _in_ranges(values: Floats, name: Callable[[float, float], str]) -> list[_Slice]:
+    """Return ranges of equally many known values, the least first; none where all are alike."""
     known = values[~np.isnan(values)]
-    count = min(MOST_GROUPS, len(known) // FEWEST_IN_GROUP)
+    count = min(MOST_RANGES, len(known) // FEWEST_IN_RANGE)
     if count < 2 or known.min() == known.max():
         return []
     edges = np.unique(np.quantile(known, np.arange(1, count) / count, method="inverted_cdf"))
@@ -182,13 +182,57 @@ def _in_groups(values: Floats, name: Callable[[float, float], str]) -> list[_Sli
     return parts
 
 
-def _measure(pictures: ScoredPictures, at: NDArray[np.bool_]) -> Metrics:
-    evaluation = pictures.evaluation
-    return measure_scores(
-        pictures.labels[at],
-        pictures.probabilities[at],
-        pictures.names,
-        target=pictures.target,
-        threshold=evaluation.threshold,
-        majority=pictures.names.index(evaluation.majority_label),
+def group_table(pictures: ScoredPictures, groups: GroupComparison) -> Table:
+    """Return a row of numbers for each group, below one for all pictures."""
+    evaluation, target = pictures.evaluation, pictures.evaluation.target
+    overall, is_target = evaluation.overall, pictures.is_target
+    everything: tuple[Cell, ...] = (
+        "all",
+        overall.images,
+        _share_text(int(is_target.sum()), overall.images),
+        overall.roc_auc,
+        overall.average_precision,
+        overall.accuracy,
+        *(_mean_text(pictures.scores[at]) for at in (~is_target, is_target)),
+        "",
     )
+    rows = [
+        (
+            row.title,
+            row.images,
+            _share_text(row.targets, row.images),
+            *(_or_few(one) for one in (row.roc_auc, row.average_precision, row.accuracy)),
+            *(_or_few(one) for one in (row.mean_other, row.mean_target)),
+            _or_few(row.told_apart),
+        )
+        for row in groups.rows
+    ]
+    return Table(
+        "The pictures by source",
+        (
+            "Source",
+            "Pictures",
+            f"of {target!r}",
+            "ROC-AUC",
+            "Average precision",
+            "Accuracy",
+            "Mean score of others",
+            f"Mean score of {target!r}",
+            "Told from others",
+        ),
+        (everything, *rows),
+    )
+
+
+def _share_text(part: int, total: int) -> str:
+    return f"{part} ({part / total:.0%})"
+
+
+def _mean_text(scores: Floats) -> Cell:
+    return _or_few(float(scores.mean())) if len(scores) >= FEWEST_IN_GROUP else _or_few(None)
+
+
+def _or_few(value: Estimate | float | None) -> Cell:
+    if value is None:
+        return "too\N{NO-BREAK SPACE}few"
+    return format_number(value) if isinstance(value, float) else value

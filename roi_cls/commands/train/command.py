@@ -19,6 +19,7 @@ from roi_cls.console.arguments import (
     DetectorModelPath,
     DeviceName,
     Folds,
+    GroupRegex,
     Json,
     LabelNames,
     Log,
@@ -121,7 +122,7 @@ def train(
 
 @usual_options(
     run="--run --runs",
-    data="--labels --abstain",
+    data="--labels --abstain --group-regex",
     output="--output --json",
     machine="--device --workers --cache",
 )
@@ -129,6 +130,7 @@ def evaluate(
     source: Data,
     run: RunName = None,
     labels: LabelNames = None,
+    group_regex: GroupRegex = None,
     abstain: Annotated[
         float | None,
         typer.Option(
@@ -166,7 +168,15 @@ def evaluate(
     options = BuildOptions(cache, workers, max_pixels)
     names = parse_label_names(labels) if labels else None
     job = EvaluateJob(
-        source, folder, options, device, detector_model, names, abstain, output=output
+        source,
+        folder,
+        options,
+        device,
+        detector_model,
+        names,
+        abstain,
+        output=output,
+        group_regex=group_regex,
     )
     outcome = evaluate_and_tell(job, runs, as_json=as_json, full=full)
     exit_with(len(outcome.errors))

@@ -1,12 +1,13 @@
-"""The risk-coverage curve and its area, by hand and by averaging over the orders of ties."""
+"""The area below the risk-coverage curve, with ties in every order; rankings within groups."""
 
 import itertools
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from roi_cls.classifier.metrics.decision import risk_area, risk_coverage
-from roi_cls.classifier.metrics.weighted import weighted_aurc
+from roi_cls.classifier.metrics.weighted import ranking_interval, weighted_aurc
 
 
 def test_curve_of_a_small_example() -> None:
@@ -49,3 +50,28 @@ def test_resampled_area_is_that_of_the_drawn_pictures(decimals: int) -> None:
         # A picture drawn twice stands at two places; the area takes the risk at the second.
         area = risk_area(risk_coverage(wrong[drawn], margins[drawn]))
         assert value == pytest.approx(area, abs=0.01)
+
+
+def test_ranking_is_that_of_scikit_learn_and_of_one_group_as_of_all() -> None:
+    generator = np.random.default_rng(3)
+    sides, scores = generator.random(120) < 0.3, generator.random(120).round(1)
+    found = ranking_interval(sides, scores)
+    assert found.value == pytest.approx(roc_auc_score(sides, scores))
+    assert found.low < found.value < found.high
+    assert ranking_interval(sides, scores, groups=np.full(120, 7)) == found
+    surer = ranking_interval(sides, scores, confidence=0.99)
+    assert surer.low < found.low < found.high < surer.high
+
+
+def test_ranking_within_groups_weighs_each_by_its_pairs() -> None:
+    sides = np.array([True, False, False, True, False, True, False])
+    scores = np.array([0.9, 0.1, 0.2, 0.5, 0.6, 0.7, 0.8])
+    groups = np.array([0, 0, 0, 1, 1, 1, 1])  # 2 of 2 pairs right, and 1 of 4
+    assert ranking_interval(sides, scores, groups=groups).value == pytest.approx(3 / 6)
+    assert ranking_interval(sides, scores).value == pytest.approx(9 / 12)
+
+
+def test_constant_scores_rank_by_chance() -> None:
+    found = ranking_interval(np.arange(40) % 2 == 0, np.full(40, 0.3))
+    assert found.value == 0.5
+    assert found.holds(0.5)

@@ -214,6 +214,18 @@ def test_resuming_a_finished_run_does_nothing(
     assert _files(tmp_path / "toy") == before
 
 
+@pytest.mark.parametrize("kept", [{}, {"group_regex": None}, {"group_regex": "other"}])
+def test_a_run_begun_before_groups_were_written_down_is_known_by_its_parts(
+    tmp_path: Path, toy_set: Path, make_job: MakeJob, toy_run: RunFolder, kept: dict[str, Any]
+) -> None:
+    shutil.copytree(toy_run.path, tmp_path / "toy")
+    settings = tmp_path / "toy" / "settings.json"
+    written = json.loads(settings.read_text())
+    assert written.pop("group_regex") is None
+    settings.write_text(json.dumps(written | kept))
+    assert not train_run(make_job(toy_set, tmp_path / "toy", resume=True), Observers()).trained
+
+
 @pytest.mark.parametrize(
     ("changes", "difference"),
     [

@@ -178,6 +178,66 @@ def test_another_file_of_the_same_name_is_not_shown(
     assert "1 of the" in text
 
 
+def test_scores_by_source_are_a_section_where_sources_are_known(
+    evaluated: Path,
+    tiny_set: Path,
+    tmp_path: Path,
+    command: Command,
+    write_report: Callable[..., str],
+) -> None:
+    less = ("--no-audit", "--no-pictures")
+    assert "By source" not in write_report(evaluated, *less)
+    page = write_report(evaluated, *less, "--group-regex", "/([0-9])[0-9]")
+    assert ">By source</h2>" in page
+    assert "cannot be said: that takes 10 pictures that are not 'odd' in each of two" in words(page)
+    rows = re.findall(r"<tr>.*?</tr>", page.partition('id="sources"')[2], flags=re.DOTALL)
+    told = [words(row) for row in rows[: rows.index("</table>") if "</table>" in rows else 6]]
+    assert told[0].startswith("Source Pictures of 'odd' ROC-AUC Average precision Accuracy")
+    assert told[1].startswith("all 8 2 (25%) ")
+    run = shutil.copytree(evaluated, tmp_path / "tiny")
+    places = ("--run", run, "--device", "cpu", "--cache", run.parent)
+    done = command("evaluate", tiny_set, *places, "--group-regex", "odd|plain")
+    assert done.returncode == 0, done.stderr
+    text = words(write_report(run, *less))  # as evaluated, without being asked again
+    assert "odd 2 2 (100%) too few too few too few too few too few too few" in text.replace(
+        "\xa0", " "
+    )
+    assert "plain 6 0 (0%)" in text
+
+
+def test_pattern_that_names_no_source_is_an_error(evaluated: Path, command: Command) -> None:
+    done = command("report", "--run", evaluated, "--group-regex", "person_([0-9]+)")
+    assert done.returncode == 1
+    assert "it matches none of the 8 paths" in done.stderr
+    assert not (evaluated / "report.html").exists()
+
+
+def test_a_run_split_by_few_large_groups_is_told_by_them(
+    tiny_train_arguments: list[str],
+    tmp_path: Path,
+    command: Command,
+    write_report: Callable[..., str],
+) -> None:
+    random = np.random.default_rng(0)
+    for i in range(100):
+        label = ("odd", "plain")[i % 2]
+        source = f"learned{i}" if i < 40 else ("omi", "far")[i % 4 // 2]
+        pixels = random.integers(0, 99, (24, 24, 3), dtype=np.uint8)
+        part = tmp_path / "set" / ("train" if i < 40 else "test") / label
+        part.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(part / f"{source}_{i}.png")
+    places = ("--runs", tmp_path, "--cache", tmp_path / "cache", "--run", "by-source")
+    by_source = ("--group-regex", "([a-z0-9]+)_")
+    data = tmp_path / "set"
+    done = command("train", data, *tiny_train_arguments, *places, *by_source)
+    assert done.returncode == 0, done.stderr
+    done = command("evaluate", data, "--device", "cpu", *places)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^omi +30 +15  ", done.stdout, re.M)
+    assert re.search(r"^far +30 +15  ", done.stdout, re.M)
+    assert ">By source</h2>" in write_report(tmp_path / "by-source", "--no-audit", "--no-pictures")
+
+
 def test_a_damaged_evaluation_is_said(
     evaluated: Path, tmp_path: Path, write_report: Callable[..., str]
 ) -> None:

@@ -33,7 +33,7 @@ def report(
     assert done.returncode == 0, done.stderr
     (folder / "alone").mkdir()
     file = folder / "alone" / "report.html"
-    done = command("report", "-o", file, *places)
+    done = command("report", "-o", file, *places, "--group-regex", "/([0-9])[0-9]")
     assert done.returncode == 0, done.stderr
     return file
 
@@ -180,7 +180,7 @@ def test_slices_are_seen_whole_on_a_laptop(page: "Chrome") -> None:
     show(page, 1024, "light")
     wide = ask(
         page,
-        "return [...document.querySelectorAll('#slices .scroll')]"
+        "return [...document.querySelectorAll('#slices .scroll, #sources .scroll')]"
         ".map(each => each.scrollWidth - each.clientWidth)",
     )
     assert set(wide) == {0}

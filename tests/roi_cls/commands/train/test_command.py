@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shlex
 import shutil
 from collections.abc import Callable
@@ -266,6 +267,46 @@ def test_evaluation_prints_what_matters_or_all(
     assert (" report --run tiny" in done.stderr) == ("--json" not in words)
 
 
+def test_evaluation_is_told_by_source_where_asked(
+    command: Command, tiny_set: Path, copied_runs: Path, tmp_path: Path
+) -> None:
+    places = ["--runs", copied_runs, "--run", "tiny", "--cache", tmp_path / "cache"]
+    assert json.loads(command("evaluate", tiny_set, *places, "--json").stdout)["groups"] is None
+    by_tens = ["--group-regex", "/([0-9])[0-9]"]
+    groups = json.loads(command("evaluate", tiny_set, *places, *by_tens, "--json").stdout)["groups"]
+    assert groups["regex"] == "/([0-9])[0-9]"
+    assert {row["name"] for row in groups["rows"]} <= set("0123")
+    assert sum(row["images"] for row in groups["rows"]) == 8
+    assert {row["roc_auc"] for row in groups["rows"]} == {None}  # too few
+    text = command("evaluate", tiny_set, *places, *by_tens).stdout
+    assert re.search(r"^source +pictures +target +ROC-AUC +accuracy +others' score$", text, re.M)
+    assert "Whether the score tells the sources apart cannot be said" in text
+
+
+@pytest.mark.parametrize(
+    ("regex", "code", "words"),
+    [
+        ("person_", 1, "Cannot group by --group-regex 'person_': it matches none of the 8 paths"),
+        ("(", 2, "must be a regular expression, got '('"),
+        ("x*", 2, "must not match the empty text, which 'x*' does"),
+    ],
+)
+def test_pattern_that_names_no_source_is_refused_before_the_test_part_is_opened(
+    command: Command,
+    tiny_set: Path,
+    copied_runs: Path,
+    tmp_path: Path,
+    regex: str,
+    code: int,
+    words: str,
+) -> None:
+    places = ["--runs", copied_runs, "--run", "tiny", "--cache", tmp_path / "cache"]
+    done = command("evaluate", tiny_set, *places, "--group-regex", regex)
+    assert done.returncode == code
+    assert words in " ".join(done.stderr.replace("│", " ").split())
+    assert not (copied_runs / "tiny" / "test_openings.jsonl").exists()
+
+
 def test_mistakes_are_listed_drawn_and_told(
     command: Command, tiny_set: Path, copied_runs: Path, tmp_path: Path
 ) -> None:
@@ -313,7 +354,7 @@ def test_pictures_that_came_after_the_split_are_told(
 
 
 def test_unreadable_test_picture_is_named_counted_and_exits_3(
-    command: Command, tiny_runs: Path, tmp_path: Path
+    command: Command, copied_runs: Path, tmp_path: Path
 ) -> None:
     for label, colour in (("odd", "white"), ("plain", "black")):
         (tmp_path / "other" / label).mkdir(parents=True)
@@ -321,7 +362,7 @@ def test_unreadable_test_picture_is_named_counted_and_exits_3(
             Image.new("RGB", (30 + i, 30), colour).save(tmp_path / "other" / label / f"{i}.png")
     torn = tmp_path / "other" / "odd" / "torn.png"
     torn.write_text("no picture")
-    places = ["--runs", tiny_runs, "--run", "tiny", "--cache", tmp_path / "cache"]
+    places = ["--runs", copied_runs, "--run", "tiny", "--cache", tmp_path / "cache"]
     done = command("evaluate", tmp_path / "other", *places)
     assert done.returncode == 3
     assert f"error: Cannot read {str(torn)!r}: " in done.stderr
