@@ -36,14 +36,21 @@ class Backend:
 
     @contextlib.contextmanager
     def autocast(self) -> Iterator[None]:
-        """Compute in the backend's format inside.
+        """Compute in the backend's format inside; exactly, see ``rounding``, where that is fp32."""
+        exact = self.format == torch.float32
+        autocast = torch.autocast(self.device.type, dtype=self.format, enabled=not exact)
+        with self.rounding(), autocast:
+            yield
 
-        fp32 is then fp32 on a GPU, too: cuDNN's default, TF32, keeps 10 bits of the mantissa, and
-        scores computed so differ from the CPU's by 1e-3.
+    @contextlib.contextmanager
+    def rounding(self) -> Iterator[None]:
+        """Let fp32 be fp32 on a GPU, too, inside: for the way back, which needs no autocast.
+
+        cuDNN's default, TF32, keeps 10 bits of the mantissa, and scores computed so differ from the
+        CPU's by 1e-3.
         """
         exact = self.format == torch.float32
-        tf32 = torch.backends.cudnn.flags(enabled=True, allow_tf32=not exact)
-        with tf32, torch.autocast(self.device.type, dtype=self.format, enabled=not exact):
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=not exact):
             yield
 
 
@@ -82,7 +89,9 @@ def _choose_device(device: Device) -> torch.device:
 
 def _fastest_format(device: torch.device) -> torch.dtype:
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        # Before Ampere bf16 is emulated, by fp32: slower than fp16, and than fp32 itself.
+        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if has_bf16 else torch.float16
     if device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
         # Emulated bf16 (AVX-512 without its BF16 part, or AVX2) is slower than fp32.
         is_native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

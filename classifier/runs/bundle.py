@@ -63,8 +63,12 @@ class Normalisation:
         # three channels at a time.
         lines = values.permute(0, 2, 3, 1).flatten(2)
         width = pixels.shape[-1]
-        lines.sub_((torch.tensor(self.mean, device=device) * 255).repeat(width))
-        lines.div_((torch.tensor(self.std, device=device) * 255).repeat(width))
+        # Made here and sent: torch.tensor(…, device=…) waits for all that the GPU has to do.
+        mean, std = (
+            (torch.tensor(each) * 255).repeat(width).to(device, non_blocking=True)
+            for each in (self.mean, self.std)
+        )
+        lines.sub_(mean).div_(std)
         return values
 
 

@@ -108,7 +108,8 @@ class PixelSource:
             labels[places] = self._target
             maps[places] = torch.from_numpy(spoiled.masks)
             crops = torch.from_numpy(spoiled.crops).permute(0, 3, 1, 2)
-            pixels[places.to(self._device) * self._views] = crops.to(self._device)
+            at = places.to(self._device, non_blocking=True) * self._views
+            pixels[at] = crops.to(self._device, non_blocking=True)
         return self._finish(pixels, labels, maps, is_unknown)
 
     def plain_inputs(self, rows: NDArray[np.int64]) -> Tensor:
@@ -123,7 +124,7 @@ class PixelSource:
             maps = maps.to(self._device, non_blocking=True)
         inputs, maps = self._augmenter.apply(pixels, self._views, maps)
         if maps is not None:
-            maps[is_unknown.to(self._device)] = torch.nan
+            maps[is_unknown.to(self._device, non_blocking=True)] = torch.nan
         targets = labels.to(self._device, non_blocking=True)
         return Batch(*self._mixer.apply(inputs, targets, maps))
 

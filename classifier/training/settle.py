@@ -43,6 +43,8 @@ the CPU: 0.8 to 1.4 for MobileNetV2, EfficientNet-B0, ResNet-18 and a small ViT,
 the rest is for the optimiser and a running average."""
 _PLANNED_SHARE = 0.8
 """Of the memory available, what may be planned with."""
+_NO_MEMORY = ("can't allocate memory", "out of memory", "_ALLOC_FAILED")
+"""How the CPU's allocator, the CUDA runtime, and cuBLAS and cuDNN say that there is none left."""
 
 
 def settle(
@@ -163,7 +165,8 @@ def _time_step(model: nn.Module, sample: Tensor, backend: Backend) -> float:
     with backend.autocast():
         output = model(sample)
     logits = output[0] if isinstance(output, tuple) else output
-    logits.float().square().mean().backward()
+    with backend.rounding():
+        logits.float().square().mean().backward()
     model.zero_grad(set_to_none=True)
     _wait(backend.device)
     return time.perf_counter() - begin
@@ -243,6 +246,13 @@ def telling_what_fits(
         reason = f"the {'CPU' if backend.device.type == 'cpu' else 'GPU'}'s memory is too small"
     else:
         return
+    if current_world().size > 1:  # a trial would wait for the others, who are in the step still
+        half = max(1, size // 2)
+        raise TrainingError(
+            f"Cannot train with batches of {size}: {reason}. Use --batch-size {half} --accumulate "
+            f"{-(-size * accumulate // half)}, which learns alike, or smaller crops or a smaller "
+            "model."
+        )
     fitting = _largest_tried(1, max(1, size - 1), lambda n: _fits(model, source, n, backend))
     parts = -(-size * accumulate // max(1, fitting))
     remedy = (
@@ -287,7 +297,8 @@ def _backward(model: nn.Module, source: BatchSource, size: int, backend: Backend
         output = model(batch.inputs)
     logits = output[0] if isinstance(output, tuple) else output
     loss = functional.cross_entropy(logits.float(), batch.targets)
-    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    with backend.rounding():
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
 
 def _free(backend: Backend) -> None:
@@ -296,7 +307,8 @@ def _free(backend: Backend) -> None:
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    """Whether torch's allocator or one of the libraries below it has said so."""
+    return isinstance(error, torch.OutOfMemoryError) or any(w in str(error) for w in _NO_MEMORY)
 
 
 def _no_compiler(device: torch.device) -> str:

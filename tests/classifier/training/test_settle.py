@@ -10,12 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.models.device import Backend, choose_backend
 from roi_cls.classifier.models.timm_model import create_model
 from roi_cls.classifier.training import settle as settle_module
 from roi_cls.classifier.training.batches import Batch
 from roi_cls.classifier.training.checkpoint import Checkpoint, Progress, save_checkpoint
+from roi_cls.classifier.training.distributed import World
 from roi_cls.classifier.training.settle import fastest_format, largest_batch, settle, time_steps
 
 CPU = choose_backend("cpu", "fp32")
@@ -268,3 +270,34 @@ def test_one_candidate_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settle_module, "_native_formats", lambda device: (torch.float32,))
     monkeypatch.setattr(settle_module, "time_steps", None)
     assert fastest_format(_model(), torch.rand(2, 3, 8, 8), DEVICE) == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), True),
+        (RuntimeError("CUDA error: out of memory"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_BAD_PARAM"), False),
+    ],
+)
+def test_lack_of_memory_is_known_by_any_librarys_words(error: RuntimeError, expected: bool) -> None:
+    assert settle_module._is_out_of_memory(error) == expected
+
+
+def test_one_of_several_processes_tries_nothing_and_names_the_half(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(settle_module, "current_world", lambda: World(1, 2))
+    model = _Refusing(0)
+    with (
+        pytest.raises(TrainingError) as caught,
+        settle_module.telling_what_fits(model, _Plain(9), 24, 2, CPU),
+    ):
+        model(torch.ones(24, 3, 4, 4))
+    assert str(caught.value) == (
+        "Cannot train with batches of 24: the CPU's memory is too small. Use --batch-size 12 "
+        "--accumulate 4, which learns alike, or smaller crops or a smaller model."
+    )
