@@ -49,7 +49,8 @@ def compare_scores(setting: Setting, book: Book) -> None:
 
 def _compare_scores(setting: Setting, model: str, book: Book) -> None:
     # A random network says the same of all crops, and would hide what a trained one shows.
-    options: dict[str, Any] = {"model": model, "batch_size": 4 if setting.is_tiny else 32}
+    size = 4 if setting.is_tiny else 32
+    options: dict[str, Any] = {"model": model, "batch_size": size, "lr": 5e-4}
     count = 16 if setting.is_tiny else 512
     network = setting.train(f"scores-{model}", count, precision=setting.fast, **options)
     folder = _write_run(setting, model, network)

@@ -88,7 +88,7 @@ def tell_tests(report: Path, what: str, book: Book) -> None:
 def choose_parts(setting: Setting) -> list[Part]:
     """Return the parts in the order in which they matter."""
     return [
-        Part("tests", 50, "run:run_tests"),
+        Part("tests", 65, "run:run_tests"),
         *(Part(f"train {m}", 50, "speed:measure_speed", {"model": m}) for m in setting.models),
         Part("learning", 45, "learning:check_learning"),
         Part("resume", 35, "learning:check_resume"),
@@ -96,7 +96,7 @@ def choose_parts(setting: Setting) -> list[Part]:
         Part("processes", 30, "processes:check_processes"),
         Part("scores", 30, "answers:compare_scores"),
         Part("answers", 30, "answers:measure_answers"),
-        Part("compile", 60, "speed:measure_compiled"),
+        Part("compile", 50, "speed:measure_compiled"),
         Part("knobs", 20, "speed:measure_knobs"),
     ]
 

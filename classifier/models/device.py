@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -49,9 +50,45 @@ class Backend:
         cuDNN's default, TF32, keeps 10 bits of the mantissa, and scores computed so differ from the
         CPU's by 1e-3.
         """
-        exact = self.format == torch.float32
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=not exact):
+        if self.format != torch.float32:
             yield
+            return
+        _EXACTNESS.enter()
+        try:
+            yield
+        finally:
+            _EXACTNESS.leave()
+
+
+class _Exactness:
+    """Keeps TF32 off while anybody computes in fp32.
+
+    cuDNN's flags are the process's, a server's judges are threads: what each set and put back
+    would be put back while another is still at work.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._flags = contextlib.ExitStack()
+
+    def enter(self) -> None:
+        """Begin to compute in fp32."""
+        with self._lock:
+            if not self._inside:
+                flags = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+                self._flags.enter_context(flags)
+            self._inside += 1
+
+    def leave(self) -> None:
+        """End it; the last one puts the flags back."""
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._flags.close()
+
+
+_EXACTNESS = _Exactness()
 
 
 def choose_backend(device: Device = "auto", precision: Precision = "auto") -> Backend:

@@ -98,3 +98,14 @@ def test_convolutions_round_only_where_the_format_does(precision: Precision, rou
         with block():
             assert torch.backends.cudnn.allow_tf32 == rounds
         assert torch.backends.cudnn.allow_tf32 == before
+
+
+def test_who_is_done_does_not_let_others_round() -> None:
+    backend = choose_backend("cpu", "fp32")
+    first, second = backend.rounding(), backend.rounding()  # of two threads
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert not torch.backends.cudnn.allow_tf32
+    second.__exit__(None, None, None)
+    assert torch.backends.cudnn.allow_tf32
