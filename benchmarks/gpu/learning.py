@@ -167,7 +167,7 @@ def check_memory(setting: Setting, book: Book) -> None:
     size = max(0, free - _LEFT_GIB * GIB)
     # The rest of the memory is taken, so that it takes no chip longer to run out of it.
     ballast = torch.empty(size, dtype=torch.uint8, device=setting.device)
-    options: dict[str, Any] = {"model": setting.models[1], "precision": "fp32", "epochs": 1}
+    options: dict[str, Any] = {"model": setting.models[1], "epochs": 1}
     with book.trying(what):
         try:
             setting.learn("large", _LARGE, batch_size=_LARGE, **options)

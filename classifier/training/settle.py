@@ -32,6 +32,9 @@ _TIMING_SECONDS = 2.0
 """About how long all timed steps together may take."""
 _MOST_TIMED_STEPS = 7
 """Steps of each format at most."""
+_TIMED_CROPS = 32
+_MOST_TIMED_CROPS = 256
+"""In a timed step, where the batch size is not decided: on a CPU, and at most."""
 _LEAST_GAIN = 1.05
 """How much faster than fp32, which rounds least, another format must be."""
 _LARGEST_BATCH = {"cpu": 64}
@@ -95,9 +98,7 @@ def _choose(
         if len(_native_formats(backend.device)) > 1:
             # Seconds on an idle machine, a minute on a busy one: silence would look like a hang.
             on_note("Timing which number format trains faster here (--precision fp32 skips this)…")
-        sample = source.plain_inputs(np.arange(min(len(source), _sample_size(config))))
-        dtype = fastest_format(model, sample, backend.device)
-        backend = Backend(backend.device, dtype)
+        backend = Backend(backend.device, _timed_format(config, model, source, backend.device))
     size = config.batch_size
     return {
         "precision": next(name for name, dtype in FORMATS.items() if dtype == backend.format),
@@ -105,8 +106,29 @@ def _choose(
     }
 
 
-def _sample_size(config: TrainConfig) -> int:
-    return 32 if config.batch_size == "auto" else config.batch_size
+def _timed_format(
+    config: TrainConfig, model: nn.Module, source: BatchSource, device: torch.device
+) -> torch.dtype:
+    """Return the format that is fastest for batches like those to come."""
+    exact = Backend(device, torch.float32)
+    try:
+        count = min(len(source), _sample_size(config, model, source, exact))
+        return fastest_format(model, source.plain_inputs(np.arange(count)), device)
+    except RuntimeError as error:
+        if not _is_out_of_memory(error):
+            raise
+    # That which takes least; if it takes too much, the first step says what would fit.
+    _free(exact)
+    return _native_formats(device)[-1]
+
+
+def _sample_size(config: TrainConfig, model: nn.Module, source: BatchSource, exact: Backend) -> int:
+    if config.batch_size != "auto":
+        return config.batch_size
+    if exact.device.type == "cpu":
+        return _TIMED_CROPS
+    # A GPU is done with a few crops before the next kernel is sent: all formats look alike.
+    return min(_MOST_TIMED_CROPS, largest_batch(model, source, exact))
 
 
 def fastest_format(model: nn.Module, sample: Tensor, device: torch.device) -> torch.dtype:

@@ -301,3 +301,38 @@ def test_one_of_several_processes_tries_nothing_and_names_the_half(
         "Cannot train with batches of 24: the CPU's memory is too small. Use --batch-size 12 "
         "--accumulate 4, which learns alike, or smaller crops or a smaller model."
     )
+
+
+def test_batch_that_is_too_large_to_be_timed_gets_to_its_first_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    formats = (torch.float32, torch.bfloat16)
+    monkeypatch.setattr(settle_module, "_native_formats", lambda device: formats)
+    config = TrainConfig(batch_size=16, device="cpu")
+    found, backend = settle(config, _Refusing(15), _Plain(64), CPU, tmp_path / "none")
+    assert (found.precision, found.batch_size) == ("bf16", 16)
+    assert backend.format == torch.bfloat16
+
+
+def test_other_troubles_of_timing_are_not_hidden(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> torch.dtype:
+        raise RuntimeError("shapes cannot be multiplied")
+
+    monkeypatch.setattr(settle_module, "fastest_format", fail)
+    with pytest.raises(RuntimeError, match="shapes"):
+        settle(TrainConfig(device="cpu"), _Refusing(9), _Plain(64), CPU, tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("device", "fitting", "expected"), [("cpu", 64, 32), ("cuda", 128, 128), ("cuda", 1024, 256)]
+)
+def test_a_gpu_is_timed_with_a_batch_like_the_one_it_will_get(
+    monkeypatch: pytest.MonkeyPatch, device: str, fitting: int, expected: int
+) -> None:
+    monkeypatch.setattr(settle_module, "largest_batch", lambda model, source, backend: fitting)
+    exact = Backend(torch.device(device), torch.float32)
+    config = TrainConfig(batch_size="auto")
+    found = settle_module._sample_size(config, _Refusing(0), _Plain(1), exact)
+    assert found == expected
