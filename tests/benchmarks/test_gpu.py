@@ -227,24 +227,26 @@ def test_rows_of_a_file_are_read_without_a_cut_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "reason"),
+    ("code", "seconds", "reason"),
     [
-        ("import time; time.sleep(60)", "its 1 s were over"),
-        ("import os; os._exit(7)", "the process ended with exit code 7"),
-        ("import os; os.abort()", "the process ended with exit code -6"),
+        ("import time; time.sleep(600)", 1, "its 1 s were over"),
+        ("import os; os._exit(7)", 600, "the process ended with exit code 7"),
+        ("import os; os.abort()", 600, "the process ended with exit code -6"),
     ],
 )
-def test_part_that_does_not_end_well_keeps_its_rows(tmp_path: Path, code: str, reason: str) -> None:
+def test_part_that_does_not_end_well_keeps_its_rows(
+    tmp_path: Path, code: str, seconds: float, reason: str
+) -> None:
     before = Row("odd", "first", 1.0)
     to_file(tmp_path / "odd.jsonl")(before)
     setting = Setting(torch.device("cpu"), tmp_path)
-    rows = run_apart(Part("odd", 1, ""), setting, 1, [sys.executable, "-c", code])
+    rows = run_apart(Part("odd", 1, ""), setting, seconds, [sys.executable, "-c", code])
     assert rows == [before, Row("odd", "odd", status="failed", reason=reason)]
 
 
 def test_part_without_rows_has_failed(tmp_path: Path) -> None:
     setting = Setting(torch.device("cpu"), tmp_path)
-    (row,) = run_apart(Part("mute", 5, ""), setting, 5, [sys.executable, "-c", ""])
+    (row,) = run_apart(Part("mute", 1, ""), setting, 600, [sys.executable, "-c", ""])
     assert (row.status, row.reason) == ("failed", "no row came")
 
 
@@ -252,7 +254,7 @@ def test_part_without_rows_has_failed(tmp_path: Path) -> None:
 def test_part_in_a_process_of_its_own_tells_its_rows(drawn: Path) -> None:
     setting = _tiny(drawn)
     part = next(p for p in choose_parts(setting) if p.name == "memory")
-    (row,) = run_apart(part, setting, 60)
+    (row,) = run_apart(part, setting, 600)  # a busy machine takes a minute to import torch
     assert (row.part, row.status) == ("memory", "no GPU")
 
 
