@@ -23,7 +23,7 @@ install = rm -f $(LINKS) && $(BIN)/python -m pip install --quiet --disable-pip-v
   -c constraints.txt --editable '$(1)'
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo crops train test coverage check lint types links bench bench-train bench-predict bench-serve results docs-test reference house floor-plan clean
+.PHONY: help setup demo crops train test coverage check lint types links bench bench-train bench-predict bench-serve bench-gpu results docs-test reference house floor-plan clean
 
 help:  ## list the targets
 	@echo "make TARGET [DATA=FOLDER] [RUN=NAME] [MODEL=NAME] [WEIGHTS=auto|hub|none|PATH] [ARGS='--option …']"
@@ -83,6 +83,10 @@ bench-predict: .venv/.checked  ## measure prediction's start and speed (benchmar
 
 bench-serve: .venv/.checked .venv/.complete  ## measure the server under load
 	@$(BIN)/python -m benchmarks.serving --run "$${RUN:-demo}" $(ARGS)
+
+# Neither a network nor mediapipe's models are needed once this is installed.
+bench-gpu: .venv/.complete  ## prove on a GPU what only a GPU can prove, in 8 minutes (artifacts/bench/gpu)
+	@$(BIN)/python -m benchmarks.gpu.run $(ARGS)
 
 # Knobs: ARGS='--images 700 --size 96 --epochs 6 --seeds 2', and WEIGHTS as for train.
 results: .venv/.checked .venv/.complete  ## compare all recipes on a small demo set (docs/results.md)

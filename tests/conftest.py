@@ -60,6 +60,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path not in slow)
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a GPU where there is none."""
+    if item.get_closest_marker("gpu"):
+        import torch  # here: no other test need wait for it
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs a GPU")  # reason: no CPU can show it; docs/how-to/machines/gpus.md
+
+
 @pytest.fixture(scope="session")
 def command() -> Command:
     """Run ``roi-cls`` with arguments in this process, ``stdin`` being the bytes piped into it."""

@@ -14,11 +14,12 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from roi_cls.base.machine import keep_freed_memory
 from roi_cls.base.pool import WorkerPool
 from roi_cls.classifier.config import BATCH_SIZE
-from roi_cls.classifier.inference.cropping import SourceCropper
+from roi_cls.classifier.inference.cropping import Refusal, SourceCropper
 from roi_cls.classifier.inference.loaded import load_any
 from roi_cls.classifier.inference.prediction import PredictOptions, Source
 from roi_cls.classifier.inference.predictor import open_predictor
@@ -35,12 +36,21 @@ from roi_cls.roi.recipe import open_recipe
 Work = Callable[[Path], int]
 
 
-def make_run(folder: Path, model: str) -> Path:
-    """Write a finished run of this model with random weights, and return its folder."""
-    recipe = open_recipe(CropParams())
+def make_run(
+    folder: Path, model: str, crop: CropParams | None = None, network: nn.Module | None = None
+) -> Path:
+    """Write a finished run of this model, and return its folder.
+
+    Args:
+        folder: Where to; it is not there yet.
+        model: Of timm.
+        crop: The recipe; None: the default one, which looks for faces.
+        network: The model; None: with random weights.
+    """
+    recipe = open_recipe(crop or CropParams())
     params = recipe.params
     torch.manual_seed(0)
-    network = create_model(model, "none", 2, params.size_px)
+    network = network or create_model(model, "none", 2, params.size_px)
     folder.mkdir(parents=True)
     bundle = ModelBundle(
         model=model,
@@ -145,7 +155,8 @@ def _detecting(params: CropParams, paths: list[Path]) -> Iterator[Work]:
 
         def work(path: Path) -> int:
             image = images[place.get(path, hash(path) % len(images))]
-            return len(cropper.crop(Source(str(path), image=image)))
+            cropped = cropper.crop(Source(str(path), image=image))
+            return 0 if isinstance(cropped, Refusal) else len(cropped)
 
         yield work
 
@@ -158,7 +169,7 @@ def _settle_process() -> None:
 def _crop(params: CropParams, paths: list[Path]) -> NDArray[np.uint8]:
     with SourceCropper((params,), None, ()) as cropper:
         found = [cropper.crop(Source(str(path))) for path in paths]
-    return np.concatenate([views[0].pixels for views in found if not isinstance(views, str)])
+    return np.concatenate([views[0].pixels for views in found if not isinstance(views, Refusal)])
 
 
 @contextlib.contextmanager

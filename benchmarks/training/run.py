@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.gpu.chips import find_chip
 from benchmarks.machine import describe_machine
 from benchmarks.training.sides import (
     Side,
@@ -36,19 +37,6 @@ from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.models.device import FORMATS, Backend, choose_backend
 from roi_cls.classifier.models.timm_model import create_model
 from roi_cls.classifier.training.settle import fastest_format
-
-PEAKS = {
-    "B200": 2250e12,
-    "H200": 989e12,
-    "H100 PCIe": 756e12,
-    "H100": 989e12,
-    "A100": 312e12,
-    "L40S": 362e12,
-    "L4": 121e12,
-    "T4": 65e12,
-    "RTX 4090": 165e12,
-}
-"""FLOP/s in bf16 (T4: fp16), dense, of the makers' data sheets, by a part of the device's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +144,8 @@ def find_peak(backend: Backend) -> float | None:
     """Return the most FLOP/s that the chip can do in 16 bits; None: unknown, or in 32 bits."""
     if backend.device.type != "cuda" or backend.format == torch.float32:
         return None
-    return next((peak for part, peak in PEAKS.items() if part in backend.name), None)
+    chip = find_chip(backend.name)
+    return chip.flops if chip else None
 
 
 def render(results: Mapping[str, Any]) -> str:

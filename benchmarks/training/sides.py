@@ -43,9 +43,10 @@ def draw_crops(count: int, size_px: int) -> CropArray:
         cv2.resize(draw_portrait(i), (size_px, size_px), interpolation=cv2.INTER_AREA)
         for i in range(min(_DRAWN, count))
     ]
-    pixels = np.stack([faces[i % len(faces)] for i in range(count)])
-    shaded = np.asarray(pixels * random.uniform(0.7, 1, (count, 1, 1, 1)), np.uint8)
-    return CropArray(shaded, np.arange(count) % 2, ())
+    pixels = np.empty((count, size_px, size_px, 3), np.uint8)
+    for i, light in enumerate(random.uniform(0.7, 1, count)):
+        pixels[i] = faces[i % len(faces)] * light
+    return CropArray(pixels, np.arange(count) % 2, ())
 
 
 class OneBatch:
@@ -127,10 +128,10 @@ def our_sides(
     return {name: partial(epoch, each) for name, each in sources.items()}
 
 
-def write_pictures(crops: CropArray, folder: Path) -> None:
-    """Write the crops as PNG, a folder for each class."""
+def write_pictures(crops: CropArray, folder: Path, kind: str = "png") -> None:
+    """Write the crops as files of this kind, a folder for each class."""
     for i, (pixels, label) in enumerate(zip(crops.pixels, crops.labels, strict=True)):
-        path = folder / str(label) / f"{i}.png"
+        path = folder / str(label) / f"{i}.{kind}"
         path.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(path), cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
 
@@ -143,8 +144,10 @@ def timm_side(
 
     That script is not in timm's wheel. Its data path (``create_dataset``, ``create_loader`` with
     the default training transforms and ``workers`` processes, which stay between epochs), its
-    optimiser (``create_optimizer_v2``) and its step (autocast, backward, step) are followed here,
-    with the same model, batch size, precision and channels last.
+    optimiser (``create_optimizer_v2``), its step (torch's autocast, ``NativeScaler`` in fp16, else
+    backward and step) and its settings for GPUs (cuDNN tries its algorithms, TF32) are followed
+    here, with the same model, batch size, precision and channels last. What it reads of each step's
+    loss, which makes a GPU wait, is left out.
     """
     data, optim = importlib.import_module("timm.data"), importlib.import_module("timm.optim")
     device = backend.device
@@ -167,15 +170,22 @@ def timm_side(
     )
     optimiser = optim.create_optimizer_v2(model, opt="adamw", lr=1e-5, weight_decay=0.02)
     loss_function = torch.nn.CrossEntropyLoss()
+    is_half = backend.format == torch.float16
+    scaler = importlib.import_module("timm.utils").NativeScaler(device.type) if is_half else None
+    rounded = backend.format != torch.float32
 
     def epoch() -> None:
-        for inputs, targets in loader:
-            images = inputs.contiguous(memory_format=torch.channels_last)
-            with backend.autocast():
-                loss = loss_function(model(images), targets)
-            loss.backward()
-            optimiser.step()
-            optimiser.zero_grad()
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=True):
+            for inputs, targets in loader:
+                images = inputs.contiguous(memory_format=torch.channels_last)
+                with torch.autocast(device.type, dtype=backend.format, enabled=rounded):
+                    loss = loss_function(model(images), targets)
+                if scaler is not None:
+                    scaler(loss, optimiser)
+                else:
+                    loss.backward()
+                    optimiser.step()
+                optimiser.zero_grad()
 
     yield epoch
 

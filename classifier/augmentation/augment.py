@@ -118,7 +118,8 @@ class Augmenter:
         values = moved.flatten(2)  # (B, 3, S*S), rows of colours: a product with long rows is fast
         offset = FILL * light.matrix.sum(2, keepdim=True)
         if light.lift is not None:
-            grey = (values.mean(2) * _TO_YIQ[0].to(device)).sum(1) + FILL
+            luminance = _TO_YIQ[0].to(device, non_blocking=True)
+            grey = (values.mean(2) * luminance).sum(1) + FILL
             offset = offset + (light.lift * grey)[:, None, None]
         shift, scale = (_column(column, device) for column in (mean, std))
         result = torch.baddbmm((offset - shift) / scale, light.matrix / scale, values)
@@ -237,7 +238,8 @@ def _interleave(planes: Tensor, target: Tensor) -> None:
 
 
 def _column(values: NDArray[np.float64], device: torch.device) -> Tensor:
-    return torch.tensor(values[:, None], dtype=torch.float32, device=device)
+    # Sent without waiting: torch.tensor(…, device=…) waits for all that the GPU has to do.
+    return torch.tensor(values[:, None], dtype=torch.float32).to(device, non_blocking=True)
 
 
 def _draw(largest: float, count: int) -> Tensor:

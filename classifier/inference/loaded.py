@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -73,7 +74,7 @@ def load_any(folder: Path, backend: Backend) -> LoadedModel:
     """
     bundle = load_bundle(folder)
     if bundle.network["kind"] != ENSEMBLE:
-        return LoadedModel(bundle, backend, load_model(folder, bundle).to(backend.device))
+        return LoadedModel(bundle, backend, _send(load_model(folder, bundle), backend))
     members = tuple(load_any(path, backend) for path in member_folders(folder, bundle))
     missing = [m for m in members if not set(m.views) <= set(bundle.views)]
     if missing or not members or len(bundle.network["weights"]) != len(members):
@@ -82,6 +83,13 @@ def load_any(folder: Path, backend: Backend) -> LoadedModel:
             "describe. Copy the whole folder again."
         )
     return LoadedModel(bundle, backend, None, members)
+
+
+def _send(model: nn.Module, backend: Backend) -> nn.Module:
+    if backend.device.type == "cpu":
+        return model
+    # As crops come: else a GPU gives the weights that order in each batch anew.
+    return model.to(backend.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]  # torch's stubs lack this form
 
 
 def load_runs(folders: Sequence[Path], backend: Backend) -> LoadedModel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -36,15 +37,58 @@ class Backend:
 
     @contextlib.contextmanager
     def autocast(self) -> Iterator[None]:
-        """Compute in the backend's format inside.
-
-        fp32 is then fp32 on a GPU, too: cuDNN's default, TF32, keeps 10 bits of the mantissa, and
-        scores computed so differ from the CPU's by 1e-3.
-        """
+        """Compute in the backend's format inside; exactly, see ``rounding``, where that is fp32."""
         exact = self.format == torch.float32
-        tf32 = torch.backends.cudnn.flags(enabled=True, allow_tf32=not exact)
-        with tf32, torch.autocast(self.device.type, dtype=self.format, enabled=not exact):
+        autocast = torch.autocast(self.device.type, dtype=self.format, enabled=not exact)
+        with self.rounding(), autocast:
             yield
+
+    @contextlib.contextmanager
+    def rounding(self) -> Iterator[None]:
+        """Let fp32 be fp32 on a GPU, too, inside: for the way back, which needs no autocast.
+
+        cuDNN's default, TF32, keeps 10 bits of the mantissa, and scores computed so differ from the
+        CPU's by 1e-3.
+        """
+        if self.format != torch.float32:
+            yield
+            return
+        _EXACTNESS.enter()
+        try:
+            yield
+        finally:
+            _EXACTNESS.leave()
+
+
+class _Exactness:
+    """Keeps TF32 off while anybody computes in fp32.
+
+    cuDNN's flags are the process's, a server's judges are threads: what each set and put back
+    would be put back while another is still at work.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._flags = contextlib.ExitStack()
+
+    def enter(self) -> None:
+        """Begin to compute in fp32."""
+        with self._lock:
+            if not self._inside:
+                flags = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+                self._flags.enter_context(flags)
+            self._inside += 1
+
+    def leave(self) -> None:
+        """End it; the last one puts the flags back."""
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._flags.close()
+
+
+_EXACTNESS = _Exactness()
 
 
 def choose_backend(device: Device = "auto", precision: Precision = "auto") -> Backend:
@@ -82,7 +126,9 @@ def _choose_device(device: Device) -> torch.device:
 
 def _fastest_format(device: torch.device) -> torch.dtype:
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        # Before Ampere bf16 is emulated, by fp32: slower than fp16, and than fp32 itself.
+        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if has_bf16 else torch.float16
     if device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
         # Emulated bf16 (AVX-512 without its BF16 part, or AVX2) is slower than fp32.
         is_native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

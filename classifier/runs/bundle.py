@@ -5,13 +5,14 @@ Imports torch only where it is used: an exported model is read without it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,8 +64,12 @@ class Normalisation:
         # three channels at a time.
         lines = values.permute(0, 2, 3, 1).flatten(2)
         width = pixels.shape[-1]
-        lines.sub_((torch.tensor(self.mean, device=device) * 255).repeat(width))
-        lines.div_((torch.tensor(self.std, device=device) * 255).repeat(width))
+        # Made here and sent: torch.tensor(…, device=…) waits for all that the GPU has to do.
+        mean, std = (
+            (torch.tensor(each) * 255).repeat(width).to(device, non_blocking=True)
+            for each in (self.mean, self.std)
+        )
+        lines.sub_(mean).div_(std)
         return values
 
 
@@ -143,8 +148,17 @@ def to_facts(bundle: ModelBundle, weights_sha256: str) -> dict[str, Any]:
 
 
 def package_versions() -> dict[str, str]:
-    """Return the versions of what decides pixels and scores on this machine."""
-    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+    """Return the versions of what decides pixels and scores on this machine.
+
+    A package that is not installed under its name is left out: a cluster's image may have another
+    build of OpenCV, and where crops are whole pictures MediaPipe is not missed. A long training
+    must not end in that.
+    """
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def shareable_facts(bundle: ModelBundle) -> dict[str, Any]:

@@ -100,16 +100,18 @@ class PixelSource:
         pixels = self._store.take(rows)
         labels = torch.from_numpy(self.labels[rows])
         is_unknown = labels == self._target  # a real defect: where it is nobody has marked
-        size_px = pixels.shape[-1]
-        maps = torch.zeros(len(rows), size_px, size_px) if self._wants_evidence else None
+        maps = None
+        if self._wants_evidence:
+            maps = torch.zeros(len(rows), *pixels.shape[-2:], device=self._device)
         if self._spoiler is not None:
             spoiled = self._spoiler.draw(rows)
             places = torch.from_numpy(spoiled.places)
             labels[places] = self._target
+            at = _hand_over(places, self._device)
             if maps is not None:
-                maps[places] = torch.from_numpy(spoiled.masks)
+                maps[at] = _hand_over(torch.from_numpy(spoiled.masks), self._device)
             crops = torch.from_numpy(spoiled.crops).permute(0, 3, 1, 2)
-            pixels[places.to(self._device) * self._views] = crops.to(self._device)
+            pixels[at * self._views] = _hand_over(crops, self._device)
         return self._finish(pixels, labels, maps, is_unknown)
 
     def plain_inputs(self, rows: NDArray[np.int64]) -> Tensor:
@@ -119,13 +121,13 @@ class PixelSource:
     def _finish(
         self, pixels: Tensor, labels: Tensor, maps: Tensor | None, is_unknown: Tensor
     ) -> Batch:
-        """Return the batch of pixels on the device, and labels and maps on the host."""
-        if maps is not None:
-            maps = maps.to(self._device, non_blocking=True)
+        """Return the batch of pixels and maps on the device, and labels on the host."""
         inputs, maps = self._augmenter.apply(pixels, self._views, maps)
         if maps is not None:
-            maps[is_unknown.to(self._device)] = torch.nan
-        targets = labels.to(self._device, non_blocking=True)
+            unknown = _hand_over(is_unknown, self._device)
+            # Not by maps[unknown]: a GPU would have to say first how many there are.
+            maps = maps.masked_fill(unknown[:, None, None], torch.nan)
+        targets = _hand_over(labels, self._device)
         return Batch(*self._mixer.apply(inputs, targets, maps))
 
 
@@ -146,14 +148,18 @@ class DeviceCrops:
     def take(self, rows: NDArray[np.int64]) -> Tensor:
         """Return the pictures at ``rows``: (B*V, 3, S, S) uint8 on the device, channels last."""
         if self._resident is None:
-            picked = pick_pixels(self._pixels, rows)
-            if self._device.type == "cuda":
-                picked = picked.pin_memory()  # else the copy would wait for the GPU
-            return picked.to(self._device, non_blocking=True)
-        index = torch.from_numpy(rows).to(self._device, non_blocking=True)
+            return _hand_over(pick_pixels(self._pixels, rows), self._device)
+        index = _hand_over(torch.from_numpy(rows), self._device)
         size_px = self._pixels.shape[-2]
         picked = self._resident.index_select(0, index).view(-1, size_px, size_px, 3)
         return picked.permute(0, 3, 1, 2)
+
+
+def _hand_over(values: Tensor, device: torch.device) -> Tensor:
+    """Return the host's values on the device, without waiting for what a GPU has to do before."""
+    if device.type == "cuda":
+        values = values.pin_memory()  # else the copy of many bytes would wait
+    return values.to(device, non_blocking=True)
 
 
 def _has_room(pixels: NDArray[np.uint8], device: torch.device) -> bool:

@@ -122,3 +122,15 @@ def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Tensors) -> Non
     if states:
         frame = optimiser.state_dict()
         optimiser.load_state_dict({**frame, "state": states})
+        for parameter, state in optimiser.state.items():
+            _lay_out(state, like=parameter)
+
+
+def _lay_out(state: dict[str, Any], like: torch.Tensor) -> None:
+    """Give a parameter's state its order of axes, which a file does not keep.
+
+    A GPU updates all parameters at once, but only where these orders agree: else one by one.
+    """
+    for name, value in state.items():
+        if torch.is_tensor(value) and value.shape == like.shape:
+            state[name] = torch.empty_like(like, dtype=value.dtype).copy_(value)

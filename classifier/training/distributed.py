@@ -145,6 +145,12 @@ def deterministic(is_wanted: bool) -> Iterator[None]:
     except RuntimeError as error:
         if "deterministic" not in str(error):
             raise
+        if _WORKSPACE in str(error):
+            raise TrainingError(
+                "Cannot train deterministically here: cuBLAS computed before in this process, and "
+                f"does not repeat its results since. Set the variable {_WORKSPACE}=:4096:8 before "
+                "Python starts, or leave --deterministic out."
+            ) from error
         reason = str(error).partition(". ")[0].partition(" You ")[0].strip().rstrip(".")
         raise TrainingError(
             f"Cannot train deterministically here: {reason}. "

@@ -93,7 +93,7 @@ def evidence_loss(places: Tensor, evidence: Tensor) -> Tensor:
     size = (places.shape[-2], places.shape[-1])
     wanted = functional.adaptive_avg_pool2d(evidence.unsqueeze(1), size).squeeze(1)
     is_known = wanted.isfinite().flatten(1).all(dim=1)
-    weight = torch.tensor(_EVIDENCE_WEIGHT, device=places.device)
+    weight = torch.full((), _EVIDENCE_WEIGHT, device=places.device)
     losses = functional.binary_cross_entropy_with_logits(
         places.float(), wanted.nan_to_num(), reduction="none", pos_weight=weight
     )
@@ -167,7 +167,8 @@ class Learner:
             with self._joining(is_last=i == len(parts) - 1):
                 value = self._loss(source.train_batch(share if counts else part[:1]), loss) * counts
                 mean = value * (self._world.size / len(rows))  # gradients are averaged over them
-                self._scaler.scale(mean).backward()  # type: ignore[no-untyped-call]  # torch's is
+                with self._backend.rounding():
+                    self._scaler.scale(mean).backward()  # type: ignore[no-untyped-call]  # torch's is
             total += value.detach()
         self._scaler.step(self._optimiser)
         self._scaler.update()

@@ -30,7 +30,7 @@ from roi_cls.classifier.models.score import balanced_rows, in_batches, shuffled_
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training.batches import BatchSource
 from roi_cls.classifier.training.checkpoint import Progress, load_checkpoint, save_checkpoint
-from roi_cls.classifier.training.distributed import World, current_world, deterministic
+from roi_cls.classifier.training.distributed import World, current_world
 from roi_cls.classifier.training.job import EpochReport, OnStep
 from roi_cls.classifier.training.learner import Learner, Loss, batch_size, class_frequencies
 from roi_cls.classifier.training.optimiser import is_plateau, phase_of, rate_share
@@ -138,15 +138,18 @@ class Course:
 
 
 def _score_source(
-    model: nn.Module, source: BatchSource, backend: Backend, world: World
+    model: nn.Module, source: BatchSource, backend: Backend, world: World, size: int
 ) -> NDArray[np.float32]:
-    """Return the (N, K) logits of the source's pictures, unchanged, each process doing a share."""
+    """Return the (N, K) logits of the source's pictures, unchanged, each process doing a share.
+
+    ``size`` pictures are scored at once.
+    """
     model.eval()
     share = world.share(np.arange(len(source)))
     logits: list[torch.Tensor] = []
     with torch.inference_mode(), backend.autocast():
-        for start in range(0, len(share), BATCH_SIZE):
-            inputs = source.plain_inputs(share[start : start + BATCH_SIZE])
+        for start in range(0, len(share), size):
+            inputs = source.plain_inputs(share[start : start + size])
             logits.append(model(inputs).float())
     own = torch.cat(logits).cpu().numpy() if logits else np.empty((0, 0), np.float32)
     return world.join_shares(own, len(source))
@@ -206,12 +209,11 @@ class Trainer:
         """
         self._course.choose_by(validation.labels == target_index)
         self._resume()
-        with deterministic(self._config.deterministic):
-            while not self._course.is_finished:
-                report = self._epoch(train, validation, target_index, on_step)
-                self._course.keep(report, self.model, self.steps)
-                self._keep_state()
-                on_epoch(report)
+        while not self._course.is_finished:
+            report = self._epoch(train, validation, target_index, on_step)
+            self._course.keep(report, self.model, self.steps)
+            self._keep_state()
+            on_epoch(report)
         self._course.load_best(self.model)
 
     def _epoch(
@@ -302,7 +304,10 @@ class Trainer:
             )
 
     def _validate(self, validation: BatchSource, target_index: int) -> dict[str, float]:
-        logits = _score_source(self.model, validation, self._backend, self._world)
+        # Small batches leave a GPU idle; what a step has room for, scoring has.
+        is_cpu = self._backend.device.type == "cpu"
+        size = BATCH_SIZE if is_cpu else max(BATCH_SIZE, batch_size(self._config))
+        logits = _score_source(self.model, validation, self._backend, self._world, size)
         self._check_finite(float(np.abs(logits).max()), "largest validation logit")
         micro_f1 = float((logits.argmax(axis=1) == validation.labels).mean())
         return measure_validation(logits, validation.labels, target_index) | {"micro_f1": micro_f1}

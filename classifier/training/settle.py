@@ -32,6 +32,9 @@ _TIMING_SECONDS = 2.0
 """About how long all timed steps together may take."""
 _MOST_TIMED_STEPS = 7
 """Steps of each format at most."""
+_TIMED_CROPS = 32
+_MOST_TIMED_CROPS = 256
+"""In a timed step, where the batch size is not decided: on a CPU, and at most."""
 _LEAST_GAIN = 1.05
 """How much faster than fp32, which rounds least, another format must be."""
 _LARGEST_BATCH = {"cpu": 64}
@@ -43,6 +46,8 @@ the CPU: 0.8 to 1.4 for MobileNetV2, EfficientNet-B0, ResNet-18 and a small ViT,
 the rest is for the optimiser and a running average."""
 _PLANNED_SHARE = 0.8
 """Of the memory available, what may be planned with."""
+_NO_MEMORY = ("can't allocate memory", "out of memory", "_ALLOC_FAILED")
+"""How the CPU's allocator, the CUDA runtime, and cuBLAS and cuDNN say that there is none left."""
 
 
 def settle(
@@ -93,9 +98,7 @@ def _choose(
         if len(_native_formats(backend.device)) > 1:
             # Seconds on an idle machine, a minute on a busy one: silence would look like a hang.
             on_note("Timing which number format trains faster here (--precision fp32 skips this)…")
-        sample = source.plain_inputs(np.arange(min(len(source), _sample_size(config))))
-        dtype = fastest_format(model, sample, backend.device)
-        backend = Backend(backend.device, dtype)
+        backend = Backend(backend.device, _timed_format(config, model, source, backend.device))
     size = config.batch_size
     return {
         "precision": next(name for name, dtype in FORMATS.items() if dtype == backend.format),
@@ -103,8 +106,29 @@ def _choose(
     }
 
 
-def _sample_size(config: TrainConfig) -> int:
-    return 32 if config.batch_size == "auto" else config.batch_size
+def _timed_format(
+    config: TrainConfig, model: nn.Module, source: BatchSource, device: torch.device
+) -> torch.dtype:
+    """Return the format that is fastest for batches like those to come."""
+    exact = Backend(device, torch.float32)
+    try:
+        count = min(len(source), _sample_size(config, model, source, exact))
+        return fastest_format(model, source.plain_inputs(np.arange(count)), device)
+    except RuntimeError as error:
+        if not _is_out_of_memory(error):
+            raise
+    # That which takes least; if it takes too much, the first step says what would fit.
+    _free(exact)
+    return _native_formats(device)[-1]
+
+
+def _sample_size(config: TrainConfig, model: nn.Module, source: BatchSource, exact: Backend) -> int:
+    if config.batch_size != "auto":
+        return config.batch_size
+    if exact.device.type == "cpu":
+        return _TIMED_CROPS
+    # A GPU is done with a few crops before the next kernel is sent: all formats look alike.
+    return min(_MOST_TIMED_CROPS, largest_batch(model, source, exact))
 
 
 def fastest_format(model: nn.Module, sample: Tensor, device: torch.device) -> torch.dtype:
@@ -163,7 +187,8 @@ def _time_step(model: nn.Module, sample: Tensor, backend: Backend) -> float:
     with backend.autocast():
         output = model(sample)
     logits = output[0] if isinstance(output, tuple) else output
-    logits.float().square().mean().backward()
+    with backend.rounding():
+        logits.float().square().mean().backward()
     model.zero_grad(set_to_none=True)
     _wait(backend.device)
     return time.perf_counter() - begin
@@ -243,6 +268,13 @@ def telling_what_fits(
         reason = f"the {'CPU' if backend.device.type == 'cpu' else 'GPU'}'s memory is too small"
     else:
         return
+    if current_world().size > 1:  # a trial would wait for the others, who are in the step still
+        half = max(1, size // 2)
+        raise TrainingError(
+            f"Cannot train with batches of {size}: {reason}. Use --batch-size {half} --accumulate "
+            f"{-(-size * accumulate // half)}, which learns alike, or smaller crops or a smaller "
+            "model."
+        )
     fitting = _largest_tried(1, max(1, size - 1), lambda n: _fits(model, source, n, backend))
     parts = -(-size * accumulate // max(1, fitting))
     remedy = (
@@ -287,7 +319,8 @@ def _backward(model: nn.Module, source: BatchSource, size: int, backend: Backend
         output = model(batch.inputs)
     logits = output[0] if isinstance(output, tuple) else output
     loss = functional.cross_entropy(logits.float(), batch.targets)
-    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    with backend.rounding():
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
 
 def _free(backend: Backend) -> None:
@@ -296,7 +329,8 @@ def _free(backend: Backend) -> None:
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    """Whether torch's allocator or one of the libraries below it has said so."""
+    return isinstance(error, torch.OutOfMemoryError) or any(w in str(error) for w in _NO_MEMORY)
 
 
 def _no_compiler(device: torch.device) -> str:

@@ -128,7 +128,8 @@ class _Fitting:
         """Learn every picture once; return the mean error and the last learning rate."""
         network = self._network.train()
         batches = list(self._batches(epoch))
-        total, done, lr = 0.0, 0, 0.0
+        losses: list[torch.Tensor] = []  # read at the end: each look makes a GPU wait
+        done, lr = 0, 0.0
         for i, rows in enumerate(batches):
             step, steps = (epoch - 1) * len(batches) + i, self._config.epochs * len(batches)
             lr = self._config.lr * rate_share(self._config.schedule, step, steps)
@@ -138,12 +139,14 @@ class _Fitting:
             with norms_for(network, len(images)), self._exact.autocast():
                 loss = network.errors(images).mean()
             self._optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]  # torch's stubs
+            with self._exact.rounding():
+                loss.backward()  # type: ignore[no-untyped-call]  # torch's stubs
             self._optimiser.step()
-            total += float(loss.detach()) * len(rows)
+            losses.append(loss.detach())
             done += len(rows)
             self._on_step(done, len(self._rows))
-        return total / len(self._rows), lr
+        found = zip(torch.stack(losses).tolist(), batches, strict=True)
+        return sum(loss * len(rows) for loss, rows in found) / len(self._rows), lr
 
     def _batches(self, epoch: int) -> Iterator[NDArray[np.int64]]:
         generator = torch.Generator().manual_seed(self._config.seed * 100_003 + epoch)

@@ -49,11 +49,16 @@ class EmbeddingSource:
 
     def train_batch(self, rows: NDArray[np.int64]) -> Batch:
         """Return the embeddings at ``rows``; they are not changed at random."""
-        return Batch(self.plain_inputs(rows), self._targets[torch.from_numpy(rows)])
+        return Batch(self.plain_inputs(rows), _take(self._targets, rows))
 
     def plain_inputs(self, rows: NDArray[np.int64]) -> Tensor:
         """Return the (B, F) embeddings at ``rows``."""
-        return self._embeddings[torch.from_numpy(rows)]
+        return _take(self._embeddings, rows)
+
+
+def _take(values: Tensor, rows: NDArray[np.int64]) -> Tensor:
+    # The numbers are sent first: an index of the host's memory would wait for the GPU.
+    return values[torch.from_numpy(rows).to(values.device, non_blocking=True)]
 
 
 class HeadAlone(nn.Module):

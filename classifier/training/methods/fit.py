@@ -20,7 +20,7 @@ from roi_cls.classifier.runs.bundle import Normalisation
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training.batches import PixelSource
 from roi_cls.classifier.training.data import TrainingData
-from roi_cls.classifier.training.distributed import current_world
+from roi_cls.classifier.training.distributed import current_world, deterministic
 from roi_cls.classifier.training.job import Observers
 from roi_cls.classifier.training.learner import batch_size
 from roi_cls.classifier.training.loop import Trainer
@@ -111,7 +111,10 @@ def fit_model(
     if idle := _idle_settings(config):
         observers.on_note(f"note: the method {config.method!r} makes no use of {', '.join(idle)}.")
     torch.manual_seed(config.seed)
-    return fit(config, data, backend, run, observers)
+    # Around all that computes: cuBLAS looks once, at its first product, how it is to compute, and
+    # that may be the timing of number formats or an embedding.
+    with deterministic(config.deterministic):
+        return fit(config, data, backend, run, observers)
 
 
 def _fit_network(

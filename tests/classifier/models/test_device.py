@@ -10,7 +10,9 @@ from roi_cls.classifier.models.device import Backend, choose_backend
 
 def _offer(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, mps: bool, bf16: bool = True) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: bf16)
+    # Of emulated bf16, torch says yes for any GPU unless it is asked without.
+    supported = lambda including_emulation=True: bf16 or including_emulation  # noqa: E731  (short)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
 
 
@@ -86,3 +88,24 @@ def test_products_are_computed_in_the_format(precision: Precision, dtype: torch.
     values = torch.ones(2, 2)
     with choose_backend("cpu", precision).autocast():
         assert (values @ values).dtype == dtype
+
+
+@pytest.mark.parametrize(("precision", "rounds"), [("fp32", False), ("bf16", True)])
+def test_convolutions_round_only_where_the_format_does(precision: Precision, rounds: bool) -> None:
+    backend = choose_backend("cpu", precision)
+    before = torch.backends.cudnn.allow_tf32
+    for block in (backend.autocast, backend.rounding):
+        with block():
+            assert torch.backends.cudnn.allow_tf32 == rounds
+        assert torch.backends.cudnn.allow_tf32 == before
+
+
+def test_who_is_done_does_not_let_others_round() -> None:
+    backend = choose_backend("cpu", "fp32")
+    first, second = backend.rounding(), backend.rounding()  # of two threads
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert not torch.backends.cudnn.allow_tf32
+    second.__exit__(None, None, None)
+    assert torch.backends.cudnn.allow_tf32

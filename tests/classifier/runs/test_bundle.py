@@ -5,6 +5,7 @@ import json
 import pickle
 from collections.abc import Callable
 from dataclasses import fields, replace
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import nn
 from roi_cls.base.errors import BundleError, StorageError
 from roi_cls.classifier.models.saved import load_model, save_bundle
 from roi_cls.classifier.models.timm_model import create_model
+from roi_cls.classifier.runs import bundle as bundle_module
 from roi_cls.classifier.runs.bundle import (
     ModelBundle,
     Normalisation,
@@ -226,3 +228,17 @@ def test_full_disk_leaves_no_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(StorageError, match="the disk is full"):
         save_bundle(tmp_path, create_model(BUNDLE.model, "none", 2, 32), BUNDLE)
     assert not (tmp_path / "config.json").exists()
+
+
+def test_package_of_another_name_is_left_out_of_the_versions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def version(name: str) -> str:
+        if name == "opencv-contrib-python":
+            raise PackageNotFoundError(name)
+        return "1.2"
+
+    monkeypatch.setattr(bundle_module, "version", version)
+    found = package_versions()
+    assert found["torch"] == found["roi-cls"] == "1.2"
+    assert "opencv-contrib-python" not in found

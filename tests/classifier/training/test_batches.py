@@ -168,9 +168,6 @@ def test_a_single_picture_makes_a_batch() -> None:
     assert source.train_batch(np.array([1])).inputs.shape == (1, 3, 40, 40)
 
 
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-
-
 @pytest.mark.parametrize("shape", [(9, 8, 8, 3), (9, 2, 8, 8, 3)])
 def test_pictures_are_taken_in_the_order_of_their_rows(shape: tuple[int, ...]) -> None:
     pixels = noise(*shape)
@@ -200,7 +197,7 @@ def test_pixels_are_sent_in_parts_and_arrive_whole(monkeypatch: pytest.MonkeyPat
     assert np.array_equal(batches._send(pixels, CPU).numpy(), pixels)
 
 
-@needs_gpu
+@pytest.mark.gpu
 @pytest.mark.parametrize("share", [0.0, 0.4])
 @pytest.mark.parametrize("shape", [(9, 8, 8, 3), (9, 2, 8, 8, 3)])
 def test_a_gpu_gets_the_same_pixels(

@@ -63,6 +63,17 @@ def test_state_is_read_back_bit_for_bit(tmp_path: Path) -> None:
         assert all(torch.equal(value, found[place][name]) for name, value in state.items())
 
 
+def test_restored_moments_lie_as_their_parameters_do(tmp_path: Path) -> None:
+    model, optimiser = _trained()
+    save_checkpoint(tmp_path / "c", _state(model, optimiser))
+    fresh = make_optimiser(model, TrainConfig(), 0.01)
+    restore_optimiser(fresh, load_checkpoint(tmp_path / "c").parts["optimiser"])
+    weights = model.get_parameter("0.weight")
+    assert weights.stride() == (27, 1, 9, 3)  # channels last
+    assert fresh.state[weights]["exp_avg"].stride() == weights.stride()
+    assert fresh.state[weights]["exp_avg_sq"].stride() == weights.stride()
+
+
 def test_optimiser_without_steps_is_restored_as_new(tmp_path: Path) -> None:
     model, _ = _trained()
     save_checkpoint(tmp_path / "c", _state(model, make_optimiser(model, TrainConfig(), 0.1)))

@@ -124,3 +124,16 @@ def test_operation_without_a_deterministic_algorithm_is_told() -> None:
         "deterministic implementation, but you set 'torch.use_deterministic_algorithms(True)'. "
         "Leave --deterministic out, use --device cpu or another --model."
     )
+
+
+def test_products_before_it_was_asked_for_are_told() -> None:
+    with pytest.raises(TrainingError) as caught, deterministic(True):
+        raise RuntimeError(
+            "Deterministic behavior was enabled, but this operation is not deterministic because "
+            "it uses CuBLAS. You must set CUBLAS_WORKSPACE_CONFIG=:4096:8 or :16:8."
+        )
+    assert str(caught.value) == (
+        "Cannot train deterministically here: cuBLAS computed before in this process, and does not "
+        "repeat its results since. Set the variable CUBLAS_WORKSPACE_CONFIG=:4096:8 before Python "
+        "starts, or leave --deterministic out."
+    )

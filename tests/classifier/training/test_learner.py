@@ -8,7 +8,10 @@ import torch
 from torch.nn import functional
 
 from roi_cls.classifier.config import TrainConfig
-from roi_cls.classifier.training.learner import Loss, class_frequencies, evidence_loss
+from roi_cls.classifier.models.device import choose_backend
+from roi_cls.classifier.training.batches import Batch
+from roi_cls.classifier.training.distributed import World
+from roi_cls.classifier.training.learner import Learner, Loss, class_frequencies, evidence_loss
 
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.0, 0.3, -0.2], [-1.0, 1.0, 3.0]])
 HARD = torch.tensor([0, 2, 2])
@@ -100,3 +103,33 @@ def test_unknown_evidence_adds_nothing_and_moves_nothing() -> None:
     assert places.grad is not None
     assert places.grad[1].abs().max() == 0
     assert places.grad[0].abs().min() > 0
+
+
+class _Pair:
+    """Two pictures of a class each."""
+
+    labels = np.array([0, 1])
+
+    def __len__(self) -> int:
+        return 2
+
+    def train_batch(self, rows: np.ndarray) -> Batch:
+        """Return the pictures."""
+        return Batch(self.plain_inputs(rows), torch.eye(2))
+
+    def plain_inputs(self, rows: np.ndarray) -> torch.Tensor:
+        """Return the pictures."""
+        return torch.linspace(0, 1, 2 * 12).view(2, 3, 2, 2)
+
+
+def test_the_way_back_is_as_exact_as_the_way_there() -> None:
+    found: list[bool] = []
+    layers = (torch.nn.Conv2d(3, 2, 1), torch.nn.Flatten(), torch.nn.Linear(8, 2))
+    model = torch.nn.Sequential(*layers)
+    model.get_parameter("0.weight").register_hook(  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        lambda slope: found.append(torch.backends.cudnn.allow_tf32)
+    )
+    config = TrainConfig(weights="none", batch_size=2)
+    learner = Learner(config, model, choose_backend("cpu", "fp32"), World())
+    learner.step(_Pair(), np.arange(2), Loss(config, np.array([1.0, 1.0])))
+    assert found == [False]

@@ -10,12 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.config import TrainConfig
 from roi_cls.classifier.models.device import Backend, choose_backend
 from roi_cls.classifier.models.timm_model import create_model
 from roi_cls.classifier.training import settle as settle_module
 from roi_cls.classifier.training.batches import Batch
 from roi_cls.classifier.training.checkpoint import Checkpoint, Progress, save_checkpoint
+from roi_cls.classifier.training.distributed import World
 from roi_cls.classifier.training.settle import fastest_format, largest_batch, settle, time_steps
 
 CPU = choose_backend("cpu", "fp32")
@@ -268,3 +270,69 @@ def test_one_candidate_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settle_module, "_native_formats", lambda device: (torch.float32,))
     monkeypatch.setattr(settle_module, "time_steps", None)
     assert fastest_format(_model(), torch.rand(2, 3, 8, 8), DEVICE) == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), True),
+        (RuntimeError("CUDA error: out of memory"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_BAD_PARAM"), False),
+    ],
+)
+def test_lack_of_memory_is_known_by_any_librarys_words(error: RuntimeError, expected: bool) -> None:
+    assert settle_module._is_out_of_memory(error) == expected
+
+
+def test_one_of_several_processes_tries_nothing_and_names_the_half(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(settle_module, "current_world", lambda: World(1, 2))
+    model = _Refusing(0)
+    with (
+        pytest.raises(TrainingError) as caught,
+        settle_module.telling_what_fits(model, _Plain(9), 24, 2, CPU),
+    ):
+        model(torch.ones(24, 3, 4, 4))
+    assert str(caught.value) == (
+        "Cannot train with batches of 24: the CPU's memory is too small. Use --batch-size 12 "
+        "--accumulate 4, which learns alike, or smaller crops or a smaller model."
+    )
+
+
+def test_batch_that_is_too_large_to_be_timed_gets_to_its_first_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    formats = (torch.float32, torch.bfloat16)
+    monkeypatch.setattr(settle_module, "_native_formats", lambda device: formats)
+    config = TrainConfig(batch_size=16, device="cpu")
+    found, backend = settle(config, _Refusing(15), _Plain(64), CPU, tmp_path / "none")
+    assert (found.precision, found.batch_size) == ("bf16", 16)
+    assert backend.format == torch.bfloat16
+
+
+def test_other_troubles_of_timing_are_not_hidden(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> torch.dtype:
+        raise RuntimeError("shapes cannot be multiplied")
+
+    monkeypatch.setattr(settle_module, "fastest_format", fail)
+    with pytest.raises(RuntimeError, match="shapes"):
+        settle(TrainConfig(device="cpu"), _Refusing(9), _Plain(64), CPU, tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("device", "fitting", "expected"), [("cpu", 64, 32), ("cuda", 128, 128), ("cuda", 1024, 256)]
+)
+def test_a_gpu_is_timed_with_a_batch_like_the_one_it_will_get(
+    monkeypatch: pytest.MonkeyPatch, device: str, fitting: int, expected: int
+) -> None:
+    monkeypatch.setattr(settle_module, "largest_batch", lambda model, source, backend: fitting)
+    exact = Backend(torch.device(device), torch.float32)
+    config = TrainConfig(batch_size="auto")
+    found = settle_module._sample_size(config, _Refusing(0), _Plain(1), exact)
+    assert found == expected

@@ -1,0 +1,26 @@
+"""What surrounds every method: settings that hold for all that it computes."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from roi_cls.classifier.config import TrainConfig
+from roi_cls.classifier.training.methods import fit
+
+
+@pytest.mark.parametrize("is_wanted", [True, False])
+def test_determinism_holds_from_the_first_product_of_a_method(
+    monkeypatch: pytest.MonkeyPatch, is_wanted: bool
+) -> None:
+    found: list[bool] = []
+
+    def method(*_: Any) -> None:
+        found.append(torch.are_deterministic_algorithms_enabled())
+
+    monkeypatch.setattr(fit, "_method", lambda config: method)
+    config = TrainConfig(deterministic=is_wanted)
+    anything: Any = None
+    fit.fit_model(config, anything, anything, anything, anything)
+    assert found == [is_wanted]
+    assert not torch.are_deterministic_algorithms_enabled()
