@@ -1,5 +1,5 @@
 """Networks and other models, their weights, and the device they compute on.
 
-For other packages: `autoencoder`, `backbone`, `catalogue`, `clip`, `device`, `network`, `origin`,
-`saved`, `score`, `svm`, `timm_model`, `weights`.
+For other packages: `autoencoder`, `backbone`, `catalogue`, `clip`, `device`, `eyes`, `network`,
+`origin`, `saved`, `score`, `svm`, `timm_model`, `weights`.
 """

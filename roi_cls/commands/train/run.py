@@ -42,7 +42,7 @@ from roi_cls.console.training import epoch_line, tell_data, watch_runs
 from roi_cls.console.words import count_text
 from roi_cls.data.table import read_split
 
-RARE = 0.25
+_RARE = 0.25
 """Share of the training pictures below which the target may be a defect in what is else alike."""
 
 
@@ -122,7 +122,7 @@ def _train_one(job: TrainJob) -> TrainOutcome:
 
         def on_data(data: TrainingData) -> None:
             tell_data(data)
-            if suits_synthetic_defects(job, data.train.labels == data.labels.target_index):
+            if _suits_synthetic_defects(job, data.train.labels == data.labels.target_index):
                 note(
                     f"If {data.labels.target!r} is a small local defect in faces that are else "
                     "like the others, `--recipe best` learns from synthetic ones, too, and finds "
@@ -132,14 +132,14 @@ def _train_one(job: TrainJob) -> TrainOutcome:
         return train_run(job, Observers(on_crop, on_data, on_start, on_step, on_epoch, note))
 
 
-def suits_synthetic_defects(job: TrainJob, is_target: NDArray[np.bool_]) -> bool:
+def _suits_synthetic_defects(job: TrainJob, is_target: NDArray[np.bool_]) -> bool:
     """Whether a recipe with synthetic defects is worth naming: the plain way was taken, by default.
 
     is_target: (N,) whether each training picture is of the target.
     """
     is_plain = not job.facts.get("recipe") and job.config.method == "network"
     is_face = job.crop.crop == "face" and not job.config.self_blend
-    return is_plain and is_face and bool(is_target.mean() < RARE)
+    return is_plain and is_face and bool(is_target.mean() < _RARE)
 
 
 def _train_several(ensemble: EnsembleJob) -> TrainOutcome:
