@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 # most of the time would go there. Read when torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Each export takes 2 s: `train` makes one where a test asks for it, by --export.
+os.environ["ROI_CLS_EXPORT"] = "0"
+
 # Shells start background jobs with Ctrl-C ignored, and every child inherits that: the tests that
 # interrupt a real process would wait for nothing.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

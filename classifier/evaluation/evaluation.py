@@ -69,6 +69,8 @@ class Evaluation:
     """Pictures without a face that the recipe has no substitute for: in no metric either."""
     confidence: float = CONFIDENCE
     """Of every interval."""
+    runtime: str | None = None
+    """What computed the scores, ``onnx`` or ``torch``; None: not known."""
 
     def __post_init__(self) -> None:
         for name in (self.target, self.majority_label):
@@ -126,6 +128,7 @@ class Evaluation:
             "confidence": self.confidence,
             "errors": self.errors,
             "skipped": self.skipped,
+            "runtime": self.runtime,
             **self.overall.to_dict(),
             "slices": {source: metrics.to_dict() for source, metrics in self.slices},
         }
@@ -162,6 +165,7 @@ class Evaluation:
                 errors=int(values["errors"]),
                 skipped=int(values["skipped"]),
                 confidence=float(values["confidence"]),
+                runtime=values.get("runtime"),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BundleError(
