@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -245,15 +246,26 @@ def _join(
     table = score_table(data.validation, data.labels, scores, data.root)
     write_scores(run.validation_scores, table, names)
     record.add("members", {m.name: w for m, w in zip(members.plan, weights, strict=True)})
+    end = partial(_export_and_record, members, folders, scores, record, on_note)
+    save_ensemble(run.path, folders, bundle, end)
 
-    def on_facts(whole: ModelBundle) -> None:
-        if ensemble.job.export:
-            crops = [members.compared[view] for view in whole.views]
-            rows = scores[pick_compared(len(scores))]
-            record.add("onnx", export_joint(run, folders, whole, crops, rows, on_note))
-        record.write(run.record, run.metrics, choose_backend(first.device, first.precision))
 
-    save_ensemble(run.path, folders, bundle, on_facts)
+def _export_and_record(
+    members: _Members,
+    folders: Sequence[Path],
+    scores: NDArray[np.float64],
+    record: RunRecord,
+    on_note: Callable[[str], None],
+    bundle: ModelBundle,
+) -> None:
+    """Do what comes before the facts, with which the run is finished."""
+    job, config = members.ensemble.job, members.ensemble.systems[0].config
+    run = job.run
+    if job.export:
+        crops = [members.compared[view] for view in bundle.views]
+        rows = scores[pick_compared(len(scores))]
+        record.add("onnx", export_joint(run, folders, bundle, crops, rows, on_note))
+    record.write(run.record, run.metrics, choose_backend(config.device, config.precision))
 
 
 def _system_table(members: _Members, place: int, names: Sequence[str]) -> ScoreTable:

@@ -146,8 +146,7 @@ def _evaluate(
     place = job.place
     opened = open_scorer([job.run.path], job.device, runtime=job.runtime)
     on_note(f"Computing with {opened.engine}.")
-    model = opened.scorer
-    bundle = model.bundle
+    bundle, model = opened.scorer.bundle, opened.scorer
     samples, unseen = _test_samples(job, bundle, on_note)
     check_same_labels(bundle.labels, samples)
     folders = (job.run.detector,)
@@ -164,11 +163,8 @@ def _evaluate(
     skipped = sum(record.status == "skipped" for record in records)
     abstain = bundle.abstain if job.abstain is None else job.abstain
     evaluation = _judge(table, bundle, abstain, errors=len(errors), skipped=skipped)
-    evaluation = replace(
-        evaluation,
-        test_openings=_record(job, table, evaluation, clock()),
-        runtime=opened.runtime,
-    )
+    openings = _record(job, table, evaluation, clock())
+    evaluation = replace(evaluation, test_openings=openings, runtime=opened.runtime)
     write_scores(place.test_scores, table, bundle.labels.names)
     mistakes = find_mistakes(crops, table, evaluation)
     write_mistakes(place.mistakes, mistakes)

@@ -53,7 +53,9 @@ class ServedModel:
     explain: Explain
     max_pixels: int
     runtime: str = "torch"
-    """What computes."""
+    """What computes: ``onnx`` or ``torch``."""
+    engine: str = "torch"
+    """The same in words, with the device."""
 
 
 def create_app(model: ServedModel, options: ServerOptions) -> FastAPI:

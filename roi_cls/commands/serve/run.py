@@ -65,6 +65,7 @@ def serve_until_stopped(job: ServeJob) -> None:
             host, port = listener.getsockname()[:2]
             address = f"[{host}]" if ":" in host else host
             note(f"Serving {model.name!r} at http://{address}:{port} (Ctrl-C stops it)")
+            note(f"Computing with {model.engine}.")
             server.run([listener])
     note("Stopped; every request was answered.")
 
@@ -126,7 +127,6 @@ def open_model(job: ServeJob) -> Iterator[ServedModel]:
     keep_freed_memory()
     threads = job.threads or min(MOST_THREADS, os.cpu_count() or 1)
     opened = open_scorer(job.models, job.device, half=job.half, runtime=job.runtime)
-    note(f"Computing with {opened.engine}.")
     _share_cores(threads)
     with ExitStack() as stack:
         predictors = [stack.enter_context(Predictor(opened, job.options)) for _ in range(threads)]
@@ -141,6 +141,7 @@ def open_model(job: ServeJob) -> Iterator[ServedModel]:
             explain=explain,
             max_pixels=job.options.max_pixels,
             runtime=opened.runtime,
+            engine=opened.engine,
         )
 
 
