@@ -40,6 +40,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 Command = Callable[..., CompletedProcess[str]]
 _TRAINING = ("train", "compare", "ablate", "tune", "ensemble")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_ENGINE = re.compile(r"^Comput(?:ing|ed) with (?:ONNX Runtime|torch) on .*\n", re.M)
+"""Said by each command that opens a model; whole/test_cold_start.py reads it."""
 _BROWSER_ARGUMENTS = (
     "--headless=new",
     "--no-sandbox",  # Chromium as root, as in a container, has no sandbox
@@ -161,6 +163,5 @@ def _run_command(*arguments: object, stdin: bytes = b"") -> CompletedProcess[str
         except SystemExit as stop:
             code = stop.code
     assert isinstance(code, int)
-    return CompletedProcess(
-        words, code, _COLOURS.sub("", stdout.getvalue()), _COLOURS.sub("", stderr.getvalue())
-    )
+    said = _ENGINE.sub("", _COLOURS.sub("", stderr.getvalue()))
+    return CompletedProcess(words, code, _COLOURS.sub("", stdout.getvalue()), said)

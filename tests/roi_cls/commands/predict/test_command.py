@@ -333,6 +333,7 @@ def test_threshold_for_many_classes_is_wrong_usage(
     def open_three(*_: object, **__: object) -> Any:
         return SimpleNamespace(
             name="three",
+            engine="",
             scorer=SimpleNamespace(bundle=SimpleNamespace(labels=LabelSet(("a", "b", "c"), "a"))),
         )
 
