@@ -254,7 +254,9 @@ def test_rows_on_a_terminal_have_no_bar_among_them(
     monkeypatch.setattr(sys, "stderr", screen)
     job = PredictJob([str(picture)], [tiny_runs / "tiny"], device="cpu")
     assert predict_and_print(job) == 0
-    assert screen.getvalue().startswith(f"{picture}: ")
+    engine, row = screen.getvalue().splitlines()
+    assert engine.startswith("Computing with torch on cpu (fp32): ")
+    assert row.startswith(f"{picture}: ")
     assert "Predicting" not in screen.getvalue()
 
 
