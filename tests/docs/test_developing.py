@@ -22,7 +22,7 @@ def ways() -> list[tuple[str, list[str], list[str]]]:
 
 
 def test_each_row_of_the_table_is_read() -> None:
-    assert len(ways()) == 24
+    assert len(ways()) == 26
 
 
 @pytest.mark.parametrize(("command", "way", "places"), ways())

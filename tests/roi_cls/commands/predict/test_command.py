@@ -329,6 +329,16 @@ def test_threshold_and_abstention_are_the_callers_to_choose(
     assert json.loads(predict(picture, "--json", *wide).stdout)["unsure"]
 
 
+def test_runtime_that_cannot_be_had_is_told(predict: Command, picture: Path) -> None:
+    done = predict(picture, "--runtime", "onnx")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "error: Cannot predict with --runtime onnx: run 'tiny' has no model.onnx (`roi-cls export "
+        "--run tiny` adds it, if the model can be exported). Or leave --runtime out: torch "
+        "predicts.\n"
+    )
+
+
 def test_threshold_for_many_classes_is_wrong_usage(
     predict: Command, picture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
