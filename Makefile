@@ -17,7 +17,6 @@ export PYTHON DATA RUN MODEL WEIGHTS
 # Another model is another run; after other changes of settings or data, give RUN=NAME.
 RUN_MODEL := $(addprefix -,$(MODEL))
 
-comma := ,
 # The links go first: else setuptools relies on them, and the stages were gone with the links.
 install = rm -f $(LINKS) && $(BIN)/python -m pip install --quiet --disable-pip-version-check \
   -c constraints.txt --editable '$(1)'
@@ -124,7 +123,7 @@ clean:  ## remove what the tools made; .venv and artifacts stay
 	    echo "Cannot make .venv. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }; \
 	fi
 	@echo "Installing (once; half a minute to a few minutes, without a word)…"
-	@$(call install,.[export$(comma)serve])
+	@$(call install,.[serve])
 	@touch $@
 
 # What tests, checks and benchmarks need beside: half as much again.

@@ -23,6 +23,7 @@ Method = Literal["network", "embedding", "zero_shot", "autoencoder", "svm"]
 Metric = Literal["auto", "average_precision", "roc_auc", "loss", "last"]
 OptimiserName = Literal["adamw", "adam", "sgd"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Runtime = Literal["auto", "onnx", "torch"]
 ScheduleName = Literal["cosine", "step", "plateau", "halving", "constant"]
 _CHOICES = {
     "augmentation": Augmentation,

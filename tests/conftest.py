@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 # most of the time would go there. Read when torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Each export takes 2 s: `train` makes one where a test asks for it, by --export.
+os.environ["ROI_CLS_EXPORT"] = "0"
+
 # Shells start background jobs with Ctrl-C ignored, and every child inherits that: the tests that
 # interrupt a real process would wait for nothing.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -37,6 +40,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 Command = Callable[..., CompletedProcess[str]]
 _TRAINING = ("train", "compare", "ablate", "tune", "ensemble")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_ENGINE = re.compile(r"^Comput(?:ing|ed) with (?:ONNX Runtime|torch) on .*\n", re.M)
+"""Said by each command that opens a model; whole/test_cold_start.py reads it."""
 _BROWSER_ARGUMENTS = (
     "--headless=new",
     "--no-sandbox",  # Chromium as root, as in a container, has no sandbox
@@ -167,6 +172,5 @@ def _run_command(*arguments: object, stdin: bytes = b"") -> CompletedProcess[str
         except SystemExit as stop:
             code = stop.code
     assert isinstance(code, int)
-    return CompletedProcess(
-        words, code, _COLOURS.sub("", stdout.getvalue()), _COLOURS.sub("", stderr.getvalue())
-    )
+    said = _ENGINE.sub("", _COLOURS.sub("", stderr.getvalue()))
+    return CompletedProcess(words, code, _COLOURS.sub("", stdout.getvalue()), said)

@@ -19,6 +19,7 @@ from sklearn.metrics import average_precision_score
 
 from roi_cls.base.atomic import telling_storage, write_atomically
 from roi_cls.base.errors import BundleError, TrainingError
+from roi_cls.classifier.export.own import export_joined
 from roi_cls.classifier.metrics.decision import join_scores
 from roi_cls.classifier.metrics.interval import Floats, Labels
 from roi_cls.classifier.recipe import Combine
@@ -44,6 +45,8 @@ def join_runs(
     new: RunFolder,
     combine: Combine = "mean",
     on_note: Callable[[str], None] = lambda text: None,
+    *,
+    export: bool = False,
 ) -> Fusion:
     """Make an ensemble of finished runs; return how they are weighted, and the joint scores.
 
@@ -54,7 +57,8 @@ def join_runs(
         runs: Two or more, different ones; each is copied into the new run.
         new: Its folder must not be there yet.
         combine: See ``TrainingRecipe``.
-        on_note: Told where no threshold keeps its rule.
+        on_note: Told where no threshold keeps its rule, and how the export went.
+        export: Whether the new run ends with its ONNX file.
 
     Raises:
         TrainingError: The folder is there, or there are not two different runs.
@@ -70,11 +74,15 @@ def join_runs(
                 f"Cannot make the run {new.path.name!r}: {str(new.path)!r} is there already. "
                 "Choose another --name, or delete the folder."
             )
-        return _join(runs, new, combine, on_note)
+        return _join(runs, new, combine, on_note, export)
 
 
 def _join(
-    runs: Sequence[RunFolder], new: RunFolder, combine: Combine, on_note: Callable[[str], None]
+    runs: Sequence[RunFolder],
+    new: RunFolder,
+    combine: Combine,
+    on_note: Callable[[str], None],
+    export: bool,
 ) -> Fusion:
     paths = [run.path for run in runs]
     bundles = [load_bundle(path) for path in paths]
@@ -101,7 +109,12 @@ def _join(
         own = [read_scores(runs[i].validation_scores, labels.names) for i in kept]
         said = _average_tables(own, [fusion.weights[i] for i in kept])
         write_scores(new.validation_scores, calibrate_table(said, bundle), labels.names)
-        save_ensemble(new.path, members, bundle)
+
+        def on_facts(whole: ModelBundle) -> None:
+            if export:
+                export_joined(new, members, whole, on_note)
+
+        save_ensemble(new.path, members, bundle, on_facts)
     return fusion
 
 

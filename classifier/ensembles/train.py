@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,12 @@ from roi_cls.classifier.ensembles.join import (
     mean_table,
     stack_tables,
 )
+from roi_cls.classifier.export.own import export_joint, pick_compared
 from roi_cls.classifier.inference.loaded import load_any
 from roi_cls.classifier.metrics.decision import join_scores
 from roi_cls.classifier.models.device import choose_backend
 from roi_cls.classifier.recipe import Combine, TrainingRecipe, load_recipe
+from roi_cls.classifier.runs.bundle import ModelBundle
 from roi_cls.classifier.runs.ensemble import join_members, save_ensemble
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.scores import ScoreTable, read_scores, score_table, write_scores
@@ -134,6 +137,8 @@ class _Members:
         self.scores: list[NDArray[np.float64]] = []
         """Of each member in the order of the plan, for the pictures of the validation part."""
         self._observers = observers
+        self.compared: dict[CropParams, NDArray[np.uint8]] = {}
+        """Of each view, crops of the validation part that an export is compared on."""
         self._digest = ""
         self._loaded: tuple[int, TrainingData] | None = None
 
@@ -167,6 +172,10 @@ class _Members:
         begin: called before the first file of a member is written.
         """
         data = self.load(place)
+        if self.ensemble.job.export:
+            rows = pick_compared(len(data.validation))
+            views = zip(data.recipes, data.validation.by_view, strict=True)
+            self.compared |= {recipe.params: pixels[rows].copy() for recipe, pixels in views}
         folds = _fold_of_rows(self.ensemble, data)
         for number, (member, run) in enumerate(zip(self.plan, self.folders, strict=True), 1):
             if member.place != place:
@@ -187,7 +196,12 @@ class _Members:
         facts = {"label_names": self.ensemble.job.label_names, "fold": fold}
         system = member.system
         return replace(
-            self.ensemble.job, run=run, config=system.config, crop=system.crop, facts=facts
+            self.ensemble.job,
+            run=run,
+            config=system.config,
+            crop=system.crop,
+            facts=facts,
+            export=False,  # the joint run's file holds them all
         )
 
 
@@ -232,8 +246,26 @@ def _join(
     table = score_table(data.validation, data.labels, scores, data.root)
     write_scores(run.validation_scores, table, names)
     record.add("members", {m.name: w for m, w in zip(members.plan, weights, strict=True)})
-    record.write(run.record, run.metrics, choose_backend(first.device, first.precision))
-    save_ensemble(run.path, folders, bundle)
+    end = partial(_export_and_record, members, folders, scores, record, on_note)
+    save_ensemble(run.path, folders, bundle, end)
+
+
+def _export_and_record(
+    members: _Members,
+    folders: Sequence[Path],
+    scores: NDArray[np.float64],
+    record: RunRecord,
+    on_note: Callable[[str], None],
+    bundle: ModelBundle,
+) -> None:
+    """Do what comes before the facts, with which the run is finished."""
+    job, config = members.ensemble.job, members.ensemble.systems[0].config
+    run = job.run
+    if job.export:
+        crops = [members.compared[view] for view in bundle.views]
+        rows = scores[pick_compared(len(scores))]
+        record.add("onnx", export_joint(run, folders, bundle, crops, rows, on_note))
+    record.write(run.record, run.metrics, choose_backend(config.device, config.precision))
 
 
 def _system_table(members: _Members, place: int, names: Sequence[str]) -> ScoreTable:

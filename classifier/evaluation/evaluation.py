@@ -72,6 +72,8 @@ class Evaluation:
     """Of every interval."""
     groups: GroupComparison | None = None
     """The same for groups of pictures, such as sources; None: the data name none."""
+    runtime: str | None = None
+    """What computed the scores, ``onnx`` or ``torch``; None: not known."""
 
     def __post_init__(self) -> None:
         for name in (self.target, self.majority_label):
@@ -129,6 +131,7 @@ class Evaluation:
             "confidence": self.confidence,
             "errors": self.errors,
             "skipped": self.skipped,
+            "runtime": self.runtime,
             **self.overall.to_dict(),
             "slices": {source: metrics.to_dict() for source, metrics in self.slices},
             "groups": self.groups.to_dict(self.target) if self.groups else None,
@@ -167,6 +170,7 @@ class Evaluation:
                 skipped=int(values["skipped"]),
                 confidence=float(values["confidence"]),
                 groups=GroupComparison.from_dict(groups) if groups else None,
+                runtime=values.get("runtime"),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BundleError(

@@ -17,7 +17,7 @@ from roi_cls.base.atomic import write_atomically
 from roi_cls.base.errors import DataError, StorageError
 from roi_cls.cache import CropRecord, CropResult
 from roi_cls.cache.options import BuildOptions
-from roi_cls.classifier.config import BATCH_SIZE, Device
+from roi_cls.classifier.config import BATCH_SIZE, Device, Runtime
 from roi_cls.classifier.evaluation.evaluation import Evaluation, evaluate_scores
 from roi_cls.classifier.evaluation.grouping import find_grouping, judge_groups
 from roi_cls.classifier.evaluation.panels import draw_evaluation
@@ -27,8 +27,7 @@ from roi_cls.classifier.evaluation.pictures import (
     find_mistakes,
     write_mistakes,
 )
-from roi_cls.classifier.inference.loaded import LoadedModel, load_any
-from roi_cls.classifier.models.device import choose_backend
+from roi_cls.classifier.inference.scorer import Scorer, open_scorer
 from roi_cls.classifier.runs.bundle import ModelBundle, load_bundle, package_versions
 from roi_cls.classifier.runs.folder import RunFolder, honest_scores
 from roi_cls.classifier.runs.openings import Opening, open_test, read_openings
@@ -70,6 +69,8 @@ class EvaluateJob:
     """Margin below which a picture is too close to call; None: the run's own."""
     samples: tuple[Sample, ...] | None = None
     """The test part, where ``source`` only names its folder; None: that of ``source``."""
+    runtime: Runtime = "auto"
+    """What computes."""
     output: Path | None = None
     """Folder that gets the files; None: the run's own."""
     group_regex: str | None = None
@@ -119,7 +120,8 @@ def evaluate_run(
         clock: Says when the test part is opened.
         on_score: Told how many pictures are scored, of how many.
         on_outcome: Called with what is returned, while nobody else may write into the run.
-        on_note: Told what of the data's folder is passed over, and how its labels are read.
+        on_note: Told what computes, what of the data's folder is passed over, and how its labels
+            are read.
 
     Raises:
         DataError: There is no test part, or a test picture was trained on.
@@ -146,8 +148,9 @@ def _evaluate(
     on_note: Callable[[str], None],
 ) -> EvaluateOutcome:
     place = job.place
-    model = load_any(job.run.path, choose_backend(job.device, "fp32"))
-    bundle = model.bundle
+    opened = open_scorer([job.run.path], job.device, runtime=job.runtime)
+    on_note(f"Computing with {opened.engine}.")
+    bundle, model = opened.scorer.bundle, opened.scorer
     samples, unseen = _test_samples(job, bundle, on_note)
     check_same_labels(bundle.labels, samples)
     known = _name_groups(job, samples)
@@ -166,7 +169,8 @@ def _evaluate(
     grouping = find_grouping(job.run, bundle.training, table, job.group_regex, known)
     abstain = bundle.abstain if job.abstain is None else job.abstain
     evaluation = _judge(table, bundle, abstain, errors=len(errors), skipped=skipped)
-    evaluation = replace(evaluation, test_openings=_record(job, table, evaluation, clock()))
+    openings = _record(job, table, evaluation, clock())
+    evaluation = replace(evaluation, test_openings=openings, runtime=opened.runtime)
     pictures = judge_groups(ScoredPictures(crops.labels, probabilities, evaluation), grouping)
     mistakes = find_mistakes(crops, table, pictures.evaluation)
     _keep(place, table, bundle, pictures, mistakes)
@@ -208,7 +212,7 @@ def _name_groups(job: EvaluateJob, samples: Sequence[Sample]) -> dict[str, str]:
 
 
 def _score(
-    model: LoadedModel, pixels: Sequence[NDArray[np.uint8]], on_score: Callable[[int, int], None]
+    model: Scorer, pixels: Sequence[NDArray[np.uint8]], on_score: Callable[[int, int], None]
 ) -> NDArray[np.float64]:
     """Return the (N, K) probabilities; in parts that are whole batches, so that none differs."""
     found, total = [], len(pixels[0])

@@ -9,17 +9,19 @@ import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from roi_cls.base.errors import DataError
+from roi_cls.classifier.config import Runtime
 from roi_cls.classifier.explanation.heat import Effect, Heat, make_heat
 from roi_cls.classifier.explanation.occlusion import occlude
 from roi_cls.classifier.inference.prediction import Looked, Prediction, Source
 from roi_cls.classifier.inference.predictor import Predictor
-from roi_cls.classifier.inference.scorer import Scorer
+from roi_cls.classifier.inference.scorer import EXPORTED_SUFFIX, Scorer
 from roi_cls.data.sample import label_name, name_some
 from roi_cls.roi.crop import Crops
 
@@ -40,6 +42,15 @@ class Explanation:
     """One for each view of the model, of the face that is shown; none where nothing was scored."""
     method: ExplainedBy
     """How it was found: models without gradients are explained by occlusion, whatever is asked."""
+
+
+def runtime_for(models: Sequence[Path], method: ExplainMethod, wanted: Runtime) -> Runtime:
+    """Return the runtime to open models with, for this method: gradients are torch's alone.
+
+    models: of an exported file there is nothing to choose.
+    """
+    is_run = all(path.suffix.lower() != EXPORTED_SUFFIX for path in models)
+    return "torch" if wanted == "auto" and method == "grad-cam" and is_run else wanted
 
 
 class Explainer:

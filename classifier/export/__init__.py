@@ -1,4 +1,4 @@
 """A run handed on: an ONNX file, compared with the run, or a folder that timm loads.
 
-For other packages: `onnx`, `parity`, `run`.
+For other packages: `onnx`, `own`, `parity`, `run`.
 """

@@ -47,8 +47,7 @@ def check_exportable(loaded: LoadedModel, opset: int = OPSET) -> None:
             import_onnx_package(name)
         except ImportError as error:
             raise ExportError(
-                f"Cannot export to ONNX: {name} is not installed. "
-                "Install it: pip install 'roi-cls[export]'."
+                f"Cannot export to ONNX: {name} is not installed. Install it: pip install {name}."
             ) from error
     if opset < LEAST_OPSET:
         raise ExportError(

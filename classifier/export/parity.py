@@ -133,22 +133,38 @@ def crop_real_pictures(
     return RealCrops(tuple(np.stack(view) for view in zip(*kept, strict=True)), tuple(labels))
 
 
-def check_parity(run: Scorer, exported: Scorer, crops: RealCrops) -> Parity:
+def check_parity(
+    run: Scorer, exported: Scorer, crops: RealCrops, tolerance: float = EXPORT_TOLERANCE
+) -> Parity:
     """Return how alike they answer, in batches of every size of ``BATCHES``.
 
     Raises:
-        ExportError: They differ by more than ``EXPORT_TOLERANCE``.
+        ExportError: They differ by more than ``tolerance``.
     """
-    pictures = len(crops.labels)
+    return check_scores(run.probabilities(crops.by_view), exported, crops.by_view, tolerance)
+
+
+def check_scores(
+    wanted: NDArray[np.float64],
+    exported: Scorer,
+    by_view: Sequence[NDArray[np.uint8]],
+    tolerance: float,
+) -> Parity:
+    """Return ``check_parity`` with a run that gives the (N, K) ``wanted`` of these crops.
+
+    Raises:
+        ExportError: They differ by more than ``tolerance``.
+    """
+    pictures = len(wanted)
     rows = max(pictures, max(BATCHES) + 1)  # a few pictures come repeatedly, to fill a batch
-    views = [np.resize(view, (rows, *view.shape[1:])) for view in crops.by_view]
-    wanted = run.probabilities(views)
+    views = [np.resize(view, (rows, *view.shape[1:])) for view in by_view]
+    wanted = np.resize(wanted, (rows, wanted.shape[1]))
     found = [exported.probabilities(views, size) for size in BATCHES]
     difference = float(max(np.abs(one - wanted).max() for one in found))
-    if not difference <= EXPORT_TOLERANCE:  # also where it is no number
+    if not difference <= tolerance:  # also where it is no number
         raise ExportError(
-            f"Cannot export the model {run.bundle.model!r}: exported, it answers otherwise, by up "
-            f"to {difference:.2g} on {pictures} pictures, and {EXPORT_TOLERANCE:g} is allowed. "
+            f"Cannot export the model {exported.bundle.model!r}: exported, it answers otherwise, "
+            f"by up to {difference:.2g} on {pictures} pictures, and {tolerance:g} is allowed. "
             "No file was written. Use another --opset, or predict with the run itself."
         )
     return Parity(pictures, difference)

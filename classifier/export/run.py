@@ -16,6 +16,7 @@ from roi_cls.base.errors import ExportError
 from roi_cls.base.location import hash_file
 from roi_cls.classifier.export.onnx import OPSET, check_exportable, make_graph, write_bytes
 from roi_cls.classifier.export.parity import (
+    EXPORT_TOLERANCE,
     Int8Accuracy,
     Parity,
     check_parity,
@@ -25,6 +26,7 @@ from roi_cls.classifier.export.parity import (
 )
 from roi_cls.classifier.inference.loaded import load_any
 from roi_cls.classifier.inference.onnx_model import read_onnx
+from roi_cls.classifier.inference.verify import ROUNDING_TOLERANCE
 from roi_cls.classifier.models.device import choose_backend
 from roi_cls.classifier.runs.bundle import (
     CONFIG_NAME,
@@ -54,6 +56,12 @@ class ExportJob:
     data: Path | None = None
     """Where the run's data lie now, or other pictures; None: where it was trained from."""
     detector_model: Path | None = None
+
+    @property
+    def tolerance(self) -> float:
+        """Largest difference of a probability; smaller for what the run itself predicts with."""
+        is_own = self.output.resolve() == self.run.onnx.resolve()
+        return ROUNDING_TOLERANCE if is_own else EXPORT_TOLERANCE
 
     @property
     def int8_output(self) -> Path:
@@ -88,7 +96,7 @@ def export_onnx(
     data = write_bytes(graph, loaded, job.run.detector)
     # What is compared are the bytes that are written, read as prediction reads them.
     exported = read_onnx(data, job.output, "cpu")
-    parity = check_parity(loaded, exported, crops)
+    parity = check_parity(loaded, exported, crops, job.tolerance)
     write_atomically(job.output, data, durable=True)
     if not job.int8:
         return OnnxExport(len(data), parity)

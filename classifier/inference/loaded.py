@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from roi_cls.classifier.models.device import Backend
 from roi_cls.classifier.models.saved import load_model
 from roi_cls.classifier.models.score import compute_logits, compute_logits_apart
 from roi_cls.classifier.runs.bundle import ENSEMBLE, ModelBundle, load_bundle, member_folders
-from roi_cls.classifier.runs.ensemble import join_members
+from roi_cls.classifier.runs.ensemble import average_runs
 from roi_cls.roi import CropParams
 
 
@@ -93,10 +93,7 @@ def _send(model: nn.Module, backend: Backend) -> nn.Module:
 
 
 def load_runs(folders: Sequence[Path], backend: Backend) -> LoadedModel:
-    """Return the model of a run; of several, the mean of their probabilities.
-
-    The mean's threshold and abstention band are the means of the runs' own, as nothing chose
-    better ones together: ``roi-cls ensemble`` does, on validation.
+    """Return the model of a run; of several, the mean of their probabilities: ``average_runs``.
 
     Raises:
         BundleError: As ``load_any``; or the runs tell other classes apart.
@@ -105,10 +102,4 @@ def load_runs(folders: Sequence[Path], backend: Backend) -> LoadedModel:
     members = tuple(load_any(folder, backend) for folder in folders)
     if len(members) == 1:
         return members[0]
-    thresholds = [m.bundle.threshold for m in members if m.bundle.threshold is not None]
-    bundle = replace(
-        join_members(folders),
-        threshold=float(np.mean(thresholds)) if thresholds else None,
-        abstain=float(np.mean([member.bundle.abstain for member in members])),
-    )
-    return LoadedModel(bundle, backend, None, members)
+    return LoadedModel(average_runs(folders), backend, None, members)

@@ -15,7 +15,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,14 @@ from roi_cls.base.errors import BundleError, LibraryError, TrainingError
 from roi_cls.base.location import NO_TEMPORARY_FOLDER, find_temporary_folder
 from roi_cls.base.machine import available_cores
 from roi_cls.classifier.config import BATCH_SIZE, Device
-from roi_cls.classifier.runs.bundle import ModelBundle, bundle_facts, bundle_from_facts
+from roi_cls.classifier.runs.bundle import (
+    ModelBundle,
+    bundle_facts,
+    bundle_from_facts,
+    load_bundle,
+    make_shareable,
+)
+from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.roi import CropParams
 
 if TYPE_CHECKING:
@@ -73,6 +80,21 @@ class OnnxModel:
         """The crops of a picture that it wants."""
         return self._bundle.views
 
+    @property
+    def is_quantised(self) -> bool:
+        """Whether it computes in int8."""
+        return self._properties.quantised
+
+    @property
+    def place(self) -> str:
+        """The device in words: ``cpu``, or what onnxruntime calls another."""
+        first = self._session.get_providers()[0]
+        return "cpu" if first == _CPU else str(first).removesuffix("ExecutionProvider")
+
+    def described(self, bundle: ModelBundle) -> OnnxModel:
+        """Return the same model with facts of the same meaning."""
+        return OnnxModel(self._session, bundle, self._properties)
+
     @cached_property
     def detector_folder(self) -> Path:
         """A private folder with the face detector's model files; gone with this object."""
@@ -92,7 +114,7 @@ class OnnxModel:
         """Return (N, K) probabilities; rows sum to 1. See ``Scorer``."""
         # In int8 one range of values is taken over the whole batch: a picture's answer would depend
         # on the pictures beside it. One at a time is as fast.
-        size = 1 if self._properties.quantised else batch_size
+        size = 1 if self.is_quantised else batch_size
         found = [
             self._run([pixels[start : start + size] for pixels in pixels_by_view])
             for start in range(0, len(pixels_by_view[0]), size)
@@ -103,6 +125,25 @@ class OnnxModel:
     def _run(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         feed = dict(zip(self._names, crops, strict=True))
         return np.asarray(self._session.run([OUTPUT], feed)[0], np.float32)
+
+
+def open_own_onnx(run: RunFolder, device: Device = "auto") -> OnnxModel:
+    """Return the model of the file that belongs to a run, with the run's facts.
+
+    Raises:
+        BundleError: The run or the file cannot be used, or the file was made of another model.
+        TrainingError: onnxruntime cannot use the device.
+    """
+    bundle = load_bundle(run.path)
+    model = open_onnx(run.onnx, device)
+    # The name of an architecture may be told with or without that of its start weights.
+    told = replace(model.bundle, model=bundle.model)
+    if model.is_quantised or told != make_shareable(bundle):
+        raise BundleError(
+            f"Cannot use the model {str(run.onnx)!r}: it was not made of this run's weights and "
+            f"settings. Write it anew with `roi-cls export --run {run.path.name}`, or remove it."
+        )
+    return model.described(bundle)
 
 
 def open_onnx(path: Path, device: Device = "auto") -> OnnxModel:
@@ -146,7 +187,7 @@ def _check_runtime(path: Path) -> None:
     except ImportError as error:
         raise BundleError(
             f"Cannot use the model {str(path)!r}: onnxruntime is not installed. "
-            "Install it: pip install 'roi-cls[export]'."
+            "Install it: pip install onnxruntime."
         ) from error
 
 

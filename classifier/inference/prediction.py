@@ -69,6 +69,8 @@ class Prediction:
     """The colour profile that was applied, or ``ignored:`` and why; null: it is sRGB."""
     roll: float | None = None
     """By which the face's head is tilted in the picture: degrees clockwise, above -180 to 180."""
+    runtime: str | None = None
+    """What computed the probabilities: ``onnx`` (ONNX Runtime) or ``torch``."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields of ``roi-cls predict --json``."""
@@ -95,6 +97,7 @@ class Prediction:
                 threshold=self.threshold,
                 damaged=self.damaged,
                 color_profile=self.color_profile,
+                runtime=self.runtime,
             )
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from roi_cls.base.closing import Closing
 from roi_cls.base.errors import BundleError
-from roi_cls.classifier.config import Device
+from roi_cls.classifier.config import Device, Runtime
 from roi_cls.classifier.inference.cropping import (
     Cropped,
     Refusal,
@@ -37,6 +37,7 @@ def open_predictor(
     device: Device = "auto",
     *,
     half: bool = False,
+    runtime: Runtime = "auto",
     options: PredictOptions | None = None,
 ) -> Predictor:
     """Return a predictor with the model that the paths name; see ``open_scorer``.
@@ -44,7 +45,7 @@ def open_predictor(
     Raises:
         BundleError, DetectorModelError, TrainingError, WeightsError: It cannot be used here.
     """
-    return Predictor(open_scorer(models, device, half=half), options)
+    return Predictor(open_scorer(models, device, half=half, runtime=runtime), options)
 
 
 class Predictor(Closing):
@@ -63,6 +64,8 @@ class Predictor(Closing):
         """
         self.options = options or PredictOptions()
         self.scorer = opened.scorer
+        self.runtime = opened.runtime
+        """What computes: ``onnx`` or ``torch``."""
         self.bundle = _decided(opened, self.options)
         """The model's facts, with the threshold and the abstention band that are used."""
         self._views = _faced(opened, self.options.face)
@@ -155,6 +158,7 @@ class Predictor(Closing):
             damaged=crops.detection.damaged,
             color_profile=crops.detection.color_profile,
             roll=face.roll if face else None,
+            runtime=self.runtime,
         )
 
     def _aggregate_scores(self, scores: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:

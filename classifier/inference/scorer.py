@@ -1,6 +1,6 @@
 """What gives probabilities of crops, whatever computes them; and the one that a path names, opened.
 
-Imports torch only where a run is opened: an exported model predicts without it.
+Imports torch only where it is what predicts.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roi_cls.base.errors import BundleError
-from roi_cls.classifier.config import BATCH_SIZE, Device
+from roi_cls.classifier.config import BATCH_SIZE, Device, Runtime
 from roi_cls.classifier.runs.bundle import ModelBundle
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.roi import CropParams
@@ -58,10 +58,18 @@ class OpenedModel:
     scorer: Scorer
     detector_folders: tuple[Path, ...]
     """Where the face detector's model files lie that it was trained with."""
+    runtime: Runtime = "torch"
+    """What computes: ``onnx`` (ONNX Runtime) or ``torch``."""
+    engine: str = ""
+    """The same with the device, in words; and why it is torch on a CPU, where it need not be."""
 
 
 def open_scorer(
-    models: Sequence[Path], device: Device = "auto", *, half: bool = False
+    models: Sequence[Path],
+    device: Device = "auto",
+    *,
+    half: bool = False,
+    runtime: Runtime = "auto",
 ) -> OpenedModel:
     """Return the model that the paths name.
 
@@ -71,6 +79,7 @@ def open_scorer(
         device: Where to compute.
         half: Compute in bf16 or fp16 where the device is fast in it: quicker, and probabilities
             may differ by 1e-2. Without it, in fp32 like every score that is shown or stored.
+        runtime: What computes; see ``choose_runtime``.
 
     Raises:
         BundleError, WeightsError: A model cannot be used, or not in half precision.
@@ -85,19 +94,44 @@ def open_scorer(
             f"Cannot join {str(exported[0])!r} with other models: an exported file stands alone. "
             "Join the runs with `roi-cls ensemble` and export that."
         )
-    name = "+".join(path.name for path in models)
     if exported:
-        if half:
-            raise BundleError(
-                f"Cannot compute in half precision (--half): {str(exported[0])!r} computes in the "
-                "numbers that it was exported with. Leave --half out, or name a --run."
-            )
-        from roi_cls.classifier.inference.onnx_model import open_onnx
+        return _open_file(exported[0], device, runtime, half=half)
+    return _open_runs(models, device, runtime, half=half)
 
-        model = open_onnx(exported[0], device)
-        return OpenedModel(name, model, (model.detector_folder,))
+
+def _open_file(path: Path, device: Device, runtime: Runtime, *, half: bool) -> OpenedModel:
+    if half:
+        raise BundleError(
+            f"Cannot compute in half precision (--half): {str(path)!r} computes in the "
+            "numbers that it was exported with. Leave --half out, or name a --run."
+        )
+    if runtime == "torch":
+        raise BundleError(
+            f"Cannot predict with --runtime torch: {str(path)!r} is a graph for ONNX Runtime. "
+            "Leave --runtime out, or name the --run that it was exported from."
+        )
+    from roi_cls.classifier.inference.onnx_model import open_onnx
+
+    model = open_onnx(path, device)
+    engine = f"ONNX Runtime on {model.place}"
+    return OpenedModel(path.name, model, (model.detector_folder,), "onnx", engine)
+
+
+def _open_runs(
+    models: Sequence[Path], device: Device, runtime: Runtime, *, half: bool
+) -> OpenedModel:
+    from roi_cls.classifier.inference.runtime import choose_runtime, open_onnx_runs
+
+    name, runs = "+".join(path.name for path in models), [RunFolder(path) for path in models]
+    folders = tuple(run.detector for run in runs)
+    choice = choose_runtime(runs, device, runtime, half=half)
+    if choice.is_onnx:
+        model = open_onnx_runs(models, device if runtime == "onnx" else "cpu")
+        return OpenedModel(name, model, folders, "onnx", f"ONNX Runtime on {model.place}")
     from roi_cls.classifier.inference.loaded import load_runs
     from roi_cls.classifier.models.device import choose_backend
 
-    scorer = load_runs(models, choose_backend(device, "auto" if half else "fp32"))
-    return OpenedModel(name, scorer, tuple(RunFolder(path).detector for path in models))
+    backend = choose_backend(device, "auto" if half else "fp32")
+    lack = f": {choice.lack}" if choice.lack else ""
+    engine = f"torch on {backend.name}{lack}"
+    return OpenedModel(name, load_runs(models, backend), folders, "torch", engine)

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from roi_cls.base.errors import VerificationError
-from roi_cls.classifier.config import Device
+from roi_cls.classifier.config import Device, Runtime
 from roi_cls.classifier.inference.prediction import Prediction, PredictOptions, Source
-from roi_cls.classifier.inference.predictor import open_predictor
+from roi_cls.classifier.inference.predictor import Predictor
+from roi_cls.classifier.inference.scorer import open_scorer
 from roi_cls.classifier.runs.bundle import load_bundle
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.scores import data_root, read_scores
@@ -26,6 +27,8 @@ class Verification:
     images: int
     largest_difference: float
     """max |Δp| over all pictures and classes."""
+    engine: str
+    """What computed, in words."""
 
 
 def verify_run(
@@ -33,6 +36,7 @@ def verify_run(
     *,
     source: Path | None = None,
     device: Device = "auto",
+    runtime: Runtime = "auto",
     detector_model: Path | None = None,
 ) -> Verification:
     """Return the comparison of stored and recomputed scores; no cache is used.
@@ -41,6 +45,7 @@ def verify_run(
         run: A finished run.
         source: Where the data set lies now; None: where it was trained from.
         device: To compute on.
+        runtime: To compute with.
         detector_model: See ``PredictOptions``.
 
     Raises:
@@ -52,7 +57,8 @@ def verify_run(
     root = data_root(source or Path(bundle.training["source"]))
     pictures = [Source(str(root / path)) for path in stored.paths]
     options = PredictOptions(detector_model=detector_model)
-    with open_predictor([run.path], device, options=options) as predictor:
+    opened = open_scorer([run.path], device, runtime=runtime)
+    with Predictor(opened, options) as predictor:
         predictions = list(predictor.predict(pictures))
     failed = [p for p in predictions if p.probabilities is None]
     if failed:
@@ -66,7 +72,7 @@ def verify_run(
     differences = np.abs(fresh - stored.probabilities).max(axis=1)
     if not (differences <= ROUNDING_TOLERANCE).all():  # also where a score is no number
         raise _differs(run, pictures, differences)
-    return Verification(len(predictions), float(differences.max()))
+    return Verification(len(predictions), float(differences.max()), opened.engine)
 
 
 def _why_not(prediction: Prediction) -> str:

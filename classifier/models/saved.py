@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +22,7 @@ from roi_cls.classifier.runs.bundle import (
     WEIGHTS_NAME,
     ModelBundle,
     describe_bundle,
+    package_versions,
     to_facts,
     write_config,
 )
@@ -31,8 +32,15 @@ NAMELESS = ("autoencoder", "svm")
 Tensors = dict[str, torch.Tensor]
 
 
-def save_bundle(folder: Path, model: nn.Module, bundle: ModelBundle) -> None:
+def save_bundle(
+    folder: Path,
+    model: nn.Module,
+    bundle: ModelBundle,
+    on_facts: Callable[[ModelBundle], None] = lambda bundle: None,
+) -> None:
     """Write weights, then facts: a folder with facts is a complete bundle.
+
+    on_facts: called with the facts as they will be written, between the two.
 
     Raises:
         StorageError: The disk is full or the folder cannot be written.
@@ -40,8 +48,15 @@ def save_bundle(folder: Path, model: nn.Module, bundle: ModelBundle) -> None:
     save_weights(folder / WEIGHTS_NAME, model)
     network = describe(model)
     kind = network["kind"]
-    bundle = replace(bundle, network=network, model=kind if kind in NAMELESS else bundle.model)
-    facts = to_facts(bundle, hash_file(folder / WEIGHTS_NAME))
+    bundle = replace(
+        bundle,
+        network=network,
+        model=kind if kind in NAMELESS else bundle.model,
+        versions=package_versions(),
+        weights_sha256=hash_file(folder / WEIGHTS_NAME),
+    )
+    on_facts(bundle)
+    facts = to_facts(bundle, bundle.weights_sha256)
     if kind == PLAIN:
         write_config(folder, _describe_timm(folder, model, bundle, facts))
     else:

@@ -166,8 +166,13 @@ def shareable_facts(bundle: ModelBundle) -> dict[str, Any]:
 
     The versions are those of the training, not of the machine that exports.
     """
-    bundle = replace(bundle, training=_names_only(bundle.training))
+    bundle = make_shareable(bundle)
     return {**to_facts(bundle, bundle.weights_sha256), "versions": dict(bundle.versions)}
+
+
+def make_shareable(bundle: ModelBundle) -> ModelBundle:
+    """Return a bundle that knows of every path in its training the name alone."""
+    return replace(bundle, training=_names_only(bundle.training))
 
 
 def _names_only(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from roi_cls.classifier.runs.bundle import (
     describe_bundle,
     digest_members,
     load_bundle,
+    package_versions,
     to_facts,
     write_config,
 )
@@ -67,7 +68,30 @@ def join_members(members: Sequence[Path], weights: Sequence[float] | None = None
     )
 
 
-def save_ensemble(folder: Path, members: Sequence[Path], bundle: ModelBundle) -> None:
+def average_runs(folders: Sequence[Path]) -> ModelBundle:
+    """Return the facts of the mean of several runs' probabilities, which nothing is chosen for.
+
+    Its threshold and abstention band are the means of the runs' own: ``roi-cls ensemble`` chooses
+    better ones, on validation.
+
+    Raises:
+        BundleError: A run cannot be used, or they tell other classes apart.
+    """
+    bundles = [load_bundle(folder) for folder in folders]
+    thresholds = [bundle.threshold for bundle in bundles if bundle.threshold is not None]
+    return replace(
+        join_members(folders),
+        threshold=sum(thresholds) / len(thresholds) if thresholds else None,
+        abstain=sum(bundle.abstain for bundle in bundles) / len(bundles),
+    )
+
+
+def save_ensemble(
+    folder: Path,
+    members: Sequence[Path],
+    bundle: ModelBundle,
+    on_facts: Callable[[ModelBundle], None] = lambda bundle: None,
+) -> None:
     """Write a bundle that holds copies of its members, the facts last.
 
     Args:
@@ -75,6 +99,7 @@ def save_ensemble(folder: Path, members: Sequence[Path], bundle: ModelBundle) ->
             own name, is left where it is.
         members: Run folders, as they were given to ``join_members``.
         bundle: What that returned, completed.
+        on_facts: Called with the facts as they will be written, before that makes the bundle whole.
 
     Raises:
         BundleError: A member cannot be used.
@@ -87,9 +112,9 @@ def save_ensemble(folder: Path, members: Sequence[Path], bundle: ModelBundle) ->
             _copy_bundle(source, place)
         _copy_files(RunFolder(source).detector, RunFolder(folder).detector)
         kept.append(place)
-    digest = digest_members(kept)
-    facts = to_facts(replace(bundle, weights_sha256=digest), digest)
-    write_config(folder, describe_bundle(bundle, facts))
+    bundle = replace(bundle, weights_sha256=digest_members(kept), versions=package_versions())
+    on_facts(bundle)
+    write_config(folder, describe_bundle(bundle, to_facts(bundle, bundle.weights_sha256)))
 
 
 def _names(members: Sequence[Path]) -> list[str]:

@@ -112,7 +112,7 @@ class RunFolder:
 
     @property
     def onnx(self) -> Path:
-        """The model as one file that needs nothing else, where it was exported."""
+        """The model as one file that needs nothing else; where it is there, it predicts on CPUs."""
         return self.path / "model.onnx"
 
     @property

@@ -49,6 +49,8 @@ class TrainJob:
     """Half the width of the band of probabilities in which an answer is told as unsure."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """More that decides or describes the run, kept in its settings; plain JSON values."""
+    export: bool = False
+    """Whether the run ends with its ONNX file, which predicts on CPUs. Changes no result."""
     samples: tuple[Sample, ...] | None = None
     """The labelled pictures, where ``source`` only names their folder; None: all of ``source``."""
 

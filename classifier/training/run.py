@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from roi_cls.classifier.export.own import export_network
 from roi_cls.classifier.metrics.decision import to_probabilities
 from roi_cls.classifier.models.device import Backend, choose_backend
 from roi_cls.classifier.models.saved import save_bundle
@@ -192,8 +193,14 @@ def _finish(
     epochs = read_metrics(run.metrics)
     if epochs:
         draw_curves(epochs, run.curves, f"{run.path.name}: {config.model}")
-    record.write(run.record, run.metrics, exact)
-    save_bundle(run.path, model, bundle)
+
+    def on_facts(whole: ModelBundle) -> None:
+        if job.export:
+            views = validation.by_view
+            record.add("onnx", export_network(run, model, whole, views, probabilities, on_note))
+        record.write(run.record, run.metrics, exact)
+
+    save_bundle(run.path, model, bundle, on_facts)
     _drop_state(run)
     return _figures(bundle, epochs)
 

@@ -30,13 +30,10 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("classifier.metrics", "classifier.recipe"),
     ("classifier.runs",),
     ("classifier.models", "classifier.augmentation"),
-    ("classifier.inference", "classifier.training"),
-    (
-        "classifier.evaluation",
-        "classifier.explanation",
-        "classifier.export",
-        "classifier.ensembles",
-    ),
+    ("classifier.inference",),
+    ("classifier.export",),
+    ("classifier.training",),
+    ("classifier.evaluation", "classifier.explanation", "classifier.ensembles"),
     ("classifier.experiments",),
     ("console",),
     ("inputs",),
@@ -60,7 +57,12 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 
 FULLEST = 8
 """How many folders are told by name."""
-KEPT_APART = {("data.demo", "cache")}
+KEPT_APART = {
+    ("data.demo", "cache"),
+    ("classifier.training", "classifier.inference"),
+    ("classifier.explanation", "classifier.export"),
+    ("classifier.evaluation", "classifier.export"),
+}
 """Further imports that are not made, though their direction is right: from, to."""
 
 

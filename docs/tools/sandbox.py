@@ -45,7 +45,10 @@ size_px = 48
 _FEWER_FOLDS = 'case " $* " in *" --folds "*) set -- "$@" --folds 2 ;; esac'
 _SERVER = re.compile(r"(?:\.venv/bin/)?roi-cls serve\b")
 _ADDRESS = re.compile(r"\b(127\.0\.0\.1|localhost):8000\b")
-_PROGRESS = re.compile(r"^[A-Z]\w+: \d+/\d+\b.*\n", re.MULTILINE)
+# Lines of progress, and the one that says what computes: pages show neither.
+_PROGRESS = re.compile(
+    r"^(?:[A-Z]\w+: \d+/\d+\b|Comput(?:ing|ed) with (?:ONNX|torch)).*\n", re.MULTILINE
+)
 _KEPT_VARIABLES = ("LANG", "LC_ALL", "TMPDIR")
 
 

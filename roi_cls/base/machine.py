@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import gc
 import os
+import platform
 import sys
 from pathlib import Path
 
@@ -14,6 +15,12 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # of glibc's mal
 _FROM_HEAP_BYTES = 32 * 2**20  # the largest that glibc allows
 _KEPT_BYTES = 256 * 2**20
 _UNLIMITED_BYTES = 2**31 - 1
+_GPU_PLACES = (
+    *("/dev/nvidiactl", "/proc/driver/nvidia/version"),  # NVIDIA's driver
+    "/dev/nvmap",  # its Jetsons
+    "/dev/dxg",  # Windows, seen from its Linux
+    "/dev/kfd",  # AMD's
+)
 
 
 def keep_freed_memory() -> None:
@@ -89,6 +96,19 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def may_have_gpu() -> bool:
+    """Whether a GPU that torch computes on may be here; asks the system, and no library.
+
+    Importing torch takes seconds: it is asked only where it may say yes.
+    """
+    if sys.platform == "darwin":
+        return platform.machine() == "arm64"
+    if sys.platform == "win32":
+        root = os.environ.get("SYSTEMROOT", "C:/Windows")
+        return (Path(root) / "System32" / "nvcuda.dll").exists()
+    return any(Path(place).exists() for place in _GPU_PLACES)
 
 
 def is_first_process() -> bool:

@@ -13,7 +13,7 @@ import typer
 
 from roi_cls.base.location import as_path, is_remote
 from roi_cls.cache.options import EngineName
-from roi_cls.classifier.config import Device, TrackerName
+from roi_cls.classifier.config import Device, Runtime, TrackerName
 from roi_cls.console.terminal import note
 from roi_cls.data.units import compile_group_regex
 
@@ -179,6 +179,22 @@ ModelFile = Annotated[
     Path | None, typer.Option("--model", help="An exported .onnx file, in place of a run.")
 ]
 DeviceName = Annotated[Device, typer.Option(envvar="ROI_CLS_DEVICE", help="Where to compute.")]
+RuntimeName = Annotated[
+    Runtime,
+    typer.Option(
+        "--runtime",
+        envvar="ROI_CLS_RUNTIME",
+        help="What computes: auto is ONNX Runtime on CPUs where the run has the file, else torch.",
+    ),
+]
+Export = Annotated[
+    bool,
+    typer.Option(
+        "--export/--no-export",
+        envvar="ROI_CLS_EXPORT",
+        help="End with model.onnx, which predicts on CPUs: takes some seconds.",
+    ),
+]
 Log = Annotated[
     list[str] | None,
     typer.Option(

@@ -141,6 +141,7 @@ def _in_options(message: str) -> str:
     return f"{_option(name)}{space}{rest}"
 
 
+@functools.cache  # several commands spread the same settings, and each start pays for it
 def field_docs(settings: type) -> dict[str, str]:
     """Return the string under each field of a dataclass, on one line."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(settings)))

@@ -18,8 +18,8 @@ from sklearn.utils.validation import check_is_fitted
 from roi_cls.base.closing import Closing
 from roi_cls.base.errors import DataError
 from roi_cls.base.quiet import import_tqdm_quietly
-from roi_cls.classifier.config import Augmentation, Device, Imbalance, TrackerName
-from roi_cls.classifier.explanation.explain import ExplainMethod
+from roi_cls.classifier.config import Augmentation, Device, Imbalance, Runtime, TrackerName
+from roi_cls.classifier.explanation.explain import ExplainMethod, runtime_for
 from roi_cls.classifier.inference.prediction import PredictOptions
 from roi_cls.classifier.inference.predictor import Predictor
 from roi_cls.classifier.inference.scorer import EXPORTED_SUFFIX
@@ -99,6 +99,10 @@ class RoiClassifier(ClassifierMixin, BaseEstimator, Closing):  # type: ignore[mi
             ``wandb``, or several.
         cache: Folder of the crop cache, so that no picture is looked through twice; None: none.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        runtime: What predicts: ``auto`` is ONNX Runtime on CPUs where the run has its file, else
+            torch; or ``onnx``, ``torch``.
+        export: Whether ``fit`` ends with that file, which takes some seconds; None: in a run that
+            is kept (``run``), not in a temporary one.
         workers: Processes that decode and detect; 0: this one; None: one per core if worth it. A
             script that starts some needs ``if __name__ == "__main__":``.
         max_pixels: Larger pictures are refused.
@@ -134,6 +138,8 @@ class RoiClassifier(ClassifierMixin, BaseEstimator, Closing):  # type: ignore[mi
         log: TrackerName | Sequence[TrackerName] | None = None,
         cache: str | Path | None = None,
         device: Device = "auto",
+        runtime: Runtime = "auto",
+        export: bool | None = None,
         workers: int | None = 0,
         max_pixels: int = MAX_PIXELS,
         detector_model: str | Path | None = None,
@@ -159,6 +165,8 @@ class RoiClassifier(ClassifierMixin, BaseEstimator, Closing):  # type: ignore[mi
         self.log = log
         self.cache = cache
         self.device = device
+        self.runtime = runtime
+        self.export = export
         self.workers = workers
         self.max_pixels = max_pixels
         self.detector_model = detector_model
@@ -172,6 +180,7 @@ class RoiClassifier(ClassifierMixin, BaseEstimator, Closing):  # type: ignore[mi
         model: str | Path,
         *,
         device: Device = "auto",
+        runtime: Runtime = "auto",
         workers: int | None = 0,
         errors: Errors = "raise",
     ) -> Self:
@@ -183,6 +192,7 @@ class RoiClassifier(ClassifierMixin, BaseEstimator, Closing):  # type: ignore[mi
         Args:
             model: A name is looked up in ``artifacts/runs``.
             device: Where to compute.
+            runtime: As above.
             workers: As above.
             errors: As above.
 
@@ -192,7 +202,7 @@ class RoiClassifier(ClassifierMixin, BaseEstimator, Closing):  # type: ignore[mi
         path = Path(model)
         if path.suffix.lower() != EXPORTED_SUFFIX:
             path = find_run(str(model), RUNS).path
-        loaded = cls(device=device, workers=workers, errors=errors)
+        loaded = cls(device=device, runtime=runtime, workers=workers, errors=errors)
         loaded._take(KeptRun(path.absolute()))
         loaded.classes_ = class_values(loaded.bundle)
         target = value_of(loaded.bundle.labels.target, loaded.classes_)
@@ -260,7 +270,8 @@ class RoiClassifier(ClassifierMixin, BaseEstimator, Closing):  # type: ignore[mi
             DataError: The model knows no such class.
         """
         name = None if label is None else str(label)
-        return explain_source(self._predictor(), as_source(picture, "picture"), name, method)
+        runtime = runtime_for([self.run_], method, self.runtime)
+        return explain_source(self._predictor(runtime), as_source(picture, "picture"), name, method)
 
     def evaluate(self, X: Iterable[PictureLike], y: ArrayLike) -> Evaluated:
         """Score labelled pictures that were not learned from, as ``roi-cls evaluate`` does.
@@ -380,11 +391,11 @@ class RoiClassifier(ClassifierMixin, BaseEstimator, Closing):  # type: ignore[mi
         self.close()
         self._fitted = FittedRun(home)
 
-    def _predictor(self) -> Predictor:
+    def _predictor(self, runtime: Runtime | None = None) -> Predictor:
         check_is_fitted(self)
         options = PredictOptions(
             workers=self.workers,
             max_pixels=self.max_pixels,
             detector_model=optional_path(self.detector_model),
         )
-        return self._fitted.predictor(self.device, options)
+        return self._fitted.predictor(self.device, runtime or self.runtime, options)

@@ -78,6 +78,7 @@ def fit_run(
             facts={"recipe": base.to_dict() if base else None, "classes": list(classes)},
             samples=samples,
             log=job.log,
+            export=job.export,
         )
         ensemble = multiply(train, recipe, job.given, lambda member: _stand_in(member, job.given))
         with _watch(job, is_one=ensemble is None) as observers:
@@ -204,6 +205,7 @@ def evaluate_files(
             run=folder,
             options=BuildOptions(cache, given["workers"], given["max_pixels"]),
             device=given["device"],
+            runtime=given["runtime"],
             detector_model=optional_path(given["detector_model"]),
             samples=label_files(paths, names, None),
         )

@@ -53,6 +53,8 @@ class FitJob:
     """Experiment trackers that are told."""
     verbose: bool
     """Whether progress is shown."""
+    export: bool
+    """Whether the run ends with its ONNX file."""
 
 
 def read_parameters(params: Mapping[str, Any]) -> FitJob:
@@ -86,6 +88,7 @@ def read_parameters(params: Mapping[str, Any]) -> FitJob:
         errors=params["errors"],
         log=_read_log(params["log"]),
         verbose=bool(params["verbose"]),
+        export=params["run"] is not None if params["export"] is None else bool(params["export"]),
     )
 
 

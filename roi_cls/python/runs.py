@@ -13,7 +13,7 @@ from typing import Any
 from roi_cls.base.closing import Closing
 from roi_cls.base.errors import StorageError, TrainingError
 from roi_cls.base.quiet import import_tqdm_quietly
-from roi_cls.classifier.config import Device
+from roi_cls.classifier.config import Device, Runtime
 from roi_cls.classifier.inference.prediction import PredictOptions
 from roi_cls.classifier.inference.predictor import Predictor, open_predictor
 from roi_cls.classifier.runs.folder import RunFolder
@@ -98,39 +98,43 @@ def copy_run(source: Path, folder: Path) -> Path:
 
 
 class FittedRun(Closing):
-    """Keeps one predictor of the run open, until it is asked for another or nobody holds it."""
+    """Keeps predictors of the run open, until it is asked for others or nobody holds it."""
 
     def __init__(self, home: KeptRun | TemporaryRun) -> None:
         self._home = home
         self._asked: object = None
-        self._predictor: Predictor | None = None
-        self._closer: weakref.finalize[..., FittedRun] | None = None
+        self._predictors: dict[Runtime, Predictor] = {}
+        self._closers: list[weakref.finalize[..., FittedRun]] = []
 
     @property
     def path(self) -> Path:
         """Folder of the run, or the exported file."""
         return self._home.path
 
-    def predictor(self, device: Device, options: PredictOptions) -> Predictor:
+    def predictor(self, device: Device, runtime: Runtime, options: PredictOptions) -> Predictor:
         """Return the run's predictor; the same one for the same arguments.
+
+        One of another runtime stays open beside it: explanations may need torch, answers do not.
 
         Raises:
             RoiClsError: The run cannot be used here.
         """
-        if self._predictor is None or self._asked != (device, options):
+        if self._asked != (device, options):
             self.close()
-            import_tqdm_quietly()
-            self._predictor = open_predictor([self.path], device, options=options)
             self._asked = device, options
+        if runtime not in self._predictors:
+            import_tqdm_quietly()
+            found = open_predictor([self.path], device, runtime=runtime, options=options)
+            self._predictors[runtime] = found
             # An unclosed face detector prints an error when Python ends.
-            self._closer = weakref.finalize(self, self._predictor.close)
-        return self._predictor
+            self._closers.append(weakref.finalize(self, found.close))
+        return self._predictors[runtime]
 
     def close(self) -> None:
         """Free model and detectors; they are opened again when asked for."""
-        if self._closer is not None:
-            self._closer()
-        self._predictor = self._closer = None
+        for closer in self._closers:
+            closer()
+        self._predictors, self._closers = {}, []
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle as a closed one."""

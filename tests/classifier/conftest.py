@@ -92,6 +92,16 @@ def toy_set(tmp_path_factory: pytest.TempPathFactory, draw_set: DrawSet) -> Path
 
 
 @pytest.fixture(scope="session")
+def exported_run(
+    toy_set: Path, make_job: MakeJob, tmp_path_factory: pytest.TempPathFactory
+) -> RunFolder:
+    """A finished run on ``toy_set`` that ended with its ONNX file; read only."""
+    job = make_job(toy_set, tmp_path_factory.mktemp("toy-runs") / "exported", export=True)
+    assert train_run(job, Observers()).trained
+    return job.run
+
+
+@pytest.fixture(scope="session")
 def toy_run(
     toy_set: Path, make_job: MakeJob, tmp_path_factory: pytest.TempPathFactory
 ) -> RunFolder:

@@ -22,7 +22,7 @@ def ways() -> list[tuple[str, list[str], list[str]]]:
 
 
 def test_each_row_of_the_table_is_read() -> None:
-    assert len(ways()) == 25
+    assert len(ways()) == 27
 
 
 @pytest.mark.parametrize(("command", "way", "places"), ways())

@@ -9,7 +9,7 @@ CROP_FILES = f"*{CROP_SUFFIX}"
 PREDICTION_FIELDS = [
     *("path", "status", "error", "label", "score", "probabilities", "unsure", "source", "reason"),
     *("box", "face_score", "faces", "per_face", "time_s", "frames", "threshold"),
-    *("damaged", "color_profile", "roll"),
+    *("damaged", "color_profile", "roll", "runtime"),
 ]
 """Of a prediction's row, in order: a contract, so it is not read off the code."""
 

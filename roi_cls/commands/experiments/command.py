@@ -24,6 +24,7 @@ from roi_cls.console.arguments import (
     Data,
     DetectorModelPath,
     DeviceName,
+    Export,
     Folds,
     Json,
     LabelNames,
@@ -376,6 +377,7 @@ def ensemble(
         Combine,
         typer.Option(help="How they are weighed: alike, or by a greedy selection on validation."),
     ] = "mean",
+    export: Export = True,
     runs: Runs = RUNS,
 ) -> None:
     """Join finished runs of the same split into one: its score is the mean of theirs.
@@ -386,7 +388,7 @@ def ensemble(
     from roi_cls.commands.experiments.run import join_and_tell
 
     new = RunFolder(runs / name)
-    join_and_tell([choose_run(one, runs) for one in run], new, combine)
+    join_and_tell([choose_run(one, runs) for one in run], new, combine, export=export)
     note_next("evaluate", "DATA", *run_arguments(new.path, runs))
 
 

@@ -111,9 +111,11 @@ def tune_and_tell(job: TuneJob, title: str, *, as_json: bool = False) -> Tuning:
     return found
 
 
-def join_and_tell(runs: Sequence[RunFolder], new: RunFolder, combine: Combine) -> None:
+def join_and_tell(
+    runs: Sequence[RunFolder], new: RunFolder, combine: Combine, *, export: bool
+) -> None:
     """Make one run of several, and say how they are weighted."""
-    fusion = join_runs(runs, new, combine, note)
+    fusion = join_runs(runs, new, combine, note, export=export)
     for run, weight in zip(runs, fusion.weights, strict=True):
         note(f"{run.path.name}: weight {weight:.2f}{'' if weight else ', left out'}")
     show(f"Run {new.path.name!r} is ready in {new.path}")

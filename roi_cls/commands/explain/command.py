@@ -16,6 +16,7 @@ from roi_cls.console.arguments import (
     ModelFile,
     RunNames,
     Runs,
+    RuntimeName,
     choose_models,
     parse_path,
 )
@@ -40,7 +41,7 @@ _Method = Literal["grad-cam", "occlusion"]
     model="--run --runs --model",
     explanation="--method --label --check --face",
     output="--output --json",
-    machine="--device",
+    machine="--device --runtime",
 )
 def explain(
     inputs: AnyInputs,
@@ -80,6 +81,7 @@ def explain(
     allow_private: AllowPrivate = False,
     runs: Runs = RUNS,
     device: DeviceName = "auto",
+    runtime: RuntimeName = "auto",
     detector_model: DetectorModelPath = None,
     max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
@@ -96,6 +98,6 @@ def explain(
     sources = read_source_options(every, timeout, max_bytes, allow_private, max_pixels)
     models = choose_models(run, model, runs)
     job = ExplainJob(
-        inputs, models, output, method, label, check, as_json, device, options, sources
+        inputs, models, output, method, label, check, as_json, device, runtime, options, sources
     )
     exit_with(explain_and_print(job))

@@ -10,11 +10,17 @@ from typing import Any
 from roi_cls.base.errors import ImageReadError
 from roi_cls.base.location import as_path
 from roi_cls.base.rows import to_json
-from roi_cls.classifier.config import Device
-from roi_cls.classifier.explanation.explain import Explainer, ExplainMethod, Explanation
+from roi_cls.classifier.config import Device, Runtime
+from roi_cls.classifier.explanation.explain import (
+    Explainer,
+    ExplainMethod,
+    Explanation,
+    runtime_for,
+)
 from roi_cls.classifier.explanation.heat import rank_correlation
 from roi_cls.classifier.inference.prediction import PredictOptions, Source
-from roi_cls.classifier.inference.predictor import Predictor, open_predictor
+from roi_cls.classifier.inference.predictor import Predictor
+from roi_cls.classifier.inference.scorer import open_scorer
 from roi_cls.commands.explain.view import draw_explanation, explanation_line, explanation_row
 from roi_cls.console.terminal import note, progress, show
 from roi_cls.drawing.file import check_output_folder, row_name, write_drawing
@@ -45,6 +51,8 @@ class ExplainJob:
     """Whether Grad-CAM is compared with occlusion."""
     as_json: bool = False
     device: Device = "auto"
+    runtime: Runtime = "auto"
+    """What computes; gradients are torch's."""
     options: PredictOptions = field(default_factory=PredictOptions)
     sources: SourceOptions = field(default_factory=SourceOptions)
 
@@ -61,8 +69,11 @@ def explain_and_print(job: ExplainJob) -> int:
     total = count_pictures(named)
     rows: list[dict[str, Any]] = []
     errors = 0
+    runtime = runtime_for(job.models, "grad-cam" if job.check else job.method, job.runtime)
+    opened = open_scorer(job.models, job.device, runtime=runtime)
+    note(f"Computing with {opened.engine}.")
     with (
-        open_predictor(job.models, job.device, options=job.options) as predictor,
+        Predictor(opened, job.options) as predictor,
         progress("Explaining") as advance,
     ):
         work, given = _Explaining(job, predictor), open_sources(named, job.sources)

@@ -66,6 +66,7 @@ def explanation_row(
         "probability": _probability(explanation),
         "answer": prediction.label,
         "method": explanation.method if views else None,
+        "runtime": prediction.runtime,
         "file": file,
         **of_shown,
         "views": views,

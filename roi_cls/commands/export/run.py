@@ -12,7 +12,7 @@ from pathlib import Path
 from roi_cls.base.rows import markdown_table
 from roi_cls.classifier.evaluation.evaluation import Evaluation
 from roi_cls.classifier.experiments.comparison import metric_title
-from roi_cls.classifier.export.parity import BATCHES, EXPORT_TOLERANCE, Int8Accuracy
+from roi_cls.classifier.export.parity import BATCHES, Int8Accuracy
 from roi_cls.classifier.export.run import (
     ExportJob,
     OnnxExport,
@@ -57,7 +57,7 @@ def _describe(job: ExportJob, export: OnnxExport) -> Iterator[str]:
     yield (
         f"{job.output}: {format_bytes(export.bytes)}, opset {job.opset}; answers as the run on "
         f"{count_text(parity.pictures, 'picture')} in batches of {batches}: "
-        f"max |Δp| = {parity.largest_difference:.1e} (allowed {EXPORT_TOLERANCE:g})"
+        f"max |Δp| = {parity.largest_difference:.1e} (allowed {job.tolerance:g})"
     )
     if export.int8 and export.int8_bytes:
         yield f"{job.int8_output}: {format_bytes(export.int8_bytes)}; {_int8_text(export.int8)}"

@@ -17,6 +17,7 @@ from roi_cls.console.arguments import (
     ModelFile,
     RunNames,
     Runs,
+    RuntimeName,
     Workers,
     choose_models,
     parse_path,
@@ -47,7 +48,7 @@ _ANSWER = "The answer"
     model="--run --runs --model",
     answer="--threshold --abstain --face --every",
     output="--json --jsonl --csv --output --draw --save-crops",
-    machine="--device --batch --workers",
+    machine="--device --runtime --batch --workers",
 )
 def predict(
     inputs: AnyInputs,
@@ -141,6 +142,7 @@ def predict(
             "--half", help="Compute in half precision: faster; probabilities off by up to 0.01."
         ),
     ] = False,
+    runtime: RuntimeName = "auto",
     runs: Runs = RUNS,
     detector_model: DetectorModelPath = None,
     max_pixels: MaxPixels = MAX_PIXELS,
@@ -180,6 +182,7 @@ def predict(
         output,
         device,
         half,
+        runtime,
         options,
         sources,
         video_aggregate,

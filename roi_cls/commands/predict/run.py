@@ -19,7 +19,7 @@ import typer
 from numpy.typing import NDArray
 
 from roi_cls.base.location import as_path
-from roi_cls.classifier.config import Aggregate, Device
+from roi_cls.classifier.config import Aggregate, Device, Runtime
 from roi_cls.classifier.inference.prediction import Prediction, PredictOptions, Source
 from roi_cls.classifier.inference.predictor import Predictor
 from roi_cls.classifier.inference.scorer import OpenedModel, open_scorer
@@ -53,6 +53,8 @@ class PredictJob:
     device: Device = "auto"
     half: bool = False
     """Whether to compute in half precision."""
+    runtime: Runtime = "auto"
+    """What computes."""
     options: PredictOptions = field(default_factory=PredictOptions)
     sources: SourceOptions = field(default_factory=SourceOptions)
     video_aggregate: Aggregate = "mean"
@@ -91,7 +93,8 @@ def predict_and_print(job: PredictJob) -> int:
     named = name_inputs(job.inputs)  # what names nothing is told before the model loads
     if job.output:
         check_not_input(job.output, _known_paths(job.inputs, named))
-    opened = open_scorer(job.models, job.device, half=job.half)
+    opened = open_scorer(job.models, job.device, half=job.half, runtime=job.runtime)
+    note(f"Computing with {opened.engine}.")
     if job.half:
         note("Computing in half precision: probabilities may be off by 0.01.")
     _check_threshold(job.options.threshold, opened)
@@ -256,4 +259,5 @@ class VideoAnswer:
         if self._aggregate == "max":
             return replace(self._highest, per_face=None, frames=self._scored)
         verdict = self._predictor.verdict(self._sum / self._scored)
-        return Prediction(self._last.path, "ok", **verdict, frames=self._scored)
+        runtime = self._predictor.runtime
+        return Prediction(self._last.path, "ok", **verdict, frames=self._scored, runtime=runtime)

@@ -132,7 +132,8 @@ def _show_pictures(job: ReportJob, scores: ReportedScores, root: Path | Missing)
         return _Shown(fill_galleries(choice, bare_cards(scores, choice), scores.evaluation), [note])
     options = PredictOptions(max_pixels=job.options.max_pixels, detector_model=job.detector_model)
     with (
-        open_predictor([job.run.path], job.device, options=options) as predictor,
+        # Gradients, which draw the heat, are torch's.
+        open_predictor([job.run.path], job.device, runtime="torch", options=options) as predictor,
         progress("Looking at pictures") as advance,
     ):
         photographer = Photographer(scores, root, predictor, Explainer(predictor))

@@ -52,6 +52,8 @@ class ModelFacts:
     max_pictures: int
     keeps_pictures: bool
     """Whether pictures sent here are kept."""
+    runtime: str
+    """What computes: ``onnx`` (ONNX Runtime) or ``torch``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,10 @@ class ServedModel:
     """Each is called from one thread at a time; together they work at once."""
     explain: Explain
     max_pixels: int
+    runtime: str = "torch"
+    """What computes: ``onnx`` or ``torch``."""
+    engine: str = "torch"
+    """The same in words, with the device."""
 
 
 def create_app(model: ServedModel, options: ServerOptions) -> FastAPI:
@@ -112,6 +116,7 @@ def _add_facts(
         max_pixels=model.max_pixels,
         max_pictures=options.max_pictures,
         keeps_pictures=options.keep is not None,
+        runtime=model.runtime,
     )
 
     @router.get("/health", summary="Tell that the server answers")

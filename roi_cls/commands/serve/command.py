@@ -16,6 +16,7 @@ from roi_cls.console.arguments import (
     ModelFile,
     RunNames,
     Runs,
+    RuntimeName,
     RunWords,
     choose_models,
 )
@@ -40,7 +41,7 @@ def _parse_origin(text: str) -> str:
     server="--host --port --allow-host --allow-origin --max-bytes --timeout",
     answer="--threshold --abstain --face",
     kept="--review --keep",
-    machine="--device --batch --threads",
+    machine="--device --runtime --batch --threads",
 )
 def serve(
     words: RunWords = None,
@@ -118,6 +119,7 @@ def serve(
     ] = False,
     runs: Runs = RUNS,
     device: DeviceName = "auto",
+    runtime: RuntimeName = "auto",
     detector_model: DetectorModelPath = None,
 ) -> None:
     """Answer requests over HTTP, and show a page that judges pictures in the browser.
@@ -148,7 +150,9 @@ def serve(
         detector_model=detector_model,
     )
     models = choose_models([*(words or ()), *(run or ())], model, runs)
-    serve_until_stopped(ServeJob(models, options, server, host, port, threads, device, half))
+    serve_until_stopped(
+        ServeJob(models, options, server, host, port, threads, device, half, runtime)
+    )
 
 
 def _above_zero(value: Number, option: str) -> Number:

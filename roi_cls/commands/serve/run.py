@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from roi_cls.base.errors import ServerError
-from roi_cls.classifier.config import Device
+from roi_cls.classifier.config import Device, Runtime
 from roi_cls.classifier.inference.prediction import PredictOptions, Source
 from roi_cls.commands.serve.options import ServerOptions
 from roi_cls.console.terminal import note
@@ -49,6 +49,7 @@ class ServeJob:
     """That decode, look for faces and score; None: one per core, up to ``MOST_THREADS``."""
     device: Device = "auto"
     half: bool = False
+    runtime: Runtime = "auto"
 
 
 def serve_until_stopped(job: ServeJob) -> None:
@@ -64,6 +65,7 @@ def serve_until_stopped(job: ServeJob) -> None:
             host, port = listener.getsockname()[:2]
             address = f"[{host}]" if ":" in host else host
             note(f"Serving {model.name!r} at http://{address}:{port} (Ctrl-C stops it)")
+            note(f"Computing with {model.engine}.")
             server.run([listener])
     note("Stopped; every request was answered.")
 
@@ -124,7 +126,7 @@ def open_model(job: ServeJob) -> Iterator[ServedModel]:
 
     keep_freed_memory()
     threads = job.threads or min(MOST_THREADS, os.cpu_count() or 1)
-    opened = open_scorer(job.models, job.device, half=job.half)
+    opened = open_scorer(job.models, job.device, half=job.half, runtime=job.runtime)
     _share_cores(threads)
     with ExitStack() as stack:
         predictors = [stack.enter_context(Predictor(opened, job.options)) for _ in range(threads)]
@@ -138,6 +140,8 @@ def open_model(job: ServeJob) -> Iterator[ServedModel]:
             judges=[predictor.judge for predictor in predictors],
             explain=explain,
             max_pixels=job.options.max_pixels,
+            runtime=opened.runtime,
+            engine=opened.engine,
         )
 
 
@@ -161,13 +165,16 @@ class _LateExplainer:
         self._explain: Callable[[Source, str | None], Explanation] | None = None
 
     def __call__(self, source: Source, label: str | None) -> Explanation:
-        from roi_cls.classifier.explanation.explain import Explainer
+        from roi_cls.classifier.explanation.explain import Explainer, runtime_for
         from roi_cls.classifier.inference.predictor import open_predictor
 
         with self._lock:
             if self._explain is None:
                 job = self._job
-                predictor = open_predictor(job.models, job.device, options=job.options)
+                runtime = runtime_for(job.models, "grad-cam", job.runtime)
+                predictor = open_predictor(
+                    job.models, job.device, runtime=runtime, options=job.options
+                )
                 self._explain = Explainer(self._stack.enter_context(predictor)).explain
             return self._explain(source, label)
 

@@ -18,6 +18,7 @@ from roi_cls.console.arguments import (
     Data,
     DetectorModelPath,
     DeviceName,
+    Export,
     Folds,
     GroupRegex,
     Json,
@@ -26,6 +27,7 @@ from roi_cls.console.arguments import (
     MaxPixels,
     RunName,
     Runs,
+    RuntimeName,
     RunWord,
     Target,
     Workers,
@@ -36,7 +38,7 @@ from roi_cls.console.arguments import (
 )
 from roi_cls.console.fields import RecipeName, given_settings, settings_options
 from roi_cls.console.help import usual_options
-from roi_cls.console.terminal import exit_with, note_next, show
+from roi_cls.console.terminal import exit_with, note, note_next, show
 from roi_cls.data.split import SplitParams
 from roi_cls.roi import CropParams
 from roi_cls.roi.image_header import MAX_PIXELS
@@ -46,7 +48,7 @@ from roi_cls.roi.image_header import MAX_PIXELS
     data="--target --labels --group-regex --test-share --validation-share",
     model="--recipe --model --weights --epochs --batch-size --lr --augmentation --imbalance",
     crop="--crop --margin --size --fallback --detector",
-    run="--run --resume --folds --log --runs",
+    run="--run --resume --folds --log --export --runs",
     machine="--device --workers --cache",
 )
 @settings_options
@@ -80,6 +82,7 @@ def train(
         float,
         typer.Option(min=0, max=0.99, help="Answers this near to the threshold are unsure."),
     ] = 0.0,
+    export: Export = True,
     cache: Cache = CACHE,
     runs: Runs = RUNS,
     detector_model: DetectorModelPath = None,
@@ -113,6 +116,7 @@ def train(
         log=read_trackers(log, *(("tensorboard",) if tensorboard else ())),
         abstain=abstain,
         facts={"recipe": recipe.to_dict() if recipe else None},
+        export=export,
     )
     outcome = train_and_tell(job, asked, given_settings(ctx))
     show(f"Run {folder.path.name!r} is ready in {folder.path}")
@@ -124,7 +128,7 @@ def train(
     run="--run --runs",
     data="--labels --abstain --group-regex",
     output="--output --json",
-    machine="--device --workers --cache",
+    machine="--device --runtime --workers --cache",
 )
 def evaluate(
     source: Data,
@@ -150,6 +154,7 @@ def evaluate(
     cache: Cache = CACHE,
     runs: Runs = RUNS,
     device: DeviceName = "auto",
+    runtime: RuntimeName = "auto",
     detector_model: DetectorModelPath = None,
     workers: Workers = None,
     max_pixels: MaxPixels = MAX_PIXELS,
@@ -177,6 +182,7 @@ def evaluate(
         abstain,
         output=output,
         group_regex=group_regex,
+        runtime=runtime,
     )
     outcome = evaluate_and_tell(job, runs, as_json=as_json, full=full)
     exit_with(len(outcome.errors))
@@ -190,6 +196,7 @@ def verify(
     ] = None,
     runs: Runs = RUNS,
     device: DeviceName = "auto",
+    runtime: RuntimeName = "auto",
     detector_model: DetectorModelPath = None,
 ) -> None:
     """Prove that a run predicts as it was trained, from the raw files.
@@ -199,7 +206,10 @@ def verify(
     folder = choose_run(run, runs, word)  # before torch is loaded for seconds
     from roi_cls.classifier.inference.verify import verify_run
 
-    result = verify_run(folder, source=source, device=device, detector_model=detector_model)
+    result = verify_run(
+        folder, source=source, device=device, runtime=runtime, detector_model=detector_model
+    )
+    note(f"Computed with {result.engine}.")
     show(
         f"Run {folder.path.name!r} predicts as it was trained: {result.images} validation "
         f"pictures, max |Δp| = {result.largest_difference:.1e}"

@@ -232,8 +232,7 @@ def test_missing_package_is_told(
     with pytest.raises(ExportError) as caught:
         check_exportable(loaded)
     assert str(caught.value) == (
-        f"Cannot export to ONNX: {name} is not installed. "
-        "Install it: pip install 'roi-cls[export]'."
+        f"Cannot export to ONNX: {name} is not installed. Install it: pip install {name}."
     )
 
 

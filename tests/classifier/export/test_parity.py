@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from roi_cls.base.errors import DataError, ExportError
 from roi_cls.classifier.export import parity
+from roi_cls.classifier.export import run as whole
 from roi_cls.classifier.export.parity import (
     RealCrops,
     check_parity,
@@ -83,7 +84,7 @@ def test_other_answers_are_refused_in_batches_of_any_size(
 def test_file_that_answers_otherwise_is_not_written(
     toy_run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parity, "EXPORT_TOLERANCE", -1.0)  # so that no difference is small enough
+    monkeypatch.setattr(whole, "EXPORT_TOLERANCE", -1.0)  # so that no difference is small enough
     path = tmp_path / "m.onnx"
     path.write_bytes(b"of before")
     with pytest.raises(ExportError, match="No file was written"):

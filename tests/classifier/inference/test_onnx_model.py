@@ -250,7 +250,7 @@ def test_missing_runtime_is_told(file: Path, monkeypatch: pytest.MonkeyPatch) ->
         open_onnx(file)
     assert str(caught.value) == (
         f"Cannot use the model {str(file)!r}: onnxruntime is not installed. "
-        "Install it: pip install 'roi-cls[export]'."
+        "Install it: pip install onnxruntime."
     )
 
 

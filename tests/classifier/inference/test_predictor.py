@@ -160,7 +160,7 @@ def test_whole_picture_is_predicted_without_a_detector(
     assert list(values) == [
         *("path", "status", "error", "label", "score", "probabilities", "unsure", "source"),
         *("reason", "box", "face_score", "faces", "per_face", "time_s", "frames", "threshold"),
-        *("damaged", "color_profile", "roll"),
+        *("damaged", "color_profile", "roll", "runtime"),
     ]
 
 

@@ -79,3 +79,26 @@ print(gc.isenabled(), gc.get_threshold()[0])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "True 20000\nTrue\n"
+
+
+@pytest.mark.parametrize(
+    ("system", "processor", "there", "wanted"),
+    [
+        ("linux", "x86_64", [], False),
+        ("linux", "x86_64", ["/dev/nvidiactl"], True),
+        ("linux", "aarch64", ["/dev/nvmap"], True),
+        ("linux", "x86_64", ["/dev/kfd"], True),
+        ("darwin", "arm64", [], True),
+        ("darwin", "x86_64", ["/dev/nvidiactl"], False),
+        ("win32", "AMD64", ["C:/Windows/System32/nvcuda.dll"], True),
+        ("win32", "AMD64", [], False),
+    ],
+)
+def test_gpu_is_looked_for_where_its_driver_would_be(
+    system: str, processor: str, there: list[str], wanted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module.sys, "platform", system)
+    monkeypatch.setattr(module.platform, "machine", lambda: processor)
+    monkeypatch.setattr(module.Path, "exists", lambda path: path.as_posix() in there)
+    monkeypatch.delenv("SYSTEMROOT", raising=False)
+    assert module.may_have_gpu() is wanted

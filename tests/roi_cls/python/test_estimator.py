@@ -408,6 +408,26 @@ def test_run_of_the_command_line_loads_by_its_folder_or_name(
     assert set(by_name.predict(pictures)) <= {"odd", "plain"}
 
 
+def test_kept_run_ends_with_its_onnx_file_and_predicts_by_it(
+    fitted: RoiClassifier, tmp_path: Path
+) -> None:
+    assert not RunFolder(fitted.run_).onnx.exists()  # a temporary one, of which there may be many
+    kept = RoiClassifier(**SMALL, run=tmp_path / "kept").fit(PIXELS, np.where(IS_BRIGHT, 7, 3))
+    assert RunFolder(kept.run_).onnx.is_file()
+    assert [kept.predict_one(PIXELS[0]).runtime, fitted.predict_one(PIXELS[0]).runtime] == [
+        *("onnx", "torch")
+    ]
+    table = kept.predict_proba(PIXELS)
+    np.testing.assert_allclose(table, fitted.predict_proba(PIXELS), atol=1e-5)
+    assert kept.explain(PIXELS[0]).method == "grad-cam"  # by torch, which stays beside
+    np.testing.assert_array_equal(kept.predict_proba(PIXELS), table)
+    assert kept.explain(PIXELS[0], method="occlusion").method == "occlusion"
+    by_torch = RoiClassifier.load(kept.run_, device="cpu", runtime="torch")
+    assert by_torch.predict_one(PIXELS[0]).runtime == "torch"
+    with pytest.raises(BundleError, match="Cannot predict with --runtime onnx: run 'run' has no"):
+        RoiClassifier.load(fitted.run_, device="cpu", runtime="onnx")
+
+
 @pytest.mark.slow
 def test_exported_file_answers_alike_without_torch(fitted: RoiClassifier, tmp_path: Path) -> None:
     file, table = tmp_path / "m.onnx", tmp_path / "table.npy"

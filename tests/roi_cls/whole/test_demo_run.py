@@ -38,7 +38,7 @@ class Demo:
             backdate(picture)
         self.first = self.crops()
         self.trained = command(
-            *("train", self.data, "--run", "demo", "--model", "test_efficientnet"),
+            *("train", self.data, "--run", "demo", "--model", "test_efficientnet", "--export"),
             *("--weights", "none", "--epochs", 2, "--device", "cpu"),
             *("--runs", self.runs, "--cache", self.cache),
         )
@@ -176,7 +176,12 @@ def test_pipe_from_a_real_process_is_clean(demo: Demo) -> None:
     """What the native libraries write goes to stderr, too."""
     words = [sys.executable, "-m", "roi_cls", "predict", str(demo.pictures[-1]), "--json"]
     done = subprocess.run(
-        [*words, "--runs", str(demo.runs)], capture_output=True, text=True, check=True
+        [*words, "--runs", str(demo.runs), "--device", "cpu"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert list(json.loads(done.stdout)) == PREDICTION_FIELDS
-    assert done.stderr == f"Using run 'demo', the newest in {demo.runs}.\n"
+    assert done.stderr == (
+        f"Using run 'demo', the newest in {demo.runs}.\nComputing with ONNX Runtime on cpu.\n"
+    )

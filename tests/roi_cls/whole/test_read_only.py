@@ -40,7 +40,9 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 def test_predict_needs_no_folder(tiny_runs: Path, tiny_set: Path) -> None:
     done = run("predict", tiny_set, "--runs", tiny_runs, "--run", "tiny", "--workers", "2", "--csv")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
+    (engine,) = done.stderr.splitlines()
+    assert engine.startswith("Computing with torch on cpu (fp32): ")
     assert len(done.stdout.splitlines()) == 1 + 40
 
 

@@ -3,7 +3,7 @@
 const COLUMNS = [
   "path", "status", "error", "label", "score", "probabilities", "unsure", "source", "reason", "box",
   "face_score", "faces", "per_face", "time_s", "frames", "threshold", "damaged",
-  "color_profile", "roll",
+  "color_profile", "roll", "runtime",
 ];
 const FORMULA = /^[\s']*[=+\-@]/;
 

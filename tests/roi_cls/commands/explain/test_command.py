@@ -21,8 +21,8 @@ from roi_cls.roi.plan import CropPlan
 Command = Callable[..., CompletedProcess[str]]
 PLAN = CropPlan("full_frame", None, (Cut(Box(-10, 0, 30, 40)),), 0, None)
 FIELDS = [
-    *("path", "time_s", "status", "error", "label", "probability", "answer", "method", "file"),
-    *("peak", "peak_value", "share_in_face", "agreement", "views"),
+    *("path", "time_s", "status", "error", "label", "probability", "answer", "method"),
+    *("runtime", "file", "peak", "peak_value", "share_in_face", "agreement", "views"),
 ]
 
 

@@ -77,6 +77,7 @@ def test_file_predicts_as_the_run(
         scores = [list(row.pop("probabilities").values()) for row in (run, file)]
         np.testing.assert_allclose(scores[0], scores[1], atol=1e-6)
         assert run.pop("score") == pytest.approx(file.pop("score"), abs=1e-6)
+        assert (run.pop("runtime"), file.pop("runtime")) == ("torch", "onnx")
         assert run == file
 
 

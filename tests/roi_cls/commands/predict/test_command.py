@@ -254,7 +254,9 @@ def test_rows_on_a_terminal_have_no_bar_among_them(
     monkeypatch.setattr(sys, "stderr", screen)
     job = PredictJob([str(picture)], [tiny_runs / "tiny"], device="cpu")
     assert predict_and_print(job) == 0
-    assert screen.getvalue().startswith(f"{picture}: ")
+    engine, row = screen.getvalue().splitlines()
+    assert engine.startswith("Computing with torch on cpu (fp32): ")
+    assert row.startswith(f"{picture}: ")
     assert "Predicting" not in screen.getvalue()
 
 
@@ -327,12 +329,23 @@ def test_threshold_and_abstention_are_the_callers_to_choose(
     assert json.loads(predict(picture, "--json", *wide).stdout)["unsure"]
 
 
+def test_runtime_that_cannot_be_had_is_told(predict: Command, picture: Path) -> None:
+    done = predict(picture, "--runtime", "onnx")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "error: Cannot predict with --runtime onnx: run 'tiny' has no model.onnx (`roi-cls export "
+        "--run tiny` adds it, if the model can be exported). Or leave --runtime out: torch "
+        "predicts.\n"
+    )
+
+
 def test_threshold_for_many_classes_is_wrong_usage(
     predict: Command, picture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def open_three(*_: object, **__: object) -> Any:
         return SimpleNamespace(
             name="three",
+            engine="",
             scorer=SimpleNamespace(bundle=SimpleNamespace(labels=LabelSet(("a", "b", "c"), "a"))),
         )
 

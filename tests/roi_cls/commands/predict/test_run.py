@@ -39,7 +39,7 @@ class Guesser(Closing):
 
 @pytest.fixture(autouse=True)
 def _guess(monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = SimpleNamespace(name="guess", scorer=SimpleNamespace(bundle=Guesser.bundle))
+    opened = SimpleNamespace(name="guess", engine="", scorer=SimpleNamespace(bundle=Guesser.bundle))
     monkeypatch.setattr(run, "open_scorer", lambda *_, **__: opened)
     monkeypatch.setattr(run, "Predictor", Guesser)
 

@@ -16,6 +16,7 @@ from roi_cls.data.sample import LabelSet
 class Decider:
     """Decides like a predictor with two classes and the threshold 0.4."""
 
+    runtime = "torch"
     bundle = SimpleNamespace(labels=LabelSet(("odd", "plain"), "odd"))
 
     def verdict(self, scores: NDArray[np.float64]) -> dict[str, Any]:

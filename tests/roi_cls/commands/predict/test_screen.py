@@ -402,7 +402,8 @@ def test_command_shows_the_table_on_a_terminal_and_lines_in_a_pipe(
     done = run_on_terminal(["predict", *words])
     assert done.returncode == 3
     assert "\x1b[" in done.stdout
-    lines = ESCAPE.sub("", done.stdout).splitlines()
+    engine, *lines = ESCAPE.sub("", done.stdout).splitlines()
+    assert engine.startswith("Computing with torch on cpu (fp32): ")
     assert lines[0].split() == ["picture", "answer", "probability", "looked", "at"]
     assert lines[1] == lines[13] == "─" * 100
     assert [line.split()[0][-6:] for line in lines[2:12]] == [f"{4 * i:02}.png" for i in range(10)]

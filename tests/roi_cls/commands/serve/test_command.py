@@ -74,7 +74,9 @@ def test_request_that_is_begun_is_answered_and_new_ones_are_refused(
     assert found.endswith(expected.content)
     assert server.wait(PATIENCE_S) == 0
     assert server.stderr
-    assert server.stderr.read() == "Stopped; every request was answered.\n"
+    engine, ended = server.stderr.read().splitlines()
+    assert engine.startswith("Computing with torch on cpu (fp32): run 'tiny' has no model.onnx")
+    assert ended == "Stopped; every request was answered."
 
 
 def test_taken_port_is_told(command: Command, tiny_runs: Path) -> None:

@@ -81,6 +81,16 @@ def test_training_tells_data_target_epochs_and_what_comes_next(
     assert max(map(len, lines[8:-1])) <= 80
 
 
+def test_training_ends_with_an_export_unless_it_is_not_wanted(
+    train: Command, tiny_runs: Path, tmp_path: Path
+) -> None:
+    done = train("--run", "whole", "--export")
+    assert done.returncode == 0, done.stderr
+    assert "Exported to model.onnx in " in done.stderr
+    assert (tmp_path / "runs" / "whole" / "model.onnx").is_file()
+    assert not (tiny_runs / "tiny" / "model.onnx").exists()  # ROI_CLS_EXPORT=0
+
+
 def test_run_without_a_test_part_is_followed_by_its_report(
     command: Command, train: Command, tmp_path: Path
 ) -> None:
