@@ -73,7 +73,7 @@ def settings_options(command: Command) -> Command:
 
 def _spread(settings: type) -> list[inspect.Parameter]:
     hints = typing.get_type_hints(settings)
-    helps = field_docs(settings)
+    helps = _docs_once(settings)
     return [
         inspect.Parameter(
             field.name,
@@ -142,6 +142,10 @@ def _in_options(message: str) -> str:
 
 
 @functools.cache  # several commands spread the same settings, and each start pays for it
+def _docs_once(settings: type) -> dict[str, str]:
+    return field_docs(settings)
+
+
 def field_docs(settings: type) -> dict[str, str]:
     """Return the string under each field of a dataclass, on one line."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(settings)))

@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -97,8 +98,8 @@ print(gc.isenabled(), gc.get_threshold()[0])
 def test_gpu_is_looked_for_where_its_driver_would_be(
     system: str, processor: str, there: list[str], wanted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module.sys, "platform", system)
-    monkeypatch.setattr(module.platform, "machine", lambda: processor)
-    monkeypatch.setattr(module.Path, "exists", lambda path: path.as_posix() in there)
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(platform, "machine", lambda: processor)
+    monkeypatch.setattr(Path, "exists", lambda path: path.as_posix() in there)
     monkeypatch.delenv("SYSTEMROOT", raising=False)
     assert module.may_have_gpu() is wanted
