@@ -27,7 +27,11 @@ FAST = TrainConfig(
     lr=3e-3,
     warmup_epochs=0,
     drop_rate=0,
+    imbalance="weights",
+    label_smoothing=0,
+    ema=0,
     augmentation="none",
+    metric="average_precision",
     device="cpu",
     precision="fp32",
 )

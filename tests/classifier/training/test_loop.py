@@ -31,6 +31,9 @@ from roi_cls.classifier.training.loop import ENOUGH_TO_CHOOSE, Trainer
 SCALE = Normalisation((0.5,) * 3, (0.5,) * 3)
 CONFIG = TrainConfig(
     metric="average_precision",
+    imbalance="weights",
+    label_smoothing=0,
+    ema=0,
     model="test_efficientnet",
     weights="none",
     epochs=4,

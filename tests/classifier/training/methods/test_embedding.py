@@ -61,6 +61,8 @@ def test_head_learns_as_in_the_frozen_network(tmp_path: Path, views: int, hidden
         lr=0.01,
         head_lr=0.01,
         warmup_epochs=0,
+        imbalance="weights",
+        ema=0,
         augmentation="none",
         patience=0,
         metric="loss",
