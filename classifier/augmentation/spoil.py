@@ -49,19 +49,19 @@ class Way:
 WAYS = (
     # Parts of faces where they do not belong, after Shiohara and Yamasaki 2022.
     Way("blended face", displaced.blend_face, 0.04),
-    Way("bent", displaced.bend_part, 0.12),
+    Way("bent", displaced.bend_part, 0.09),
     Way("copied", displaced.copy_part, 0.08, 0.14),
     Way("turned", displaced.turn_part, 0.03),
     Way("mirrored", displaced.mirror_part, 0.03),
     Way("another's", displaced.take_part, 0.05, 0.08),
-    Way("pushed", features.push, 0.15),
-    Way("feature too many", features.copy_feature, 0.10, 0.22),
-    Way("gaze", features.move_iris, 0.07),
-    Way("unlike eye", features.alter_eye, 0.04),
+    Way("pushed", features.push, 0.17),
+    Way("feature too many", features.copy_feature, 0.11, 0.22),
+    Way("gaze", features.move_iris, 0.09),
+    Way("unlike eye", features.alter_eye, 0.05),
     Way("covered", overlaid.cover, 0.11, 0.16),
-    Way("marked", overlaid.mark, 0.08, 0.3),
-    Way("smeared", overlaid.smear, 0.06, 0.05),
-    Way("flat", overlaid.flatten, 0.04, 0.05),
+    Way("marked", overlaid.mark, 0.07, 0.3),
+    Way("smeared", overlaid.smear, 0.05, 0.05),
+    Way("flat", overlaid.flatten, 0.03, 0.05),
 )
 
 

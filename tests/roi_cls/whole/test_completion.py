@@ -57,7 +57,7 @@ def typed_in_bash(typed: str) -> dict[str, str]:
         ("train x --resume --run ", ["begun"]),
         ("predict --runs nowhere --run ", [""]),
         ("train --recipe ", list(recipe_names())),
-        ("train --recipe bes", ["best"]),
+        ("train --recipe best-", ["best-ensemble"]),
         ("compare x --recipes best,classi", ["best,classical"]),
     ],
 )

@@ -216,7 +216,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["crops", "x", "--workers", "-1"], "Invalid value for '--workers'"),
         (["train", "x", "--epochs", "0"], "--epochs must be at least 1, got 0"),
         (["train", "x", "--lr", "0"], "--lr must be above 0, got 0.0"),
-        (["train", "x", "--metric", "f1"], "not one of 'average_precision', 'roc_auc', 'loss'"),
+        (["train", "x", "--metric", "f1"], "not one of 'auto', 'average_precision', 'roc_auc'"),
         (["train", "x", "--device", "gpu"], "'gpu' is not one of 'auto', 'cpu', 'cuda', 'mps'"),
         (["train", "x", "--validation-share", "0"], "--validation-share must be above 0"),
         (["predict", "x", "--json", "--csv"], "--jsonl, --csv and --parquet exclude each other"),
