@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -113,6 +114,6 @@ def test_the_head_can_learn_alone() -> None:
         ({"model": "open_clip:ViT-B-32"}, 320, "--eyes with --model open_clip"),
     ],
 )
-def test_what_cannot_be_is_refused(changes: dict[str, object], size_px: int, words: str) -> None:
+def test_what_cannot_be_is_refused(changes: dict[str, Any], size_px: int, words: str) -> None:
     with pytest.raises(TrainingError, match=words):
         build_network(replace(CONFIG, **changes), 2, size_px)
