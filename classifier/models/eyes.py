@@ -6,7 +6,6 @@ the side: shrunk to half it shows the face, and the band of it where the eyes li
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -22,6 +21,7 @@ BAND = (0.2, 2 / 7)
 
 Of crops with a margin of 0.1 nine in ten have them between 0.26 and 0.43 (744 portraits; 0.32 and
 0.45 at 0.3), and an eye with its lids reaches 0.06 up and down."""
+_PROBED_PX = 128
 
 
 class EyesNetwork(HeadedNetwork):
@@ -29,7 +29,9 @@ class EyesNetwork(HeadedNetwork):
 
     Face and eyes are laid above each other on one canvas, (B, 3, H, S/2): the face, the right half
     of the band, the left half. So one pass of one backbone sees both, and batch norms have one set
-    of statistics. The features of both parts, each averaged, go side by side into the head.
+    of statistics. The features of both parts, each averaged, go side by side into the head. Where
+    the places of the backbone's maps do not divide S, the crop is first brought to the nearest size
+    that they do.
     """
 
     def __init__(
@@ -50,8 +52,7 @@ class EyesNetwork(HeadedNetwork):
             module: The backbone, where it is there already.
 
         Raises:
-            TrainingError: The backbone gives no maps of features, or S is none that its places
-                divide.
+            TrainingError: The backbone gives no maps of features.
         """
         super().__init__()
         self._facts = {
@@ -62,8 +63,8 @@ class EyesNetwork(HeadedNetwork):
         }
         self.backbone = rebuild_backbone(backbone) if module is None else module
         self.pretrained_cfg = getattr(self.backbone, "pretrained_cfg", {})
-        channels, self._side = _probe(self.backbone, backbone, size_px)
-        self._stride = size_px // 2 // self._side
+        channels, self._stride = _probe(self.backbone, backbone)
+        self._side = max(1, round(size_px / (2 * self._stride)))
         first, high = (round(share * 2 * self._side) for share in BAND)
         self._first, self._high = first, max(1, high)
         last = nn.Linear(2 * channels, classes)
@@ -88,6 +89,9 @@ class EyesNetwork(HeadedNetwork):
 
     def maps(self, images: Tensor) -> Tensor:
         """Return the canvas's features, (B, F, rows, S/2 by the stride)."""
+        side_px = 2 * self._side * self._stride
+        if images.shape[-1] != side_px:
+            images = functional.interpolate(images, (side_px, side_px), mode="bilinear")
         top = self._first * self._stride
         band = images[:, :, top : top + self._high * self._stride]
         # Two by two pixels are one: what shrinking by area does.
@@ -116,33 +120,25 @@ class EyesNetwork(HeadedNetwork):
         return {"kind": "eyes", **self._facts}
 
 
-def _probe(backbone: nn.Module, facts: Mapping[str, Any], size_px: int) -> tuple[int, int]:
-    """Return the channels of the backbone's last map, and its side for a face of half the crop."""
-    name, half = facts.get("timm") or "open_clip", size_px // 2
+def _probe(backbone: nn.Module, facts: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the channels of the backbone's last map, and how many pixels its places lie apart."""
     was_training = backbone.training
     backbone.eval()  # batch norms are not to learn from zeros
-    maps, higher = (_last_maps(backbone, height, half) for height in (half, 2 * half))
+    maps, higher = (_last_maps(backbone, height, _PROBED_PX) for height in (1, 2))
     backbone.train(was_training)
     if maps is None or higher is None or maps.shape[2] != maps.shape[3]:
         raise TrainingError(
-            f"Cannot use --eyes with the model {name!r}: it gives no maps of features of pictures "
-            "that are higher than wide. Use a convolutional --model."
+            f"Cannot use --eyes with the model {facts.get('timm') or 'open_clip'!r}: it gives no "
+            "maps of features of pictures that are higher than wide. Use a convolutional --model."
         )
-    channels, side = maps.shape[1], maps.shape[3]
-    stride = 2 ** round(math.log2(half / side))
-    if size_px != 2 * side * stride:
-        raise TrainingError(
-            f"Cannot use --eyes with --size {size_px}: the places of {name!r} lie {stride} pixels "
-            f"apart, in the face at half the size. Use a multiple of {2 * stride}, like "
-            f"{2 * stride * side}."
-        )
-    return channels, side
+    return maps.shape[1], _PROBED_PX // maps.shape[3]
 
 
-def _last_maps(backbone: nn.Module, height: int, width: int) -> Tensor | None:
+def _last_maps(backbone: nn.Module, times: int, width: int) -> Tensor | None:
+    """Return the features of a picture that is so many times as high as wide."""
     with torch.no_grad():
         try:
-            maps = cast(Any, backbone).forward_features(torch.zeros(1, 3, height, width))
+            maps = cast(Any, backbone).forward_features(torch.zeros(1, 3, times * width, width))
         except (AssertionError, AttributeError, RuntimeError):
             return None  # a transformer of one size, or a network that has no such method
     return maps if isinstance(maps, Tensor) and maps.ndim == 4 else None

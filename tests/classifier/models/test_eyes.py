@@ -85,6 +85,15 @@ def test_what_a_place_does_is_laid_where_it_lies_in_the_crop() -> None:
     assert found[2].nonzero().tolist() == [[4, 2 * side - 1]]
 
 
+@pytest.mark.parametrize(("size_px", "used"), [(224, 256), (200, 192), (48, 64), (20, 64)])
+def test_crops_of_other_sizes_are_brought_to_the_nearest_that_fits(size_px: int, used: int) -> None:
+    network, fitting = _build(size_px), _build(used)
+    images = _images()[:, :, :size_px, :size_px]
+    resized = torch.nn.functional.interpolate(images, (used, used), mode="bilinear")
+    with torch.no_grad():
+        torch.testing.assert_close(network.maps(images), fitting.maps(resized))
+
+
 def test_it_is_rebuilt_from_its_description(tmp_path: Path) -> None:
     network, images = _build(), _images(1)
     save_weights(tmp_path / "model.safetensors", network)
@@ -107,7 +116,6 @@ def test_the_head_can_learn_alone() -> None:
     ("changes", "size_px", "words"),
     [
         ({"model": "test_vit"}, 320, "--eyes with the model 'test_vit'"),
-        ({}, 224, "Use a multiple of 64, like 256"),
         ({"frame": True}, 320, "--eyes with --frame"),
         ({"head": "evidence"}, 320, "--eyes with --head evidence"),
         ({"global_pool": "max"}, 320, "--eyes with --global-pool max"),
