@@ -5,7 +5,8 @@ A network of ours around a backbone has its layers under the names by which timm
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, cast
@@ -30,7 +31,7 @@ class Backbone:
     features: int
     """F."""
     facts: Mapping[str, Any]
-    """JSON values that ``rebuild_backbone`` makes it from."""
+    """JSON values that ``_rebuild_backbone`` makes it from."""
 
 
 def build_backbone(
@@ -58,13 +59,23 @@ def build_backbone(
 
 def _count_features(module: nn.Module, size_px: int) -> int:
     # Some models' num_features counts what comes before a last layer that stays without a head.
-    with torch.no_grad():
-        features = module.eval()(torch.zeros(1, 3, size_px, size_px)).shape[1]
-    module.train()
-    return int(features)
+    with probing(module):
+        return int(module(torch.zeros(1, 3, size_px, size_px)).shape[1])
 
 
-def rebuild_backbone(facts: Mapping[str, Any]) -> nn.Module:
+@contextlib.contextmanager
+def probing(module: nn.Module) -> Iterator[None]:
+    """Let a network be asked in a block for the shape of what it gives, and learn nothing by it."""
+    was_training = module.training
+    module.eval()  # batch norms are not to learn from zeros
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        module.train(was_training)
+
+
+def _rebuild_backbone(facts: Mapping[str, Any]) -> nn.Module:
     """Return the backbone that ``facts`` tell of, with random weights."""
     if "open_clip" in facts:
         return ClipTower(**facts["open_clip"])
@@ -74,8 +85,18 @@ def rebuild_backbone(facts: Mapping[str, Any]) -> nn.Module:
 class HeadedNetwork(nn.Module):
     """A backbone with a head of ours above it. Freezing and layer-wise rates treat it as timm's."""
 
-    backbone: nn.Module
     head: nn.Module
+
+    def __init__(self, backbone: Mapping[str, Any], module: nn.Module | None) -> None:
+        """Build it without its head.
+
+        Args:
+            backbone: What the backbone is built from, see ``Backbone.facts``.
+            module: The backbone, where it is there already.
+        """
+        super().__init__()
+        self.backbone = _rebuild_backbone(backbone) if module is None else module
+        self.pretrained_cfg = getattr(self.backbone, "pretrained_cfg", {})
 
     def get_classifier(self) -> nn.Module:
         """Return the head, as timm's models do."""

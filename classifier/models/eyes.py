@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from roi_cls.base.errors import TrainingError
-from roi_cls.classifier.models.backbone import Backbone, HeadedNetwork, rebuild_backbone
+from roi_cls.classifier.models.backbone import Backbone, HeadedNetwork, probing
 
 BAND = (0.2, 2 / 7)
 """Where the eyes lie in a face crop, as shares of its side: where the band begins, how high it is.
 
 Of crops with a margin of 0.1 nine in ten have them between 0.26 and 0.43 (744 portraits; 0.32 and
 0.45 at 0.3), and an eye with its lids reaches 0.06 up and down."""
-_PROBED_PX = 128
+_PROBED_PX = 128  # side of what a backbone is asked with: several places of any
 
 
 class EyesNetwork(HeadedNetwork):
@@ -54,15 +54,13 @@ class EyesNetwork(HeadedNetwork):
         Raises:
             TrainingError: The backbone gives no maps of features.
         """
-        super().__init__()
+        super().__init__(backbone, module)
         self._facts = {
             "backbone": dict(backbone),
             "size_px": size_px,
             "classes": classes,
             "drop_rate": drop_rate,
         }
-        self.backbone = rebuild_backbone(backbone) if module is None else module
-        self.pretrained_cfg = getattr(self.backbone, "pretrained_cfg", {})
         channels, self._stride = _probe(self.backbone, backbone)
         self._side = max(1, round(size_px / (2 * self._stride)))
         first, high = (round(share * 2 * self._side) for share in BAND)
@@ -122,10 +120,8 @@ class EyesNetwork(HeadedNetwork):
 
 def _probe(backbone: nn.Module, facts: Mapping[str, Any]) -> tuple[int, int]:
     """Return the channels of the backbone's last map, and how many pixels its places lie apart."""
-    was_training = backbone.training
-    backbone.eval()  # batch norms are not to learn from zeros
-    maps, higher = (_last_maps(backbone, height, _PROBED_PX) for height in (1, 2))
-    backbone.train(was_training)
+    with probing(backbone):
+        maps, higher = (_last_maps(backbone, times) for times in (1, 2))
     if maps is None or higher is None or maps.shape[2] != maps.shape[3]:
         raise TrainingError(
             f"Cannot use --eyes with the model {facts.get('timm') or 'open_clip'!r}: it gives no "
@@ -134,11 +130,11 @@ def _probe(backbone: nn.Module, facts: Mapping[str, Any]) -> tuple[int, int]:
     return maps.shape[1], _PROBED_PX // maps.shape[3]
 
 
-def _last_maps(backbone: nn.Module, times: int, width: int) -> Tensor | None:
-    """Return the features of a picture that is so many times as high as wide."""
-    with torch.no_grad():
-        try:
-            maps = cast(Any, backbone).forward_features(torch.zeros(1, 3, times * width, width))
-        except (AssertionError, AttributeError, RuntimeError):
-            return None  # a transformer of one size, or a network that has no such method
+def _last_maps(backbone: nn.Module, times: int) -> Tensor | None:
+    """Return the features of a picture that is so many times as high as wide; None: it has none."""
+    image = torch.zeros(1, 3, times * _PROBED_PX, _PROBED_PX)
+    try:
+        maps = cast(Any, backbone).forward_features(image)
+    except (AssertionError, AttributeError, RuntimeError):
+        return None  # a transformer of one size, or a network that has no such method
     return maps if isinstance(maps, Tensor) and maps.ndim == 4 else None

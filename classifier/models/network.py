@@ -18,7 +18,7 @@ from roi_cls.classifier.models.backbone import (
     Backbone,
     HeadedNetwork,
     build_backbone,
-    rebuild_backbone,
+    probing,
 )
 from roi_cls.classifier.models.eyes import EyesNetwork
 from roi_cls.classifier.models.origin import CLIP_PREFIX
@@ -116,12 +116,10 @@ class FeatureNetwork(HeadedNetwork):
             head: ``hidden`` units, ``drop_rate``, or ``cosine``; see ``make_head``.
             module: The backbone, where it is there already.
         """
-        super().__init__()
+        super().__init__(backbone, module)
         self._facts = {"backbone": dict(backbone), "features": features, "head": dict(head or {})}
         self._classes, self._views = classes, views
-        self.backbone = rebuild_backbone(backbone) if module is None else module
         self.head = _make_head(features * views, classes, **(head or {}))
-        self.pretrained_cfg = getattr(self.backbone, "pretrained_cfg", {})
 
     @classmethod
     def around(
@@ -267,7 +265,7 @@ class EvidenceNetwork(HeadedNetwork):
         Raises:
             TrainingError: The backbone gives no maps of features.
         """
-        super().__init__()
+        super().__init__(backbone, module)
         self._facts = {
             "backbone": dict(backbone),
             "size_px": size_px,
@@ -276,14 +274,9 @@ class EvidenceNetwork(HeadedNetwork):
             "drop_rate": drop_rate,
         }
         self._target, self._views = target_index, views
-        self.backbone = rebuild_backbone(backbone) if module is None else module
-        self.pretrained_cfg = getattr(self.backbone, "pretrained_cfg", {})
         self._stage = _fine_stage(self.backbone, backbone)
-        was_training = self.backbone.training
-        self.backbone.eval()  # batch norms are not to learn from zeros
-        with torch.no_grad():
+        with probing(self.backbone):
             fine, coarse = self._maps(torch.zeros(1, 3, size_px, size_px))
-        self.backbone.train(was_training)
         self.head = EvidenceHead(fine.shape[1], coarse.shape[1], drop_rate)
 
     @classmethod
