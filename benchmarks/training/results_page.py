@@ -19,7 +19,10 @@ from benchmarks.machine import describe_machine
 
 NOT_RUN = 3  # roi-cls's exit code where all is done but what could not be
 INPUT_NETWORK = ("--model", "test_efficientnet", "--weights", "none", "--global-pool", "max")
-INPUT_TRAINING = ("--lr", "3e-3", "--imbalance", "sampling", "--patience", "0", "--metric", "loss")
+INPUT_TRAINING = (
+    *("--lr", "3e-3", "--imbalance", "sampling", "--patience", "0", "--metric", "loss"),
+    *("--augmentation", "light", "--ema", "0", "--label-smoothing", "0"),
+)
 
 INTRODUCTION = """\
 Written by `make results`, on the drawn demo set. Its defects are drawn, too: these figures show

@@ -65,12 +65,16 @@ class Course:
         out_of_patience = bool(config.patience) and in_second_phase and stale >= config.patience
         return progress.epoch >= config.epochs or out_of_patience
 
-    def choose_by(self, is_target: NDArray[np.bool_]) -> Metric:
-        """Settle what chooses the best epoch, by the pictures that choose; return it."""
+    @property
+    def metric(self) -> Metric:
+        """What chooses the best epoch."""
+        return self._metric
+
+    def choose_by(self, is_target: NDArray[np.bool_]) -> None:
+        """Settle what chooses the best epoch, by the pictures that choose."""
         if self._metric == "auto":
             fewest = min(int(is_target.sum()), int((~is_target).sum()))
             self._metric = "average_precision" if fewest >= ENOUGH_TO_CHOOSE else "last"
-        return self._metric
 
     def begin(self) -> None:
         """Begin with the first epoch, without a line."""
@@ -187,6 +191,11 @@ class Trainer:
     def model(self) -> nn.Module:
         """The model; after ``run``, with the weights of the best epoch."""
         return self._learner.judged
+
+    @property
+    def metric(self) -> Metric:
+        """What chose the epoch; never ``auto`` after ``run``."""
+        return self._course.metric
 
     @property
     def steps(self) -> int:

@@ -145,6 +145,7 @@ def _fit_network(
     observers.on_fact("backend", backend.name)
     observers.on_fact("batch_size", config.batch_size)
     observers.on_fact("steps", trainer.steps)
+    observers.on_fact("metric", trainer.metric)
     return trainer.model
 
 

@@ -23,6 +23,7 @@ def test_run_leaves_its_record(toy_run: RunFolder) -> None:
     assert record["train_seconds"] == pytest.approx(sum(row["seconds"] for row in rows), abs=0.002)
     assert record["images_per_second"] > 0
     assert record["steps"] >= 4
+    assert record["metric"] == "average_precision"
     assert 90_000 < record["parameters"] < 110_000
     assert record["peak_memory_bytes"] > 50 * 2**20
     assert record["peak_gpu_memory_bytes"] is None
