@@ -50,7 +50,7 @@ _LIMITS: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
     ),
     (("drop_rate", "label_smoothing", "ema"), lambda value: 0 <= value < 1, "from 0 to below 1"),
     (("layer_decay",), lambda value: 0 < value <= 1, "above 0 and at most 1"),
-    (("self_blend",), lambda value: 0 <= value <= 1, "from 0 to 1"),
+    (("self_blend", "self_blend_beside"), lambda value: 0 <= value <= 1, "from 0 to 1"),
 )
 _RULE_FORMS = (
     "auto, f1, recall>=0.8, precision>=0.95 or cost:10:1 (a missed target : a false alarm)"
@@ -134,6 +134,9 @@ class TrainConfig:
     self_blend: float = 0.0
     """Share of each epoch's crops of other classes that get a synthetic local defect and then count
     as the target, 0 to 1."""
+    self_blend_beside: float | None = None
+    """Share of those defects that lie anywhere in the crop, not at the face, 0 to 1; unset: 0 close
+    up, up to half where the crop is much wider than the face."""
     patience: int = 8
     """Epochs without a better validation metric after which training stops; 0: never."""
     metric: Metric = "auto"

@@ -16,6 +16,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from roi_cls.cli import main
@@ -36,6 +37,10 @@ os.environ["ROI_CLS_EXPORT"] = "0"
 # interrupt a real process would wait for nothing.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# No example has a deadline: other work may share the machine.
+settings.register_profile("roi-cls", deadline=None)
+settings.load_profile("roi-cls")
 
 Command = Callable[..., CompletedProcess[str]]
 _TRAINING = ("train", "compare", "ablate", "tune", "ensemble")

@@ -56,6 +56,8 @@ class FaceMap:
     """Direction from one eye to the other."""
     size_px: int
     """Side of the crop."""
+    beside: float = 0.0
+    """Share of the defects that lie anywhere in the crop, not at the face."""
 
     @property
     def center(self) -> NDArray[np.float64]:
@@ -73,15 +75,6 @@ class FaceMap:
         x, y = self.across
         length = math.hypot(x, y)
         return np.array([-y, x]) / length if length else np.array([0.0, 1.0])
-
-    @property
-    def beside(self) -> float:
-        """Share of the defects that lie anywhere in the crop: 0 close up, half of a wide crop's.
-
-        Text, hands and copies beside a face are as visible as those on it, where they are shown.
-        """
-        beyond = 1 - min(1.0, (_FACE_SPANS * self.span / self.size_px) ** 2)
-        return min(_MOST_BESIDE, max(0.0, beyond - _CLOSE))
 
     def anywhere(self, rng: np.random.Generator) -> Point:
         """Return a point drawn evenly from the crop without its rim."""
@@ -125,21 +118,29 @@ class FaceMap:
         return self.beside > 0 and rng.random() < self.beside
 
 
-def locate_face(keypoints: NDArray[np.floating], size_px: int) -> FaceMap:
+def locate_face(
+    keypoints: NDArray[np.floating], size_px: int, beside: float | None = None
+) -> FaceMap:
     """Return where the face's parts are.
 
     Args:
         keypoints: (6, 2), see ``crop_keypoints``; where one is NaN, the face is taken to fill the
             middle.
         size_px: Side of the crop.
+        beside: Share of the defects that lie anywhere in the crop, not at the face; None: 0 close
+            up, up to half where the crop is much wider than the face.
     """
     if not np.isfinite(keypoints).all():
-        middle = np.full((1, 2), size_px / 2)
-        return FaceMap(middle, np.empty((0, 2)), 0.35 * size_px, (1.0, 0.0), size_px)
-    points = keypoints.astype(np.float64)
-    (right_x, right_y), (left_x, left_y) = points[:2].tolist()
-    across = (left_x - right_x, left_y - right_y)
-    # Seen from the side the eyes come together; the way down to the mouth stays.
-    span = max(math.hypot(*across), math.dist(points[:2].mean(axis=0), points[3]))
-    span = float(np.clip(span, 0.08 * size_px, size_px))
-    return FaceMap(points[:_INNER], points[_INNER:], span, across, size_px)
+        points, ears = np.full((1, 2), size_px / 2), np.empty((0, 2))
+        span, across = 0.35 * size_px, (1.0, 0.0)
+    else:
+        points, ears = np.split(keypoints.astype(np.float64), [_INNER])
+        (right_x, right_y), (left_x, left_y) = points[:2].tolist()
+        across = (left_x - right_x, left_y - right_y)
+        # Seen from the side the eyes come together; the way down to the mouth stays.
+        span = max(math.hypot(*across), math.dist(points[:2].mean(axis=0), points[3]))
+        span = float(np.clip(span, 0.08 * size_px, size_px))
+    if beside is None:
+        beyond = 1 - min(1.0, (_FACE_SPANS * span / size_px) ** 2)
+        beside = min(_MOST_BESIDE, max(0.0, beyond - _CLOSE))
+    return FaceMap(points, ears, span, across, size_px, beside)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import string
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from roi_cls.classifier.augmentation.face_map import FaceMap
+from roi_cls.classifier.augmentation.letters import write_letters
 from roi_cls.classifier.augmentation.patch import (
     Blob,
     Drawn,
@@ -22,9 +22,6 @@ from roi_cls.classifier.augmentation.patch import (
 )
 from roi_cls.roi.image import Image
 
-_LETTERS = string.ascii_letters + string.digits + " ."
-_FONTS = (0, 1, 2, 3, 4, 5, 6, 7, 16)  # OpenCV's Hershey fonts; 16: italic
-_DRAWN_FOR_PX = 448  # side of the crop that the letters' sizes are meant at
 _Canvas = NDArray[np.uint8]
 
 
@@ -134,11 +131,11 @@ def _cast_shadow(below: Image, blob: Blob, spread: float, rng: np.random.Generat
 
 def mark(crop: Image, other: Image, face: FaceMap, rng: np.random.Generator) -> Drawn:
     """Write letters, or draw curves, lines or rings, in any colour, more or less opaque."""
-    draw = rng.random() * (1 - face.beside)  # beside a face it is mostly letters
+    draw = rng.random() * (1 - 0.5 * face.beside)  # beside a face it is mostly letters
     center = face.draw_at(rng, eyes=0.15, mouth=0.15, nose=0.15)
     thickness = max(1, int(face.span * math.exp(rng.uniform(math.log(0.01), math.log(0.06)))))
     if draw < 0.4:
-        canvas = _write_letters(center, face, rng)
+        canvas = write_letters(face, rng)
     elif draw < 0.75:
         canvas = _draw_curves(center, thickness, face, rng)
     else:
@@ -150,20 +147,6 @@ def mark(crop: Image, other: Image, face: FaceMap, rng: np.random.Generator) -> 
         tone = rng.uniform(0, 70) if rng.random() < 0.5 else rng.uniform(200, 255)
         colour = tone + rng.normal(0, 12, 3)
     return blob.window, lay(crop, _plain(blob.window, colour), blob, rng.uniform(0.35, 1))
-
-
-def _write_letters(center: Point, face: FaceMap, rng: np.random.Generator) -> _Canvas:
-    canvas = _new_canvas(face)
-    text = "".join(rng.choice(list(_LETTERS), rng.integers(2, 14)))
-    scale = rng.uniform(0.4, 2.2) * face.size_px / _DRAWN_FOR_PX
-    thickness = max(1, int(scale * rng.uniform(0.8, 2.5)))
-    start = (int(center[0] - 9 * scale * len(text)), int(center[1]))
-    font = int(rng.choice(_FONTS))
-    cv2.putText(canvas, text, start, font, scale, 255, thickness, cv2.LINE_AA)
-    turned = cv2.warpAffine(
-        canvas, about(center, float(rng.normal(0, 20)), 1.0, (0.0, 0.0)), canvas.shape[::-1]
-    )
-    return np.asarray(turned, dtype=np.uint8)
 
 
 def _draw_curves(center: Point, thickness: int, face: FaceMap, rng: np.random.Generator) -> _Canvas:

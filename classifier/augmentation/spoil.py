@@ -50,18 +50,18 @@ WAYS = (
     # Parts of faces where they do not belong, after Shiohara and Yamasaki 2022.
     Way("blended face", displaced.blend_face, 0.04),
     Way("bent", displaced.bend_part, 0.09),
-    Way("copied", displaced.copy_part, 0.08, 0.14),
+    Way("copied", displaced.copy_part, 0.08, 0.08),
     Way("turned", displaced.turn_part, 0.03),
     Way("mirrored", displaced.mirror_part, 0.03),
-    Way("another's", displaced.take_part, 0.05, 0.08),
+    Way("another's", displaced.take_part, 0.05, 0.05),
     Way("pushed", features.push, 0.17),
-    Way("feature too many", features.copy_feature, 0.11, 0.22),
+    Way("feature too many", features.copy_feature, 0.11, 0.24),
     Way("gaze", features.move_iris, 0.09),
     Way("unlike eye", features.alter_eye, 0.05),
     Way("covered", overlaid.cover, 0.11, 0.16),
-    Way("marked", overlaid.mark, 0.07, 0.3),
-    Way("smeared", overlaid.smear, 0.05, 0.05),
-    Way("flat", overlaid.flatten, 0.03, 0.05),
+    Way("marked", overlaid.mark, 0.07, 0.4),
+    Way("smeared", overlaid.smear, 0.05, 0.04),
+    Way("flat", overlaid.flatten, 0.03, 0.03),
 )
 
 
@@ -80,12 +80,15 @@ class Spoiled:
 class Spoiler:
     """Gives a share of the pictures that are not of the target a defect, see ``spoil``."""
 
-    def __init__(self, crops: CropArray, target_index: int, share: float) -> None:
+    def __init__(
+        self, crops: CropArray, target_index: int, share: float, beside: float | None = None
+    ) -> None:
         self._pixels = crops.by_view[0]
         self._is_clean = crops.labels != target_index
         self._clean = np.flatnonzero(self._is_clean)
         self._keypoints = np.stack([crop_keypoints(record) for record in crops.records])
         self._share = share
+        self._beside = beside
 
     def draw(self, rows: NDArray[np.int64]) -> Spoiled:
         """Return the spoiled ones of the pictures at ``rows``, drawn anew each time.
@@ -115,7 +118,8 @@ class Spoiler:
         self, row: int, other: int, seed: int
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         random = np.random.default_rng(seed)
-        changed = spoil(self._pixels[row], self._keypoints[row], self._pixels[other], random)
+        crop, keypoints = self._pixels[row], self._keypoints[row]
+        changed = spoil(crop, keypoints, self._pixels[other], random, beside=self._beside)
         return changed.pixels, changed.mask
 
 
@@ -138,6 +142,7 @@ def spoil(
     other: Image,
     rng: np.random.Generator,
     ways: tuple[Way, ...] = WAYS,
+    beside: float | None = None,
 ) -> SpoiledCrop:
     """Return the crop with one local defect.
 
@@ -148,9 +153,10 @@ def spoil(
         other: (S, S, 3) uint8, the crop of another clean face.
         rng: All that is random comes from it.
         ways: Those that are drawn from, by their shares.
+        beside: Share of the defects that lie anywhere in the crop, see ``locate_face``.
     """
     size_px = len(crop)
-    face = locate_face(keypoints, size_px)
+    face = locate_face(keypoints, size_px, beside)
     best = _draw_change(crop, other, face, rng, ways)
     for _ in range(TRIES - 1):
         if best.striking_px >= STRIKING_SHARE * size_px**2:

@@ -90,7 +90,8 @@ class PixelSource:
         if config.self_blend and (crops.labels != target_index).any():
             from roi_cls.classifier.augmentation.spoil import Spoiler
 
-            self._spoiler = Spoiler(crops, target_index, config.self_blend)
+            share, beside = config.self_blend, config.self_blend_beside
+            self._spoiler = Spoiler(crops, target_index, share, beside)
 
     def __len__(self) -> int:
         return len(self.labels)

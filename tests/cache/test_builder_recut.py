@@ -139,10 +139,7 @@ def test_row_follows_the_picture_to_another_place(record: CropRecord, tmp_path: 
     assert np.array_equal(recut(replace(record, path=moved)), before)
 
 
-# No deadline: every example writes files, on a machine that does other work, too.
-KEEP_FOLDER = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+KEEP_FOLDER = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def see_two(picture: Picture) -> tuple[Face, ...]:

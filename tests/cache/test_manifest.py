@@ -101,10 +101,7 @@ def test_csv_holds_every_row_in_order(tmp_path: Path) -> None:
     assert list(rows[0]) == list(OK.to_dict())
 
 
-# No deadline: pyarrow is imported by the first one, and other work shares the machine.
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 @given(
     st.lists(
         st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0/")), max_size=5

@@ -133,8 +133,7 @@ def test_cache_folder_that_is_a_file_is_told_when_written(tmp_path: Path) -> Non
         store.write_detection(SHA, DETECTION)
 
 
-# No deadline: the first write on a busy machine may take long.
-KEEP_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+KEEP_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @KEEP_FOLDER

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from roi_cls.base.errors import DataError
@@ -396,7 +396,6 @@ NAMES = st.text(st.sampled_from("ab01_. é-"), min_size=1, max_size=6).filter(
 )
 
 
-@settings(deadline=None)  # the first write on a busy machine may take long
 @given(st.lists(st.tuples(NAMES, NAMES), min_size=1, max_size=8))
 def test_every_picture_is_one_sample(
     tmp_path_factory: pytest.TempPathFactory, names: list[tuple[str, str]]

@@ -59,7 +59,6 @@ RECIPES = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(st.integers(20, 160), st.integers(20, 160), st.integers(2, 8), PLACES, RECIPES)
 def test_png_turned_by_exif_gives_the_crop_of_the_upright_one(
     height: int, width: int, orientation: int, detector: FakeDetector, params: CropParams
@@ -72,7 +71,7 @@ def test_png_turned_by_exif_gives_the_crop_of_the_upright_one(
     assert np.array_equal(crops.pixels, expected.pixels)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(4, 20), st.integers(4, 20), st.integers(2, 8), PLACES, RECIPES)
 def test_jpeg_turned_by_exif_gives_the_crop_of_the_upright_one(
     rows: int, columns: int, orientation: int, detector: FakeDetector, params: CropParams
@@ -88,7 +87,7 @@ def test_jpeg_turned_by_exif_gives_the_crop_of_the_upright_one(
     assert difference(crops, expected) <= 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.integers(100, 900),
     st.integers(100, 900),

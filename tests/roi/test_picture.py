@@ -100,7 +100,7 @@ def test_jpeg_is_reduced_to_nearly_the_means_of_its_blocks(mode: str, subsamplin
         assert apart.mean() < 2
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(SIDES, SIDES, st.floats(0, 1), st.integers(1, 8), st.sampled_from(FACTORS))
 @example(2, 2, 0.5, 6, 8)
 @example(17, 33, 0.0, 3, 8)

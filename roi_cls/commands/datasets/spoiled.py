@@ -107,7 +107,7 @@ def _draw_sheet(faces: _Faces, title: str, random: np.random.Generator) -> Pillo
         "Training with --self-blend draws a kind by its share, and then how and where. The share "
         "of changed pixels stands beside each; where too few can be seen to change, the picture "
         "stays what it was labelled. In crops much wider than the face up to half of the defects "
-        "lie beside it, by the second share.",
+        "lie anywhere in it, by the second share.",
         TEXT_PX,
         MUTED,
     )

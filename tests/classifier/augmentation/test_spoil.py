@@ -50,7 +50,7 @@ def spoil_portrait(
     return crop, spoiled.pixels, spoiled.mask
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(0, 2**32),
     st.sampled_from([32, 33, 64, 112]),
@@ -214,3 +214,17 @@ def test_a_change_of_a_few_pixels_leaves_the_crop_clean() -> None:
     ways = (Way("dot", dot, 1.0),)
     spoiled = spoil(plain, keypoints(224), plain, np.random.default_rng(0), ways)
     assert not spoiled.mask.any()
+
+
+@pytest.mark.parametrize(("beside", "least", "most"), [(0.0, 0.0, 0.15), (1.0, 0.5, 1.0)])
+def test_a_share_of_the_defects_may_lie_anywhere_in_the_crop(
+    beside: float, least: float, most: float
+) -> None:
+    """The face takes a ninth of the crop; what lies on the other side of it is beside it."""
+    crop, other, points = portrait(96), portrait(96, 1), (FACE * 32).astype(np.float32)
+    away = 0
+    for seed in range(60):
+        random = np.random.default_rng(seed)
+        mask = spoil(crop, points, other, random, beside=beside).mask
+        away += mask[48:].sum() + mask[:48, 48:].sum() > mask.sum() / 2
+    assert least <= away / 60 <= most

@@ -86,7 +86,7 @@ def test_ten_pictures_of_a_class_give_no_wild_scaling(distance: float, seed: int
     assert expected_calibration_error(claimed, labels == 0) < 0.07
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(2, 200), st.integers(0, 10**6), st.sampled_from([0.1, 1.0, 5.0]))
 def test_ranking_of_two_classes_stays(count: int, seed: int, factor: float) -> None:
     generator = np.random.default_rng(seed)
@@ -159,7 +159,7 @@ def test_honest_scores_are_calibrated_and_sharpened_ones_are_not() -> None:
     assert expected_calibration_error(sharp, labels == 0) > 0.1
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(1, 400), st.integers(0, 10**6), st.sampled_from([1, 2, 16]))
 def test_bins_keep_ties_together_and_the_order_of_scores(
     count: int, seed: int, decimals: int

@@ -38,7 +38,7 @@ def _draw(seed: int, count: int, classes: int, decimals: int) -> tuple[Labels, F
     return labels, scores
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(st.integers(0, 10**6), st.integers(2, 60), st.integers(2, 4), st.sampled_from([1, 2, 16]))
 def test_resampled_metrics_are_those_of_scikit_learn(
     seed: int, count: int, classes: int, decimals: int
@@ -65,7 +65,7 @@ def test_resampled_metrics_are_those_of_scikit_learn(
         assert found == pytest.approx([*np.concatenate(table[:3]), right], nan_ok=True)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), st.integers(1, 50), st.integers(2, 4))
 def test_values_are_those_of_scikit_learn(seed: int, count: int, classes: int) -> None:
     labels, scores = _draw(seed, count, classes, 16)

@@ -109,7 +109,7 @@ def test_threshold_lies_amid_the_scores_that_serve_the_rule(
     assert found == pytest.approx(expected)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(ROWS, st.integers(0, 1))
 def test_no_other_threshold_has_a_better_f1(rows: list[tuple[float, bool]], target: int) -> None:
     scores, is_target = _columns([*rows, (0.5, True)])
@@ -123,7 +123,7 @@ def test_no_other_threshold_has_a_better_f1(rows: list[tuple[float, bool]], targ
     assert best >= max(map(f1, scores)) - 1e-12
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(ROWS)
 def test_auto_is_right_as_often_as_the_commoner_answer_where_a_threshold_is(
     rows: list[tuple[float, bool]],
@@ -138,7 +138,7 @@ def test_auto_is_right_as_often_as_the_commoner_answer_where_a_threshold_is(
     assert right(choose_threshold(scores, is_target)) >= min(commoner, reachable)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(ROWS, RULES)
 def test_rule_is_kept_on_the_scores_it_was_chosen_on(
     rows: list[tuple[float, bool]], word: str

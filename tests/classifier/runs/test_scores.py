@@ -24,7 +24,7 @@ from roi_cls.roi import CropParams
 TEXT = st.text(st.characters(codec="utf-8"), max_size=9)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(TEXT, TEXT, st.floats(0, 1)), min_size=1, max_size=5), TEXT)
 @example([("a\rb.png", 'x"y', 0.1 + 0.2)], "a,b")
 @example([("line\nbreak\r\n.png", "", 5e-324)], "p")

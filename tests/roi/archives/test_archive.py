@@ -56,7 +56,7 @@ def _is_file(name: str) -> bool:
     return not name.replace("\\", "/").endswith("/")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(NAMES)
 @pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")
 def test_whatever_is_packed_under_any_names_is_read_again(names: list[str]) -> None:

@@ -95,7 +95,7 @@ def orient(glimpse: Glimpse, is_mirrored: bool, turns: int) -> Glimpse:
     return (glimpse.mirror() if is_mirrored else glimpse).turn(90 * turns)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(around=st.floats(0.2, 3), **PLACED)
 def test_spot_is_told_where_it_lies(
     height: int, width: int, x: float, y: float, around: float, is_mirrored: bool, turns: int
@@ -108,7 +108,7 @@ def test_spot_is_told_where_it_lies(
         assert locate_spot(glimpse).xyxy == pytest.approx(box.xyxy, abs=glimpse.scale)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(side_px=st.sampled_from([320, 640, 1280]), **PLACED)
 def test_spot_at_any_scale_is_told_where_it_lies(
     height: int, width: int, x: float, y: float, side_px: int, is_mirrored: bool, turns: int

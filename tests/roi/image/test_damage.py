@@ -300,7 +300,7 @@ def test_scales_are_those_of_opencv(kind: str, size: tuple[int, int]) -> None:
         np.testing.assert_array_equal(Picture(data, "a").reduced(factor), wanted[..., ::-1])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.sampled_from(sorted(KINDS)).map(jpeg),
     st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=8)), max_size=4),

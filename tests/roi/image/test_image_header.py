@@ -288,7 +288,7 @@ def damaged_files(draw: st.DrawFn) -> bytes:
     return bytes(data)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(damaged_files() | st.binary(max_size=64))
 def test_any_bytes_give_a_picture_or_an_image_error(data: bytes) -> None:
     try:

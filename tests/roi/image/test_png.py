@@ -95,7 +95,7 @@ def by_pillow(data: bytes) -> NDArray[np.uint8]:
         return np.array(picture.convert("RGB") if picture.mode == "L" else picture)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.sampled_from([1, 3, 4]),
     st.tuples(st.integers(1, 40), st.integers(1, 40)),
@@ -231,7 +231,7 @@ def test_other_size_than_the_header_says_is_refused() -> None:
             decode_by_kornia(data, shape, 2)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(
     st.integers(2, len(PACKED) - 1),
     st.binary(min_size=1, max_size=6),

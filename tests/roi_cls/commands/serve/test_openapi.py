@@ -49,7 +49,6 @@ def hold(served: Any, session: requests.Session, operation: Any, mode: Generatio
         max_examples=EXAMPLES,
         derandomize=True,
         database=None,
-        deadline=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
