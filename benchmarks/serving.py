@@ -3,8 +3,8 @@
     .venv/bin/python -m benchmarks.serving --run demo [--run NAME ...] [--json FILE]
 
 Two servers of each run, in turns: as it is, with 16 clients at once; and unbatched, with one
-judge and one client that waits for each answer. One request in ten is broken. A request is one
-drawn portrait of 1024 px.
+judge and one client that waits for each answer; and `benchmarks/plain_server.py`, with 16 clients.
+One request in ten is broken. A request is one drawn portrait of 1024 px.
 """
 
 from __future__ import annotations
@@ -22,15 +22,18 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import describe_machine
 from benchmarks.portraits import write_portraits
+from roi_cls.classifier.runs.folder import find_run
 
 REQUESTS = 200
 CLIENTS = 16
 ROUNDS = 3
+RUNS = Path("artifacts/runs")
 BROKEN_EVERY = 10
 UNBATCHED = ("--batch", "1", "--threads", "1", "--wait-ms", "0")
 
@@ -38,9 +41,10 @@ UNBATCHED = ("--batch", "1", "--threads", "1", "--wait-ms", "0")
 class Server:
     """A server in a process of its own."""
 
-    def __init__(self, run: str, *options: str) -> None:
-        words = [sys.executable, "-m", "roi_cls", "serve", "--run", run, "--port", "0", *options]
-        self._process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    def __init__(self, *words: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", *words], stderr=subprocess.PIPE, text=True
+        )
         assert self._process.stderr
         self.port = 0
         lines = []
@@ -70,9 +74,9 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(run: str, *options: str) -> Iterator[Server]:
+def serving(*words: str) -> Iterator[Server]:
     """Give a server, and see that it stops as it should."""
-    server = Server(run, *options)
+    server = Server(*words)
     try:
         yield server
     finally:
@@ -132,40 +136,77 @@ def check(statuses: Counter[int], count: int) -> None:
         raise RuntimeError(f"unexpected answers: {dict(statuses)}")
 
 
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A server, and how many clients ask it at once."""
+
+    server: Server
+    clients: int
+    rates: list[float] = field(default_factory=list)
+    """Requests per second, of each round."""
+    times: list[float] = field(default_factory=list)
+    costs: list[float] = field(default_factory=list)
+    """Seconds of processor time of a request, of each round."""
+
+    def ask(self, bodies: Sequence[bytes]) -> None:
+        """Send the bodies, and keep what that took."""
+        before = self.server.metric("process_cpu_seconds_total")
+        found = load(self.server.port, bodies, self.clients)
+        cost = self.server.metric("process_cpu_seconds_total") - before
+        check(found["statuses"], len(bodies))
+        self.rates.append(found["rate"])
+        self.times.extend(found["times"])
+        self.costs.append(cost / len(bodies))
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """Medians."""
+        return {
+            "per_second": statistics.median(self.rates),
+            "cpu_ms": 1000 * statistics.median(self.costs),
+            "median_ms": 1000 * statistics.median(self.times),
+        }
+
+
 def measure(
     run: str, paths: Sequence[Path], options: Sequence[str], rounds: int, long: int
 ) -> dict[str, Any]:
     """Return the figures of one run; the memory is looked at again after ``long`` requests."""
     bodies = make_bodies(paths, REQUESTS)
-    loaded, alone, costs = [], [], {"loaded": 0.0, "alone": 0.0}
-    with serving(run, *options) as server, serving(run, *UNBATCHED) as plain:
-        load(plain.port, bodies[:20], 1)
-        load(server.port, bodies[:40], CLIENTS)
+    ours, folder = ("roi_cls", "serve", "--run", run, "--port", "0"), find_run(run, RUNS)
+    with (
+        serving(*ours, *options) as server,
+        serving(*ours, *UNBATCHED) as unbatched,
+        serving("benchmarks.plain_server", str(folder.path)) as plain,
+    ):
+        sides = {
+            "alone": Side(unbatched, 1),
+            "loaded": Side(server, CLIENTS),
+            "plain": Side(plain, CLIENTS),
+        }
+        for side in sides.values():
+            load(side.server.port, bodies[:40], side.clients)
         for turn in range(rounds):
-            for name, side, clients in (("alone", plain, 1), ("loaded", server, CLIENTS)):
-                before = side.metric("process_cpu_seconds_total")
-                found = load(side.port, bodies, clients)
-                costs[name] += side.metric("process_cpu_seconds_total") - before
-                check(found["statuses"], REQUESTS)
-                (alone if name == "alone" else loaded).append(found)
-            print(
-                f"{run} round {turn + 1}: {loaded[-1]['rate']:.1f} against {alone[-1]['rate']:.1f}"
-            )
+            for side in list(sides.values())[:: 1 if turn % 2 == 0 else -1]:
+                side.ask(bodies)
+            rates = ", ".join(f"{name} {side.rates[-1]:.1f}/s" for name, side in sides.items())
+            print(f"{run} round {turn + 1}: {rates}")
         memory = [server.metric("process_resident_memory_bytes") / 1e6]
         check(load(server.port, make_bodies(paths, long), CLIENTS)["statuses"], long)
         memory.append(server.metric("process_resident_memory_bytes") / 1e6)
         batches = server.metric("roi_cls_batch_pictures_sum") / server.metric(
             "roi_cls_batch_pictures_count"
         )
-    rates = {name: [one["rate"] for one in side] for name, side in (("l", loaded), ("a", alone))}
+    loaded = sides["loaded"].rates
+    ratios = {
+        f"ratio_to_{name}": statistics.median(
+            x / y for x, y in zip(loaded, sides[name].rates, strict=True)
+        )
+        for name in ("alone", "plain")
+    }
     return {
-        "loaded_per_second": statistics.median(rates["l"]),
-        "alone_per_second": statistics.median(rates["a"]),
-        "ratio": statistics.median(x / y for x, y in zip(rates["l"], rates["a"], strict=True)),
-        "loaded_cpu_ms": 1000 * costs["loaded"] / (rounds * REQUESTS),
-        "alone_cpu_ms": 1000 * costs["alone"] / (rounds * REQUESTS),
-        "loaded_median_ms": 1000 * statistics.median(loaded[-1]["times"]),
-        "alone_median_ms": 1000 * statistics.median(alone[-1]["times"]),
+        **{name: side.figures for name, side in sides.items()},
+        **ratios,
         "pictures_per_batch": batches,
         "memory_mb": memory[0],
         "memory_after_long_mb": memory[1],
