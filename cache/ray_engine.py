@@ -235,15 +235,26 @@ def _connected(address: str | None, workers: int | None) -> Iterator[None]:
             _knock(address)
         with stderr_held(tells_failure=False):  # Ray's C++ part tells its log level there
             ray.init(**settings, log_to_driver=False, logging_level=logging.ERROR)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ClusterError(
-            f"Cannot use the Ray cluster {address or 'of this machine'!r}: {_first_line(error)} "
-            "Check --address; Ray and Python must have the same version on every machine."
-        ) from error
+    except Exception as error:  # reason: a node that starts too slowly is a bare Exception
+        if address is None:
+            ray.shutdown()  # of what had started
+        raise ClusterError(_tell_refusal(address, error)) from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _tell_refusal(address: str | None, error: Exception) -> str:
+    if address:
+        return (
+            f"Cannot use the Ray cluster {address!r}: {_first_line(error)} "
+            "Check --address; Ray and Python must have the same version on every machine."
+        )
+    return (
+        f"Cannot start a Ray cluster on this machine: {_first_line(error)} Try again when it is "
+        "less busy, use --engine local, or start one by `ray start --head` and give its --address."
+    )
 
 
 def _import_ray(*, on_loopback: bool) -> Any:

@@ -264,3 +264,19 @@ def test_cluster_that_cannot_be_reached_is_told(
     assert str(caught.value).endswith(
         " Check --address; Ray and Python must have the same version on every machine."
     )
+
+
+def test_cluster_that_starts_too_slowly_is_told_and_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**settings: object) -> None:
+        raise Exception("The current node timed out during startup. It may be busy.")
+
+    ended: list[bool] = []
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", fail)
+    monkeypatch.setattr(ray, "shutdown", lambda: ended.append(True))
+    with pytest.raises(ClusterError, match="node timed out during startup") as caught:
+        open_ray(partial(give, tell_parent), partial(died, "x"), tmp_path).__enter__()
+    assert "use --engine local, or start one by `ray start --head`" in str(caught.value)
+    assert ended == [True]
