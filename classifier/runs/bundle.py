@@ -36,7 +36,10 @@ ENSEMBLE = "ensemble"
 PLAIN = "timm"
 """The kind of a network that timm builds by itself."""
 _SEAL = "config_sha256"
-_PACKAGES = ("roi-cls", "mediapipe", "opencv-contrib-python", "torch", "timm", "numpy", "pillow")
+_PACKAGES = (
+    *("roi-cls", "mediapipe", "opencv-contrib-python", "torch", "timm", "onnxruntime"),
+    *("numpy", "pillow"),
+)
 _PLACES = ("source", "weights", "captions")
 """Settings that may be a path: of the data, of the start weights, of the captions' file."""
 

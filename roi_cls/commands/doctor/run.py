@@ -37,7 +37,7 @@ CheckStatus = Literal["ok", "warning", "fault"]
 
 _PACKAGES = (
     *("mediapipe", "opencv-contrib-python", "torch", "torchvision", "timm", "safetensors"),
-    *("scikit-learn", "numpy", "pillow"),
+    *("onnxruntime", "onnx", "onnxscript", "scikit-learn", "numpy", "pillow"),
 )
 _CV2_PACKAGE = "opencv-contrib-python"  # the one mediapipe requires; it contains all the others
 _CV2_PACKAGES = (
