@@ -68,11 +68,12 @@ def render_tuning(evaluation: Evaluation, *, out_of_fold: bool) -> str:
     where = f"On validation ({counts})"
     if out_of_fold:
         where = f"Out of fold ({counts}; each scored by models that did not learn from it)"
-    tuned = "epoch, scale, threshold" if len(overall.classes) == 2 else "epoch, scale"
+    tuned = "scale, threshold" if len(overall.classes) == 2 else "scale"
     lines = (
         f"{where}, which is no test:",
         evaluation.verdict,
-        f"The run was tuned on them ({tuned}), so they flatter it.",
+        f"The run was tuned on them ({tuned}; the epoch, if not the last is kept), so they flatter "
+        "it.",
         *(f"Note: {note}" for note in overall.notes),
     )
     return render_parts(Text("\n".join(lines)))

@@ -47,11 +47,14 @@ def choose_threshold(
 def find_shortfall(
     scores: Floats, is_target: NDArray[np.bool_], threshold: float, rule: ThresholdRule | str
 ) -> str | None:
-    """Return a sentence where ``threshold`` misses the share that the rule asks for, else None.
+    """Return a sentence where ``threshold`` misses what the rule is for, else None.
 
+    That is the share it asks for; for ``auto``, half of the targets that the best F1 would find.
     ``threshold`` is the one that was chosen on these scores.
     """
     rule = parse_rule(rule) if isinstance(rule, str) else rule
+    if rule.kind == "auto":
+        return _tell_refusal(scores, is_target, threshold)
     if rule.kind not in ("recall", "precision"):
         return None
     is_called = scores >= threshold
@@ -63,6 +66,19 @@ def find_shortfall(
     return (
         f"No threshold reaches {rule} on the validation pictures; the closest, {threshold:.4g}, "
         f"has {rule.kind} {reached:.2f} ({hits} of {total}). Train a better model or ask for less."
+    )
+
+
+def _tell_refusal(scores: Floats, is_target: NDArray[np.bool_], threshold: float) -> str | None:
+    hits, targets = int((is_target & (scores >= threshold)).sum()), int(is_target.sum())
+    is_called = scores >= choose_threshold(scores, is_target, "f1")
+    more = int((is_called & is_target).sum())
+    if 2 * hits >= more:
+        return None
+    return (
+        f"The threshold {threshold:.4g} finds {hits} of {targets} on the validation pictures: a "
+        "lower one would be right less often than always giving the commoner answer. "
+        f"--threshold-rule f1 would find {more}, with {int(is_called.sum()) - more} false alarms."
     )
 
 

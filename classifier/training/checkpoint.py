@@ -26,7 +26,8 @@ class Progress:
     epoch: int = 0
     """Epochs done."""
     best_epoch: int = -1
-    """Of the best validation metric, counted from 0; -1: none yet."""
+    """Of the best validation metric, where the last epoch is kept of the lowest validation loss;
+    counted from 0; -1: none yet."""
     best_value: float = -math.inf
     """The metric there; higher is better."""
     best_loss: float = math.inf

@@ -123,7 +123,7 @@ class EpochReport:
     roc_auc: float
     """Of the target against the rest, on validation."""
     best: bool
-    """Whether it was the best epoch so far."""
+    """Whether it was the best epoch so far; never where the last one is kept."""
     seconds: float
     images_per_second: float
     """Training crops per second of the training part of the epoch."""

@@ -43,6 +43,14 @@ _CHECK_STEPS = 50
 """Between two looks at the loss within an epoch: each makes a GPU wait."""
 
 
+def settle_metric(metric: Metric, is_target: NDArray[np.bool_]) -> Metric:
+    """Return what chooses the epoch on these validation pictures; never ``auto``."""
+    if metric != "auto":
+        return metric
+    fewest = min(int(is_target.sum()), int((~is_target).sum()))
+    return "average_precision" if fewest >= ENOUGH_TO_CHOOSE else "last"
+
+
 class Course:
     """The epochs of a run: how many are done, which was the best, whether there is another.
 
@@ -62,7 +70,8 @@ class Course:
         # Patience begins anew with the second phase: a good epoch of the head must not end it.
         stale = progress.epoch - max(progress.best_epoch + 1, config.first_phase)
         in_second_phase = progress.epoch > config.first_phase
-        out_of_patience = bool(config.patience) and in_second_phase and stale >= config.patience
+        may_stop = bool(config.patience) and self._metric != "last"
+        out_of_patience = may_stop and in_second_phase and stale >= config.patience
         return progress.epoch >= config.epochs or out_of_patience
 
     @property
@@ -72,9 +81,7 @@ class Course:
 
     def choose_by(self, is_target: NDArray[np.bool_]) -> None:
         """Settle what chooses the best epoch, by the pictures that choose."""
-        if self._metric == "auto":
-            fewest = min(int(is_target.sum()), int((~is_target).sum()))
-            self._metric = "average_precision" if fewest >= ENOUGH_TO_CHOOSE else "last"
+        self._metric = settle_metric(self._metric, is_target)
 
     def begin(self) -> None:
         """Begin with the first epoch, without a line."""
@@ -91,17 +98,18 @@ class Course:
             write_atomically(self._run.metrics, b"".join(lines[: progress.epoch]))
 
     def is_best(self, scores: Mapping[str, float]) -> bool:
-        """Whether an epoch with these measures is better than all before it."""
-        if self._metric == "last":
-            return True
+        """Whether an epoch with these measures is the best so far; by ``last`` none is."""
+        return self._metric != "last" and self._is_better(scores)
+
+    def _is_better(self, scores: Mapping[str, Any]) -> bool:
         # Easy data reach the highest average precision early; the loss tells who is surer.
         best = (self.progress.best_value, -self.progress.best_loss)
-        return (self._value(scores), -scores["validation_loss"]) > best
+        return (self._value(scores), -float(scores["validation_loss"])) > best
 
     def keep(self, report: EpochReport, model: nn.Module, steps: int) -> None:
-        """Count the epoch, write its line and, if it is the best, the weights."""
+        """Count the epoch, write its line and, if they may be the ones to keep, the weights."""
         progress = replace(self.progress, epoch=report.epoch, steps=steps)
-        if report.best:
+        if self._is_better(asdict(report)):
             value = self._value(asdict(report))
             progress = replace(
                 progress,
@@ -116,7 +124,7 @@ class Course:
         if self._world.is_first:
             with self._run.metrics.open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps(asdict(report)) + "\n")
-            if report.best:
+            if report.best or self._metric == "last":
                 save_weights(self._run.best, model)
 
     def load_best(self, model: nn.Module) -> None:

@@ -206,14 +206,15 @@ def _finish(
 
 
 def _figures(bundle: ModelBundle, epochs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Return what a run came to: the best epoch's measures, and what was chosen after it."""
+    """Return what a run came to: the kept epoch's measures, and what was chosen after it."""
     found = {"final/temperature": bundle.temperature}
     if bundle.threshold is not None:
         found["final/threshold"] = bundle.threshold
-    if best := [epoch for epoch in epochs if epoch["best"]]:
-        found["final/best_epoch"] = float(best[-1]["epoch"])
+    if epochs:
+        kept = [epoch for epoch in epochs if epoch["best"]] or epochs  # none: the last
+        found["final/best_epoch"] = float(kept[-1]["epoch"])
         for name in ("roc_auc", "average_precision", "validation_loss"):
-            found[f"final/{name}"] = float(best[-1][name])
+            found[f"final/{name}"] = float(kept[-1][name])
     return found
 
 

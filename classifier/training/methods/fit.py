@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from roi_cls.base.errors import TrainingError
@@ -23,11 +25,11 @@ from roi_cls.classifier.training.data import TrainingData
 from roi_cls.classifier.training.distributed import current_world, deterministic
 from roi_cls.classifier.training.job import Observers
 from roi_cls.classifier.training.learner import batch_size
-from roi_cls.classifier.training.loop import Trainer
+from roi_cls.classifier.training.loop import Trainer, settle_metric
 from roi_cls.classifier.training.optimiser import has_batch_norms
 from roi_cls.classifier.training.settle import settle
 
-_PIXEL_CHANGES = ("self_blend", "mixup", "cutmix", "eyes")
+_PIXEL_CHANGES = ("self_blend", "self_blend_beside", "mixup", "cutmix", "eyes")
 _STEPS = ("focal_gamma", "ema", "layer_decay", "accumulate", "label_smoothing")
 _UNUSED: dict[Method, tuple[str, ...]] = {
     "embedding": _PIXEL_CHANGES,
@@ -91,6 +93,8 @@ def _idle_settings(config: TrainConfig) -> tuple[str, ...]:
     """Return the settings that were changed although the method has no use for them."""
     plain = TrainConfig()
     names = _UNUSED.get(config.method, ())
+    if not config.self_blend and "self_blend_beside" not in names:
+        names = (*names, "self_blend_beside")  # without defects none lies anywhere
     return tuple(name for name in names if getattr(config, name) != getattr(plain, name))
 
 
@@ -117,6 +121,15 @@ def fit_model(
         return fit(config, data, backend, run, observers)
 
 
+def _tell_choice(config: TrainConfig, is_target: NDArray[np.bool_], observers: Observers) -> None:
+    """Say so where validation, as it is, chooses no epoch."""
+    if config.metric == "auto" and settle_metric("auto", is_target) == "last":
+        observers.on_note(
+            f"note: the last epoch is kept: {int(is_target.sum())} of {len(is_target)} validation "
+            "pictures are of the target, too few to choose one by. --metric average_precision does."
+        )
+
+
 def _fit_network(
     config: TrainConfig, data: TrainingData, backend: Backend, run: RunFolder, observers: Observers
 ) -> nn.Module:
@@ -140,6 +153,7 @@ def _fit_network(
             "with. --batch-size 2 --accumulate N takes little more memory and learns better."
         )
     observers.on_start(backend, sum(p.numel() for p in model.parameters()))
+    _tell_choice(config, data.validation.labels == target, observers)
     trainer = Trainer(config, model, backend, run)
     trainer.run(train, validation, target, observers.on_step, observers.on_epoch)
     observers.on_fact("backend", backend.name)

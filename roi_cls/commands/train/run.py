@@ -122,9 +122,11 @@ def _train_one(job: TrainJob) -> TrainOutcome:
 
         def on_data(data: TrainingData) -> None:
             tell_data(data)
-            if _suits_synthetic_defects(job, data.train.labels == data.labels.target_index):
+            labels = data.labels
+            is_pair = len(labels.names) == 2
+            if is_pair and _suits_synthetic_defects(job, data.train.labels == labels.target_index):
                 note(
-                    f"If {data.labels.target!r} is a small local defect in faces that are else "
+                    f"If {labels.target!r} is a small local defect in faces that are else "
                     "like the others, `--recipe best` learns from synthetic ones, too, and finds "
                     "more."
                 )

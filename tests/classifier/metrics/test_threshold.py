@@ -180,6 +180,26 @@ def test_rule_that_cannot_be_met_is_said() -> None:
     assert find_shortfall(scores, is_target, chosen, "f1") is None
 
 
+@pytest.mark.parametrize(
+    ("ranked", "said"),
+    [
+        # Calling the first has 3 wrong answers; finding one or both has 4.
+        ([0, 0, 0, 1, 0, 1, *[0] * 14], "finds 0 of 2"),
+        ([1, 1, *[0] * 18], None),
+        ([1, 0, *[0] * 18], None),
+    ],
+)
+def test_default_rule_says_where_it_finds_few(ranked: list[int], said: str | None) -> None:
+    scores, is_target = np.linspace(1, 0, len(ranked)), np.array(ranked, bool)
+    found = find_shortfall(scores, is_target, choose_threshold(scores, is_target), "auto")
+    if said is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert said in found
+        assert found.endswith("--threshold-rule f1 would find 2, with 4 false alarms.")
+
+
 def _columns(rows: list[tuple[float, bool]]) -> tuple[Floats, NDArray[np.bool_]]:
     return np.array([score for score, _ in rows]), np.array([truth for _, truth in rows])
 

@@ -168,6 +168,19 @@ def test_last_epoch_is_kept_where_none_is_to_be_chosen(
     toy = _toy((4, 4))
     trainer.run(toy, toy, 0)
     assert all(value.equal(states[3][name]) for name, value in trainer.model.state_dict().items())
+    assert not any(row["best"] for row in _lines(tmp_path))
+
+
+def test_a_plateau_of_the_loss_lowers_the_rate_where_the_last_epoch_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = _trainer(tmp_path, epochs=6, metric="last", schedule="plateau", patience=1)
+    _scripted(trainer, monkeypatch, [0.9, *[0.5] * 5])
+    toy = _toy((4, 4))
+    trainer.run(toy, toy, 0)
+    rates = [row["lr"] for row in _lines(tmp_path)]
+    assert len(rates) == 6  # no patience ends it
+    assert rates[-1] == pytest.approx(0.5 * rates[0])
 
 
 @pytest.mark.parametrize(("targets", "kept"), [(ENOUGH_TO_CHOOSE, 1), (ENOUGH_TO_CHOOSE - 1, 3)])

@@ -333,13 +333,23 @@ def test_look_alikes_of_test_pictures_are_not_trained_on(
     assert ("smaller.jpg", "photo.png") in pairs
 
 
+def test_what_chooses_no_epoch_is_told(toy_set: Path, make_job: MakeJob, tmp_path: Path) -> None:
+    notes: list[str] = []
+    job = make_job(toy_set, tmp_path / "run", epochs=1, metric="auto", self_blend_beside=0.5)
+    train_run(job, Observers(on_note=notes.append))
+    assert "note: the method 'network' makes no use of self_blend_beside." in notes
+    assert [note for note in notes if note.startswith("note: the last epoch is kept: ")]
+
+
 def test_settings_that_a_method_does_not_use_are_told(
     toy_set: Path, make_job: MakeJob, tmp_path: Path
 ) -> None:
     notes: list[str] = []
-    job = make_job(toy_set, tmp_path / "run", epochs=1, method="embedding", mixup=0.2)
+    job = make_job(
+        toy_set, tmp_path / "run", epochs=1, method="embedding", mixup=0.2, self_blend_beside=0.5
+    )
     train_run(job, Observers(on_note=notes.append))
-    assert "note: the method 'embedding' makes no use of mixup." in notes
+    assert "note: the method 'embedding' makes no use of self_blend_beside, mixup." in notes
 
 
 @pytest.mark.parametrize(
