@@ -75,6 +75,35 @@ def probing(module: nn.Module) -> Iterator[None]:
         module.train(was_training)
 
 
+def drop_unused(module: nn.Module, answer: Callable[[torch.Tensor], list[torch.Tensor]]) -> None:
+    """Take away the layers whose parameters no answer depends on: nothing stands in their place.
+
+    They would be stored for nothing, and processes that learn together wait for their gradients.
+
+    Args:
+        module: Changed in place.
+        answer: What is used of the network, for a (1, 3, 128, 128) image.
+    """
+    was_training = module.training
+    module.eval()
+    named = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    with torch.enable_grad():
+        total = torch.stack([each.sum() for each in answer(torch.zeros(1, 3, 128, 128))]).sum()
+        found = torch.autograd.grad(total, list(named.values()), allow_unused=True)
+    module.train(was_training)
+    used = {name for name, each in zip(named, found, strict=True) if each is not None}
+    _drop(module, "", used)
+
+
+def _drop(module: nn.Module, path: str, used: set[str]) -> None:
+    for name, child in list(module.named_children()):
+        start = f"{path}{name}."
+        if any(each.startswith(start) for each in used):
+            _drop(child, start, used)
+        elif any(True for _ in child.parameters()):
+            setattr(module, name, nn.Identity())
+
+
 def _rebuild_backbone(facts: Mapping[str, Any]) -> nn.Module:
     """Return the backbone that ``facts`` tell of, with random weights."""
     if "open_clip" in facts:

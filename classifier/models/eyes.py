@@ -7,20 +7,24 @@ the side: shrunk to half it shows the face, and the band of it where the eyes li
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from roi_cls.base.errors import TrainingError
-from roi_cls.classifier.models.backbone import Backbone, HeadedNetwork, probing
+from roi_cls.classifier.models.backbone import Backbone, HeadedNetwork, drop_unused, probing
 
 BAND = (0.2, 2 / 7)
 """Where the eyes lie in a face crop, as shares of its side: where the band begins, how high it is.
 
 Of crops with a margin of 0.1 nine in ten have them between 0.26 and 0.43 (744 portraits; 0.32 and
 0.45 at 0.3), and an eye with its lids reaches 0.06 up and down."""
+End = Literal["own", "cut", "mean"]
+"""What follows the mean of a part's features. ``own``: the layers that the backbone has after its
+pooling, if any. ``cut``: nothing; the backbone does not pool by a mean, and such layers are taken
+away. ``mean``: nothing, and they lie there unused, as in runs that tell of no end."""
 _PROBED_PX = 128  # side of what a backbone is asked with: several places of any
 
 
@@ -29,9 +33,9 @@ class EyesNetwork(HeadedNetwork):
 
     Face and eyes are laid above each other on one canvas, (B, 3, H, S/2): the face, the right half
     of the band, the left half. So one pass of one backbone sees both, and batch norms have one set
-    of statistics. The features of both parts, each averaged, go side by side into the head. Where
-    the places of the backbone's maps do not divide S, the crop is first brought to the nearest size
-    that they do.
+    of statistics. The features of both parts, each averaged and brought through the layers that the
+    backbone has after its pooling, go side by side into the head. Where the places of the
+    backbone's maps do not divide S, the crop is first brought to the nearest size that they do.
     """
 
     def __init__(
@@ -41,6 +45,7 @@ class EyesNetwork(HeadedNetwork):
         classes: int,
         drop_rate: float = 0.0,
         module: nn.Module | None = None,
+        end: End = "mean",
     ) -> None:
         """Build it.
 
@@ -50,6 +55,7 @@ class EyesNetwork(HeadedNetwork):
             classes: K.
             drop_rate: Dropout before the head.
             module: The backbone, where it is there already.
+            end: See ``End``.
 
         Raises:
             TrainingError: The backbone gives no maps of features.
@@ -60,8 +66,15 @@ class EyesNetwork(HeadedNetwork):
             "size_px": size_px,
             "classes": classes,
             "drop_rate": drop_rate,
+            "end": end,
         }
+        self._end = end
         channels, self._stride = _probe(self.backbone, backbone)
+        if end == "own":
+            with probing(self.backbone):
+                channels = _head(self.backbone, torch.zeros(1, channels, 1, 1)).shape[1]
+        elif end == "cut":
+            drop_unused(self.backbone, lambda image: [_features(self.backbone, image)])
         self._side = max(1, round(size_px / (2 * self._stride)))
         first, high = (round(share * 2 * self._side) for share in BAND)
         self._first, self._high = first, max(1, high)
@@ -79,7 +92,8 @@ class EyesNetwork(HeadedNetwork):
         Raises:
             TrainingError: As the constructor.
         """
-        return cls(backbone.facts, size_px, classes, drop_rate, backbone.module)
+        end: End = "own" if _ends_by_mean(backbone.module, backbone.facts) else "cut"
+        return cls(backbone.facts, size_px, classes, drop_rate, backbone.module, end)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return (B, K) logits of (B, 3, S, S) images."""
@@ -95,12 +109,15 @@ class EyesNetwork(HeadedNetwork):
         # Two by two pixels are one: what shrinking by area does.
         parts = (functional.avg_pool2d(images, 2), *band.chunk(2, dim=3))
         canvas = torch.cat(parts, dim=2).contiguous(memory_format=torch.channels_last)
-        return cast(Tensor, cast(Any, self.backbone).forward_features(canvas))
+        return _features(self.backbone, canvas)
 
     def answer(self, maps: Tensor) -> Tensor:
         """Return (B, K) logits of the canvas's features."""
         parts = (maps[:, :, : self._side], maps[:, :, self._side :])
-        return cast(Tensor, self.head(torch.cat([part.mean((2, 3)) for part in parts], dim=1)))
+        means = torch.stack([part.mean((2, 3)) for part in parts], dim=1)  # (B, 2, F)
+        if self._end == "own":  # both parts in one batch, for the sake of batch norms
+            means = _head(self.backbone, means.flatten(0, 1)[:, :, None, None])
+        return cast(Tensor, self.head(means.reshape(len(maps), -1)))
 
     def spread(self, effects: Tensor) -> Tensor:
         """Return what each place of the canvas does as a map of the crop; the sum stays.
@@ -130,11 +147,33 @@ def _probe(backbone: nn.Module, facts: Mapping[str, Any]) -> tuple[int, int]:
     return maps.shape[1], _PROBED_PX // maps.shape[3]
 
 
+def _features(backbone: nn.Module, images: Tensor) -> Tensor:
+    return cast(Tensor, cast(Any, backbone).forward_features(images))
+
+
+def _head(backbone: nn.Module, maps: Tensor) -> Tensor:
+    """Return the features (B, F) that the backbone makes of its last maps: timm's own end."""
+    return cast(Tensor, cast(Any, backbone).forward_head(maps, pre_logits=True))
+
+
+def _ends_by_mean(backbone: nn.Module, facts: Mapping[str, Any]) -> bool:
+    """Whether all that the backbone's end sees of its last maps is their mean."""
+    channels, _ = _probe(backbone, facts)
+    # Of a generator of its own: the head's start weights are drawn from the global one.
+    maps = torch.rand(1, channels, 2, 2, generator=torch.Generator().manual_seed(0))
+    try:
+        with probing(backbone):
+            whole, mean = _head(backbone, maps), _head(backbone, maps.mean((2, 3), keepdim=True))
+    except (AssertionError, AttributeError, RuntimeError, TypeError):
+        return False  # it has no such method, or one for maps of one size
+    return whole.ndim == 2 and whole.shape == mean.shape and torch.allclose(whole, mean, atol=1e-5)
+
+
 def _last_maps(backbone: nn.Module, times: int) -> Tensor | None:
     """Return the features of a picture that is so many times as high as wide; None: it has none."""
     image = torch.zeros(1, 3, times * _PROBED_PX, _PROBED_PX)
     try:
-        maps = cast(Any, backbone).forward_features(image)
+        maps = _features(backbone, image)
     except (AssertionError, AttributeError, RuntimeError):
         return None  # a transformer of one size, or a network that has no such method
     return maps if isinstance(maps, Tensor) and maps.ndim == 4 else None

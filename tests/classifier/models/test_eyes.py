@@ -21,9 +21,9 @@ TOP, HEIGHT = 2 * STRIDE, 3 * STRIDE
 """The band of a crop of 320 px: 0.2 and 2/7 of ten places are two and three."""
 
 
-def _build(size_px: int = SIZE) -> EyesNetwork:
+def _build(size_px: int = SIZE, name: str = CONFIG.model) -> EyesNetwork:
     torch.manual_seed(0)
-    network = build_network(CONFIG, 2, size_px).eval()
+    network = build_network(replace(CONFIG, model=name), 2, size_px).eval()
     assert isinstance(network, EyesNetwork)
     return network
 
@@ -110,6 +110,49 @@ def test_the_head_can_learn_alone() -> None:
         "head.1.weight",
         "head.1.bias",
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "features"),
+    [
+        ("test_efficientnet", 256),
+        ("test_resnet", 96),
+        ("test_convnext", 64),
+        ("mobilenetv3_small_050", 1024),
+        ("ghostnet_050", 1280),
+        ("lcnet_035", 1280),
+        ("vgg11", 512),
+    ],
+)
+def test_all_that_learns_of_a_backbone_is_used(name: str, features: int, tmp_path: Path) -> None:
+    network = _build(128, name).train()
+    assert network.get_parameter("head.1.weight").shape == (2, 2 * features)
+    network(_images()[..., :128, :128]).sum().backward()
+    assert [n for n, p in network.named_parameters() if p.grad is None] == []
+    save_weights(tmp_path / "model.safetensors", network)
+    again = load_kind(describe(network), tmp_path / "model.safetensors")
+    images = _images(1)[..., :128, :128]
+    with torch.no_grad():
+        assert torch.equal(again(images), network.eval()(images))
+
+
+@pytest.mark.parametrize(
+    ("name", "is_same"),
+    [("test_efficientnet", True), ("test_resnet", True), ("test_convnext", False)],
+)
+def test_runs_that_tell_of_no_end_answer_by_the_plain_mean(name: str, is_same: bool) -> None:
+    network, images = _build(SIZE, name), _images()
+    facts = {key: value for key, value in network.describe().items() if key not in ("kind", "end")}
+    old = EyesNetwork(**facts).eval()
+    with torch.no_grad():
+        network.get_parameter("head.1.weight").normal_()
+        assert old.state_dict().keys() == network.state_dict().keys()
+        old.load_state_dict(network.state_dict())
+        maps = old.maps(images)
+        parts = (maps[:, :, : SIZE // 64], maps[:, :, SIZE // 64 :])
+        plain = old.head(torch.cat([part.mean((2, 3)) for part in parts], dim=1))
+        assert torch.equal(old(images), plain)
+        assert torch.equal(network(images), plain) == is_same
 
 
 @pytest.mark.parametrize(
