@@ -29,6 +29,8 @@ from roi_cls.classifier.training.loop import Trainer, settle_metric
 from roi_cls.classifier.training.optimiser import has_batch_norms
 from roi_cls.classifier.training.settle import settle
 
+_ENOUGH_FOR_EYES_PX = 384
+"""Side of the crops from which on ``--eyes`` still shows the face well: it sees half of it."""
 _PIXEL_CHANGES = ("self_blend", "self_blend_beside", "mixup", "cutmix", "eyes")
 _STEPS = ("focal_gamma", "ema", "layer_decay", "accumulate", "label_smoothing")
 _UNUSED: dict[Method, tuple[str, ...]] = {
@@ -140,6 +142,7 @@ def _fit_network(
     """
     classes, target = len(data.labels.names), data.labels.target_index
     size_px = data.train.pixels.shape[-2]
+    _note_small_eyes(config, size_px, observers)
     model = build_network(config, classes, size_px, len(data.train.by_view), target)
     scale = Normalisation(*normalisation(model))
     device = backend.device
@@ -161,6 +164,13 @@ def _fit_network(
     observers.on_fact("steps", trainer.steps)
     observers.on_fact("metric", trainer.metric)
     return trainer.model
+
+
+def _note_small_eyes(config: TrainConfig, size_px: int, observers: Observers) -> None:
+    if config.eyes and size_px < ENOUGH_FOR_EYES_PX:
+        observers.on_note(
+            f"note: --eyes shows the face at half of the crop's {size_px} px. --size 448 is meant."
+        )
 
 
 def _is_single(config: TrainConfig, views: int) -> bool:
