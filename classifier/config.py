@@ -78,8 +78,8 @@ class TrainConfig:
     """Judge the full frame beside the crop: two views, one decision."""
     eyes: bool = False
     """See the eyes at twice the resolution of the face: the face is judged at half of the crop's
-    side, and beside it, as it is, the band of the crop where the eyes lie. Meant for ``--size 448``:
-    the default of 224 shows the face at 112 px."""
+    side, and beside it, as it is, the band of the crop where the eyes lie. Meant for
+    ``--size 448``: the default of 224 shows the face at 112 px."""
     hidden: int = 0
     """Units of the hidden layer of a head on embeddings; 0: a linear head."""
     captions: str | None = None
