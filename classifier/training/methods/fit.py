@@ -167,7 +167,7 @@ def _fit_network(
 
 
 def _note_small_eyes(config: TrainConfig, size_px: int, observers: Observers) -> None:
-    if config.eyes and size_px < ENOUGH_FOR_EYES_PX:
+    if config.eyes and size_px < _ENOUGH_FOR_EYES_PX:
         observers.on_note(
             f"note: --eyes shows the face at half of the crop's {size_px} px. --size 448 is meant."
         )
