@@ -34,6 +34,7 @@ from roi_cls.classifier.runs.bundle import (
     bundle_from_facts,
     load_bundle,
     make_shareable,
+    member_folders,
 )
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.roi import CropParams
@@ -134,7 +135,7 @@ def open_own_onnx(run: RunFolder, device: Device = "auto") -> OnnxModel:
         BundleError: The run or the file cannot be used, or the file was made of another model.
         TrainingError: onnxruntime cannot use the device.
     """
-    bundle = load_bundle(run.path)
+    bundle = _load_checked(run.path)
     model = open_onnx(run.onnx, device)
     # The name of an architecture may be told with or without that of its start weights.
     told = replace(model.bundle, model=bundle.model)
@@ -144,6 +145,17 @@ def open_own_onnx(run: RunFolder, device: Device = "auto") -> OnnxModel:
             f"settings. Write it anew with `roi-cls export --run {run.path.name}`, or remove it."
         )
     return model.described(bundle)
+
+
+def _load_checked(folder: Path) -> ModelBundle:
+    """Return a run's facts, after checking all of its weights, its members' too.
+
+    The facts of an ensemble name its members' facts alone, each of which names its own weights.
+    """
+    bundle = load_bundle(folder)
+    for member in member_folders(folder, bundle):
+        _load_checked(member)
+    return bundle
 
 
 def open_onnx(path: Path, device: Device = "auto") -> OnnxModel:

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from roi_cls.base.errors import BundleError
 from roi_cls.base.location import hash_file
 from roi_cls.cache.options import BuildOptions
 from roi_cls.classifier.config import Device, Runtime
+from roi_cls.classifier.ensembles.join import join_runs
 from roi_cls.classifier.evaluation.run import EvaluateJob, evaluate_run
 from roi_cls.classifier.export.onnx import make_graph, quantise, write_bytes
 from roi_cls.classifier.inference import runtime as module
@@ -44,6 +46,18 @@ def pixels() -> Pixels:
 def copy(exported_run: RunFolder, tmp_path: Path) -> RunFolder:
     """A copy of ``exported_run`` that may be changed."""
     return RunFolder(Path(shutil.copytree(exported_run.path, tmp_path / "copy")))
+
+
+@pytest.fixture(scope="module")
+def nested(
+    exported_run: RunFolder, toy_run: RunFolder, tmp_path_factory: pytest.TempPathFactory
+) -> RunFolder:
+    """An ensemble of a run and an ensemble, with its file; read only."""
+    folder = tmp_path_factory.mktemp("ensembles")
+    pair, run = RunFolder(folder / "pair"), RunFolder(folder / "nested")
+    join_runs([exported_run, toy_run], pair)
+    join_runs([pair, toy_run], run, export=True)
+    return run
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -203,6 +217,34 @@ def test_changed_file_and_changed_weights_are_refused(copy: RunFolder) -> None:
         file.write(b"\0")
     with pytest.raises(BundleError, match=r"model\.safetensors is not the file its config\.json"):
         open_scorer([copy.path], "cpu")
+
+
+def _change(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 0x55
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("member", ["members/toy", "members/pair/members/exported"])
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (_change, "model.safetensors is not the file its config.json describes (its SHA-256"),
+        (Path.unlink, "model.safetensors is missing."),
+    ],
+)
+def test_ensemble_is_refused_whose_member_has_other_weights(
+    nested: RunFolder, tmp_path: Path, member: str, change: Callable[[Path], None], told: str
+) -> None:
+    folder = Path(shutil.copytree(nested.path, tmp_path / "nested"))
+    assert open_scorer([folder], "cpu").runtime == "onnx"
+    change(folder / member / WEIGHTS_NAME)
+    wanted = f"Cannot use the model in {str(folder / member)!r}: {told}"
+    engines: list[Runtime] = ["auto", "onnx", "torch"]
+    for runtime in engines:
+        with pytest.raises(BundleError) as caught:
+            open_scorer([folder], "cpu", runtime=runtime)
+        assert str(caught.value).startswith(wanted)
 
 
 def test_file_in_int8_is_not_the_run_s(copy: RunFolder) -> None:
