@@ -125,7 +125,13 @@ class OnnxModel:
 
     def _run(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         feed = dict(zip(self._names, crops, strict=True))
-        return np.asarray(self._session.run([OUTPUT], feed)[0], np.float32)
+        try:
+            return np.asarray(self._session.run([OUTPUT], feed)[0], np.float32)
+        except (*_native_errors(), MemoryError, RuntimeError) as error:
+            raise LibraryError(
+                f"Cannot predict with ONNX Runtime: {_reason(error)}. Give a smaller --batch, or "
+                "name the run with --runtime torch."
+            ) from error
 
 
 def open_own_onnx(run: RunFolder, device: Device = "auto") -> OnnxModel:
@@ -164,6 +170,7 @@ def open_onnx(path: Path, device: Device = "auto") -> OnnxModel:
     Raises:
         BundleError: It is missing, changed, of another format or another program's; or
             onnxruntime is not installed.
+        LibraryError: There is not memory enough.
         TrainingError: onnxruntime cannot use the device.
     """
     try:
@@ -205,22 +212,36 @@ def _check_runtime(path: Path) -> None:
 
 def _open_session(data: bytes, device: Device) -> InferenceSession:
     import onnxruntime
-    from onnxruntime.capi import onnxruntime_pybind11_state as native
 
     provider, options = _choose_provider(device)
     providers = [_CPU] if provider == _CPU else [(provider, options), _CPU]
-    # Its errors derive from Exception alone, and have no base of their own.
-    errors = (native.Fail, native.InvalidGraph, native.InvalidProtobuf, native.NotImplemented)
     try:
         session = onnxruntime.InferenceSession(data, _options(), providers=providers)
-    except (*errors, RuntimeError) as error:
-        reason = str(error).strip().partition("\n")[0].rstrip(".")
+    except (*_native_errors(), MemoryError, RuntimeError) as error:
+        reason = _reason(error)
+        if "alloc" in reason or isinstance(error, MemoryError):
+            raise LibraryError(
+                f"Cannot open a model with ONNX Runtime: {reason}. Free memory, or name the run "
+                "with --runtime torch."
+            ) from error
         raise ValueError(
             f"onnxruntime {onnxruntime.__version__} refuses it ({reason}); a newer one may not"
         ) from error
     if device in _PROVIDERS and provider not in session.get_providers():
         raise _no_device(device, f"its {provider} does not start")
     return session
+
+
+def _native_errors() -> tuple[type[Exception], ...]:
+    """Return onnxruntime's errors: beside Exception they have no base of their own."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as native
+
+    found = vars(native).values()
+    return tuple(one for one in found if isinstance(one, type) and issubclass(one, Exception))
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
 
 
 def _choose_provider(device: Device) -> tuple[str, dict[str, str]]:

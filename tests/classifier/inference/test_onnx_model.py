@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from roi_cls.base.errors import BundleError, TrainingError
+from roi_cls.base.errors import BundleError, LibraryError, TrainingError
 from roi_cls.classifier.export.onnx import check_exportable
 from roi_cls.classifier.inference.onnx_model import (
     OUTPUT,
@@ -252,6 +252,33 @@ def test_missing_runtime_is_told(file: Path, monkeypatch: pytest.MonkeyPatch) ->
         f"Cannot use the model {str(file)!r}: onnxruntime is not installed. "
         "Install it: pip install onnxruntime."
     )
+
+
+@pytest.mark.parametrize(
+    "name", ["EPFail", "Fail", "InvalidArgument", "NoModel", "RuntimeException", "MemoryError"]
+)
+def test_errors_of_onnxruntime_are_told(
+    file: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as native
+
+    def fail(*_: object, **__: object) -> None:
+        raise (MemoryError if name == "MemoryError" else getattr(native, name))(
+            "bad allocation.\nx"
+        )
+
+    model = open_onnx(file, "cpu")
+    monkeypatch.setattr(onnxruntime.InferenceSession, "run", fail)
+    with pytest.raises(LibraryError) as caught:
+        model.probabilities([_bright(0)])
+    assert str(caught.value) == (
+        "Cannot predict with ONNX Runtime: bad allocation. Give a smaller --batch, or name the run "
+        "with --runtime torch."
+    )
+    monkeypatch.setattr(onnxruntime, "InferenceSession", fail)
+    with pytest.raises(LibraryError, match=r"ONNX Runtime: bad allocation\. Free memory, or name"):
+        open_onnx(file, "cpu")
 
 
 @pytest.mark.parametrize(("device", "provider"), [("cuda", "CUDA"), ("mps", "CoreML")])
