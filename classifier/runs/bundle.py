@@ -13,7 +13,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 from roi_cls.base.atomic import write_atomically
@@ -182,11 +182,17 @@ def _names_only(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {
         key: _names_only(value)
         if isinstance(value, Mapping)
-        else Path(value).name
+        else _name(value)
         if key in _PLACES and isinstance(value, str)
         else value
         for key, value in settings.items()
     }
+
+
+def _name(place: str) -> str:
+    """Return a path's name, also on another system than the one that it is of."""
+    windows = PureWindowsPath(place)
+    return windows.name if windows.drive else Path(place).name
 
 
 def describe_bundle(bundle: ModelBundle, facts: dict[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from roi_cls.classifier.runs.bundle import (
     ModelBundle,
     Normalisation,
     load_bundle,
+    make_shareable,
     package_versions,
     write_config,
 )
@@ -242,3 +243,21 @@ def test_package_of_another_name_is_left_out_of_the_versions(
     found = package_versions()
     assert found["torch"] == found["roi-cls"] == "1.2"
     assert "opencv-contrib-python" not in found
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        (r"C:\data\set", "set"),
+        ("C:/data/set", "set"),
+        (r"\\server\share\set", "set"),
+        ("/data/set", "set"),
+        ("s3://bucket/set", "set"),
+        ("set", "set"),
+    ],
+)
+def test_shared_facts_tell_a_path_s_name_whatever_system_it_is_of(place: str, name: str) -> None:
+    found = make_shareable(
+        replace(BUNDLE, training={"source": place, "config": {"weights": place}})
+    )
+    assert found.training == {"source": name, "config": {"weights": name}}
