@@ -23,7 +23,7 @@ from roi_cls.classifier.ensembles.join import (
     mean_table,
     stack_tables,
 )
-from roi_cls.classifier.export.own import export_joint, pick_compared
+from roi_cls.classifier.export.own import export_joint, pick_compared, remove_export
 from roi_cls.classifier.inference.loaded import load_any
 from roi_cls.classifier.metrics.decision import join_scores
 from roi_cls.classifier.models.device import choose_backend
@@ -261,6 +261,7 @@ def _export_and_record(
     """Do what comes before the facts, with which the run is finished."""
     job, config = members.ensemble.job, members.ensemble.systems[0].config
     run = job.run
+    remove_export(run)
     if job.export:
         crops = [members.compared[view] for view in bundle.views]
         rows = scores[pick_compared(len(scores))]

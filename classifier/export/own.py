@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from roi_cls.base.atomic import write_atomically
+from roi_cls.base.atomic import telling_storage, write_atomically
 from roi_cls.classifier.export.onnx import check_exportable, make_graph, write_bytes
 from roi_cls.classifier.export.parity import (
     check_scores,
@@ -37,6 +37,16 @@ Crops = Sequence[NDArray[np.uint8]]
 def pick_compared(count: int) -> slice:
     """Return which of so many pictures are compared."""
     return slice(None, None, max(1, -(-count // MOST_COMPARED)))
+
+
+def remove_export(run: RunFolder) -> None:
+    """Remove the file of an attempt that was cut short; also where no new one is to come.
+
+    Raises:
+        StorageError: It cannot be removed.
+    """
+    with telling_storage(run.onnx):
+        run.onnx.unlink(missing_ok=True)
 
 
 def export_network(
@@ -119,7 +129,7 @@ def _export(
     run: RunFolder, prepare: Callable[[], _Proof], on_note: Callable[[str], None]
 ) -> dict[str, Any]:
     begin = time.monotonic()
-    run.onnx.unlink(missing_ok=True)  # of an attempt that was cut short
+    remove_export(run)
     try:
         proof = prepare()
         loaded = proof.loaded

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from roi_cls.classifier.export.own import export_network
+from roi_cls.classifier.export.own import export_network, remove_export
 from roi_cls.classifier.metrics.decision import to_probabilities
 from roi_cls.classifier.models.device import Backend, choose_backend
 from roi_cls.classifier.models.saved import save_bundle
@@ -195,6 +195,7 @@ def _finish(
         draw_curves(epochs, run.curves, f"{run.path.name}: {config.model}")
 
     def on_facts(whole: ModelBundle) -> None:
+        remove_export(run)
         if job.export:
             views = validation.by_view
             record.add("onnx", export_network(run, model, whole, views, probabilities, on_note))

@@ -68,6 +68,22 @@ def test_run_that_fails_after_the_file_is_not_finished_and_goes_on(
     assert _verified(job.run)
 
 
+@pytest.mark.usefixtures("central_face")
+@pytest.mark.parametrize("joint", [False, True])
+def test_file_of_a_cut_attempt_goes_where_no_new_one_is_wanted(job: TrainJob, joint: bool) -> None:
+    job = replace(job, export=False, resume=True)
+    job.run.path.mkdir(parents=True)
+    job.run.onnx.write_bytes(b"of other weights")
+    if joint:
+        face = CropParams(margin=0.1, size_px=32, min_face_px=4)
+        systems = (System("one", job.config, face), System("two", job.config, face))
+        train_ensemble(EnsembleJob(job, systems), Observers())
+    else:
+        train_run(job, Observers())
+    assert job.run.is_finished
+    assert not job.run.onnx.exists()
+
+
 def _then(function: Callable[..., None], run: RunFolder) -> Callable[..., None]:
     def save(*arguments: object) -> None:
         assert not run.onnx.exists()
