@@ -5,6 +5,7 @@ In int8, weights take a byte, and activations one whose range each run measures.
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -273,7 +274,12 @@ def _is_sensitive(node: NodeProto, weight: TensorProto, classes: int) -> bool:
 
 
 def write_bytes(
-    graph: ModelProto, loaded: LoadedModel, detector: Path, *, quantised: bool = False
+    graph: ModelProto,
+    loaded: LoadedModel,
+    detector: Path,
+    *,
+    quantised: bool = False,
+    proven: float = math.inf,
 ) -> bytes:
     """Return a graph as the bytes of a file, sealed, with all that predicting with it needs.
 
@@ -282,6 +288,7 @@ def write_bytes(
         loaded: The model that it was made of.
         detector: Folder of the face detector's model files; need not exist.
         quantised: Whether the graph is ``quantise``'s.
+        proven: Largest difference of a probability that the caller will write the file with.
 
     Raises:
         ExportError: It is larger than one file can be.
@@ -289,7 +296,7 @@ def write_bytes(
     config = describe_bundle(loaded.bundle, shareable_facts(loaded.bundle))
     detectors = {path.name: path.read_bytes() for path in model_files(detector)}
     del graph.metadata_props[:]
-    for key, value in to_texts(OnnxProperties(config, detectors, quantised)).items():
+    for key, value in to_texts(OnnxProperties(config, detectors, quantised, proven)).items():
         graph.metadata_props.add(key=key, value=value)
     try:
         return seal(graph.SerializeToString())

@@ -24,7 +24,7 @@ from roi_cls.classifier.export.parity import (
 )
 from roi_cls.classifier.inference.loaded import LoadedModel, load_any
 from roi_cls.classifier.inference.onnx_model import read_onnx
-from roi_cls.classifier.inference.verify import ROUNDING_TOLERANCE
+from roi_cls.classifier.inference.scorer import ROUNDING_TOLERANCE
 from roi_cls.classifier.models.device import choose_backend
 from roi_cls.classifier.runs.bundle import ModelBundle
 from roi_cls.classifier.runs.folder import RunFolder
@@ -134,9 +134,10 @@ def _export(
         proof = prepare()
         loaded = proof.loaded
         check_exportable(loaded)
-        data = write_bytes(make_graph(loaded), loaded, run.detector)
+        proven = ROUNDING_TOLERANCE
+        data = write_bytes(make_graph(loaded), loaded, run.detector, proven=proven)
         exported = read_onnx(data, run.onnx, "cpu")
-        parity = check_scores(proof.scores, exported, proof.crops, ROUNDING_TOLERANCE)
+        parity = check_scores(proof.scores, exported, proof.crops, proven)
     except Exception as error:  # noqa: BLE001  # reason: whatever exporters raise, a trained model is kept
         told = str(error).partition("\n")[0] or type(error).__name__
         on_note(f"note: the run has no ONNX file, and torch predicts: {told}")

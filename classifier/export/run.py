@@ -26,7 +26,7 @@ from roi_cls.classifier.export.parity import (
 )
 from roi_cls.classifier.inference.loaded import load_any
 from roi_cls.classifier.inference.onnx_model import read_onnx
-from roi_cls.classifier.inference.verify import ROUNDING_TOLERANCE
+from roi_cls.classifier.inference.scorer import ROUNDING_TOLERANCE
 from roi_cls.classifier.models.device import choose_backend
 from roi_cls.classifier.runs.bundle import (
     CONFIG_NAME,
@@ -93,7 +93,7 @@ def export_onnx(
     samples = find_pictures_to_compare(job.run, loaded, job.data)
     crops = crop_real_pictures(job.run, loaded, samples, job.detector_model, on_picture)
     graph = make_graph(loaded, job.opset)
-    data = write_bytes(graph, loaded, job.run.detector)
+    data = write_bytes(graph, loaded, job.run.detector, proven=job.tolerance)
     # What is compared are the bytes that are written, read as prediction reads them.
     exported = read_onnx(data, job.output, "cpu")
     parity = check_parity(loaded, exported, crops, job.tolerance)

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import importlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -48,7 +49,7 @@ LAYOUT_VERSION = 1
 OUTPUT = "probabilities"
 """(N, K) float32, rows sum to 1."""
 _CONFIG_KEY, _LAYOUT_KEY, _DETECTOR_PREFIX = "roi_cls", "roi_cls_layout", "roi_cls_detector/"
-_NUMBERS_KEY = "roi_cls_numbers"
+_NUMBERS_KEY, _PROVEN_KEY = "roi_cls_numbers", "roi_cls_proven"
 _DIGEST_KEY = "roi_cls_sha256"
 _UNSEALED = b"0" * 64
 # How protobuf writes the property: its name, then field 2 with 64 bytes.
@@ -85,6 +86,11 @@ class OnnxModel:
     def is_quantised(self) -> bool:
         """Whether it computes in int8."""
         return self._properties.quantised
+
+    @property
+    def proven(self) -> float:
+        """How near to its run it was proven, as max |Δp|; infinite: not at all."""
+        return self._properties.proven
 
     @property
     def place(self) -> str:
@@ -290,6 +296,8 @@ class OnnxProperties:
     """The face detector's model files by name."""
     quantised: bool = False
     """Whether it computes in int8, with ranges that it takes from each batch."""
+    proven: float = math.inf
+    """Largest difference of a probability from its run's that it was written with."""
 
 
 def to_texts(properties: OnnxProperties) -> dict[str, str]:
@@ -300,6 +308,7 @@ def to_texts(properties: OnnxProperties) -> dict[str, str]:
         _CONFIG_KEY: json.dumps(properties.config, sort_keys=True),
         **{f"{_DETECTOR_PREFIX}{name}": base64.b64encode(data).decode() for name, data in files},
         _NUMBERS_KEY: "int8" if properties.quantised else "fp32",
+        _PROVEN_KEY: repr(properties.proven),
         _DIGEST_KEY: _UNSEALED.decode(),
     }
 
@@ -322,7 +331,8 @@ def from_texts(texts: Mapping[str, str]) -> OnnxProperties:
         for name, text in texts.items()
         if name.startswith(_DETECTOR_PREFIX)
     }
-    return OnnxProperties(config, detectors, texts.get(_NUMBERS_KEY) == "int8")
+    proven = float(texts.get(_PROVEN_KEY, "inf"))
+    return OnnxProperties(config, detectors, texts.get(_NUMBERS_KEY) == "int8", proven)
 
 
 def input_names(views: int) -> list[str]:

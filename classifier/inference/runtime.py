@@ -104,6 +104,11 @@ class OnnxMean:
         return self.bundle.views
 
     @property
+    def proven(self) -> float:
+        """That of the member proven least; see ``OnnxModel``."""
+        return max(member.proven for member in self.members)
+
+    @property
     def place(self) -> str:
         """The device in words."""
         return self.members[0].place

@@ -19,6 +19,8 @@ from roi_cls.classifier.runs.bundle import ModelBundle
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.roi import CropParams
 
+ROUNDING_TOLERANCE = 1e-5
+"""Largest difference of a probability that rounding explains."""
 EXPORTED_SUFFIX = ".onnx"
 """Suffix of an exported model."""
 
@@ -125,13 +127,18 @@ def _open_runs(
     name, runs = "+".join(path.name for path in models), [RunFolder(path) for path in models]
     folders = tuple(run.detector for run in runs)
     choice = choose_runtime(runs, device, runtime, half=half)
+    lack = choice.lack
     if choice.is_onnx:
         model = open_onnx_runs(models, device if runtime == "onnx" else "cpu")
-        return OpenedModel(name, model, folders, "onnx", f"ONNX Runtime on {model.place}")
+        if runtime == "onnx" or model.proven <= ROUNDING_TOLERANCE:
+            return OpenedModel(name, model, folders, "onnx", f"ONNX Runtime on {model.place}")
+        lack = (
+            f"a run's model.onnx was not proven to answer within {ROUNDING_TOLERANCE:g} of it "
+            "(`roi-cls export --run NAME` writes it anew)"
+        )
     from roi_cls.classifier.inference.loaded import load_runs
     from roi_cls.classifier.models.device import choose_backend
 
     backend = choose_backend(device, "auto" if half else "fp32")
-    lack = f": {choice.lack}" if choice.lack else ""
-    engine = f"torch on {backend.name}{lack}"
+    engine = f"torch on {backend.name}{f': {lack}' if lack else ''}"
     return OpenedModel(name, load_runs(models, backend), folders, "torch", engine)

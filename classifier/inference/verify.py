@@ -11,13 +11,10 @@ from roi_cls.base.errors import VerificationError
 from roi_cls.classifier.config import Device, Runtime
 from roi_cls.classifier.inference.prediction import Prediction, PredictOptions, Source
 from roi_cls.classifier.inference.predictor import Predictor
-from roi_cls.classifier.inference.scorer import open_scorer
+from roi_cls.classifier.inference.scorer import ROUNDING_TOLERANCE, open_scorer
 from roi_cls.classifier.runs.bundle import load_bundle
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.runs.scores import data_root, read_scores
-
-ROUNDING_TOLERANCE = 1e-5
-"""Largest difference of a probability that rounding explains."""
 
 
 @dataclass(frozen=True, slots=True)

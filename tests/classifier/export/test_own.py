@@ -11,8 +11,8 @@ from roi_cls.base.errors import ExportError, StorageError
 from roi_cls.classifier.ensembles.join import join_runs
 from roi_cls.classifier.ensembles.train import EnsembleJob, System, train_ensemble
 from roi_cls.classifier.export import own
-from roi_cls.classifier.inference.scorer import open_scorer
-from roi_cls.classifier.inference.verify import ROUNDING_TOLERANCE, verify_run
+from roi_cls.classifier.inference.scorer import ROUNDING_TOLERANCE, open_scorer
+from roi_cls.classifier.inference.verify import verify_run
 from roi_cls.classifier.models import saved
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training.job import Observers, TrainJob

@@ -300,5 +300,5 @@ def test_device_that_onnxruntime_lacks_is_told(
 
 def test_properties_are_read_back() -> None:
     for quantised in (False, True):
-        wanted = OnnxProperties({"architecture": "ü", "roi_cls": {}}, DETECTORS, quantised)
+        wanted = OnnxProperties({"architecture": "ü", "roi_cls": {}}, DETECTORS, quantised, 1e-5)
         assert from_texts(to_texts(wanted)) == wanted

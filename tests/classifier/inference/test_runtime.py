@@ -25,8 +25,8 @@ from roi_cls.classifier.inference.onnx_model import open_own_onnx
 from roi_cls.classifier.inference.prediction import PredictOptions, Source
 from roi_cls.classifier.inference.predictor import open_predictor
 from roi_cls.classifier.inference.runtime import RuntimeChoice, choose_runtime
-from roi_cls.classifier.inference.scorer import open_scorer
-from roi_cls.classifier.inference.verify import ROUNDING_TOLERANCE, verify_run
+from roi_cls.classifier.inference.scorer import ROUNDING_TOLERANCE, open_scorer
+from roi_cls.classifier.inference.verify import verify_run
 from roi_cls.classifier.models.device import choose_backend
 from roi_cls.classifier.runs.bundle import CONFIG_NAME, WEIGHTS_NAME, load_bundle, write_config
 from roi_cls.classifier.runs.folder import RunFolder
@@ -245,6 +245,22 @@ def test_ensemble_is_refused_whose_member_has_other_weights(
         with pytest.raises(BundleError) as caught:
             open_scorer([folder], "cpu", runtime=runtime)
         assert str(caught.value).startswith(wanted)
+
+
+@pytest.mark.parametrize("proven", [1e-4, float("inf")])
+def test_file_that_was_proven_less_predicts_only_where_it_is_asked_for(
+    copy: RunFolder, proven: float
+) -> None:
+    loaded = load_any(copy.path, choose_backend("cpu", "fp32"))
+    copy.onnx.write_bytes(write_bytes(make_graph(loaded), loaded, copy.detector, proven=proven))
+    opened = open_scorer([copy.path], "cpu")
+    assert (opened.runtime, opened.engine) == (
+        "torch",
+        "torch on cpu (fp32): a run's model.onnx was not proven to answer within 1e-05 of it "
+        "(`roi-cls export --run NAME` writes it anew)",
+    )
+    assert open_scorer([copy.path], "cpu", runtime="onnx").runtime == "onnx"
+    assert open_scorer([copy.onnx], "cpu").runtime == "onnx"
 
 
 def test_file_in_int8_is_not_the_run_s(copy: RunFolder) -> None:

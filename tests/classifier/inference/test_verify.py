@@ -12,7 +12,8 @@ from PIL import Image
 
 from roi_cls.base.errors import BundleError, VerificationError
 from roi_cls.classifier.inference.loaded import LoadedModel
-from roi_cls.classifier.inference.verify import ROUNDING_TOLERANCE, verify_run
+from roi_cls.classifier.inference.scorer import ROUNDING_TOLERANCE
+from roi_cls.classifier.inference.verify import verify_run
 from roi_cls.classifier.runs.bundle import write_config
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training.job import Observers, TrainJob
