@@ -133,7 +133,7 @@ class OnnxModel:
         feed = dict(zip(self._names, crops, strict=True))
         try:
             return np.asarray(self._session.run([OUTPUT], feed)[0], np.float32)
-        except (*_native_errors(), MemoryError, RuntimeError) as error:
+        except _native_errors() as error:
             raise LibraryError(
                 f"Cannot predict with ONNX Runtime: {_reason(error)}. Give a smaller --batch, or "
                 "name the run with --runtime torch."
@@ -223,7 +223,7 @@ def _open_session(data: bytes, device: Device) -> InferenceSession:
     providers = [_CPU] if provider == _CPU else [(provider, options), _CPU]
     try:
         session = onnxruntime.InferenceSession(data, _options(), providers=providers)
-    except (*_native_errors(), MemoryError, RuntimeError) as error:
+    except _native_errors() as error:
         reason = _reason(error)
         if "alloc" in reason or isinstance(error, MemoryError):
             raise LibraryError(
@@ -239,11 +239,12 @@ def _open_session(data: bytes, device: Device) -> InferenceSession:
 
 
 def _native_errors() -> tuple[type[Exception], ...]:
-    """Return onnxruntime's errors: beside Exception they have no base of their own."""
+    """Return what onnxruntime raises: its own errors have no base but Exception."""
     from onnxruntime.capi import onnxruntime_pybind11_state as native
 
     found = vars(native).values()
-    return tuple(one for one in found if isinstance(one, type) and issubclass(one, Exception))
+    own = [one for one in found if isinstance(one, type) and issubclass(one, Exception)]
+    return (*own, MemoryError, RuntimeError)
 
 
 def _reason(error: Exception) -> str:
