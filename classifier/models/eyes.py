@@ -114,10 +114,13 @@ class EyesNetwork(HeadedNetwork):
     def answer(self, maps: Tensor) -> Tensor:
         """Return (B, K) logits of the canvas's features."""
         parts = (maps[:, :, : self._side], maps[:, :, self._side :])
-        means = torch.stack([part.mean((2, 3)) for part in parts], dim=1)  # (B, 2, F)
-        if self._end == "own":  # both parts in one batch, for the sake of batch norms
-            means = _head(self.backbone, means.flatten(0, 1)[:, :, None, None])
-        return cast(Tensor, self.head(means.reshape(len(maps), -1)))
+        means = [part.mean((2, 3), keepdim=True) for part in parts]  # each (B, F, 1, 1)
+        if self._end == "own":
+            # One after the other: an exported graph of both as one batch knows one size of batch.
+            ends = [_head(self.backbone, mean) for mean in means]
+        else:
+            ends = [mean.flatten(1) for mean in means]
+        return cast(Tensor, self.head(torch.cat(ends, dim=1)))
 
     def spread(self, effects: Tensor) -> Tensor:
         """Return what each place of the canvas does as a map of the crop; the sum stays.
