@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from roi_cls.base.errors import TrainingError
 from roi_cls.classifier.config import TrainConfig
@@ -46,6 +46,8 @@ class TrainingRecipe:
     """Answers this near to the threshold are told as unsure."""
     combine: Combine = "mean"
     """How the members' scores become one: their ``mean``, or a ``greedy`` selection."""
+    weights: tuple[float, ...] = ()
+    """Of each member in their mean, above 0; none: all alike."""
     stands_in_for: str = ""
     """The model that the recipe names, where its weights could not be had and another took its
     place; no key of a recipe's file."""
@@ -61,6 +63,11 @@ class TrainingRecipe:
             raise ValueError(f"combine must be one of {get_args(Combine)}, got {self.combine!r}")
         if len(set(self.members)) != len(self.members) or len(self.members) == 1:
             raise ValueError(f"members must be two or more different recipes, got {self.members}")
+        if self.weights and (len(self.weights) != len(self.members) or min(self.weights) <= 0):
+            raise ValueError(
+                f"weights must be above 0, one for each of {len(self.members)} members, got "
+                f"{self.weights}"
+            )
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -100,6 +107,7 @@ class TrainingRecipe:
             "members": list(self.members),
             "combine": self.combine,
             "abstain": self.abstain,
+            **({"weights": list(self.weights)} if self.weights else {}),
             **({"stands_in_for": self.stands_in_for} if self.stands_in_for else {}),
         }
 
@@ -173,6 +181,8 @@ def parse_recipe(name: str, text: str) -> TrainingRecipe:
         _check_types(name, table, typing.get_type_hints(settings))
     if "members" in values:
         values["members"] = _names(name, values["members"])
+    if "weights" in values:
+        values["weights"] = _numbers(name, values["weights"])
     plain = ("description", "folds", "seeds", "combine", "abstain")
     _check_types(name, {key: values[key] for key in plain if key in values}, hints)
     try:
@@ -191,7 +201,7 @@ def format_recipe(recipe: TrainingRecipe, comment: str = "") -> str:
     """
     plain = TrainingRecipe(recipe.name)
     lines = [f"# {line}".rstrip() for line in comment.splitlines()]
-    for key in ("folds", "seeds", "members", "abstain", "combine"):
+    for key in ("folds", "seeds", "members", "weights", "abstain", "combine"):
         if (value := getattr(recipe, key)) != getattr(plain, key):
             lines.append(f"{key} = {_toml(value)}")
     for table in ("train", "crop"):
@@ -240,6 +250,15 @@ def _names(recipe: str, value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise _refused(recipe, f"members must be a list of recipes' names, got {value!r}")
     return tuple(value)
+
+
+def _numbers(recipe: str, value: object) -> tuple[float, ...]:
+    is_list = isinstance(value, list) and all(
+        isinstance(item, int | float) and not isinstance(item, bool) for item in value
+    )
+    if not is_list:
+        raise _refused(recipe, f"weights must be a list of numbers, got {value!r}")
+    return tuple(cast(list[float], value))
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

@@ -166,13 +166,19 @@ class Fusion:
     """The mean's scores, before they are calibrated."""
 
 
-def fuse(tables: Sequence[ScoreTable], labels: LabelSet, combine: Combine) -> Fusion:
+def fuse(
+    tables: Sequence[ScoreTable],
+    labels: LabelSet,
+    combine: Combine,
+    given: Sequence[float] = (),
+) -> Fusion:
     """Return the systems' weights, and their mean for the pictures that all of them scored.
 
     Args:
         tables: Of each system, for pictures it did not learn from.
         labels: The classes.
         combine: ``mean``: all alike; ``greedy``: see ``select_greedily``.
+        given: Of each system in the mean, instead of all alike.
 
     Raises:
         BundleError: No picture was scored by all, or not of all classes.
@@ -185,7 +191,8 @@ def fuse(tables: Sequence[ScoreTable], labels: LabelSet, combine: Combine) -> Fu
             "of them scored without having learned from them. Train them on the same split."
         )
     scores = [table.probabilities for table in shared]
-    weights = (1 / len(scores),) * len(scores)
+    shares = given or [1.0] * len(scores)
+    weights = tuple(share / sum(shares) for share in shares)
     if combine == "greedy":
         weights = select_greedily(scores, truth, labels.target_index)
     return Fusion(weights, _average_tables(shared, weights))

@@ -60,6 +60,8 @@ class EnsembleJob:
     """0: one validation part for all."""
     seeds: int = 1
     combine: Combine = "mean"
+    weights: tuple[float, ...] = ()
+    """Of each system in their mean; none: all alike."""
 
     @property
     def whole(self) -> TrainJob:
@@ -67,6 +69,8 @@ class EnsembleJob:
         systems = [system.to_dict() for system in self.systems]
         plan = {"systems": systems, "folds": self.folds, "seeds": self.seeds}
         ensemble = {**plan, "combine": self.combine}
+        if self.weights:
+            ensemble["weights"] = list(self.weights)
         # The tolerance is named here for its place among the settings, which stays as it was.
         facts = {**self.job.facts, "ensemble": ensemble, "abstain": self.job.abstain}
         return replace(self.job, config=self.systems[0].config, facts=facts)
@@ -95,7 +99,7 @@ def multiply(
         systems = (System(recipe.name, job.config, job.crop, recipe.stands_in_for),)
     else:
         return None
-    return EnsembleJob(job, systems, recipe.folds, recipe.seeds, recipe.combine)
+    return EnsembleJob(job, systems, recipe.folds, recipe.seeds, recipe.combine, recipe.weights)
 
 
 def train_ensemble(ensemble: EnsembleJob, observers: Observers) -> TrainOutcome:
@@ -217,7 +221,7 @@ def _join(
     data = members.load(len(ensemble.systems) - 1)
     names = data.labels.names
     tables = [_system_table(members, place, names) for place in range(len(ensemble.systems))]
-    fusion = fuse(tables, data.labels, ensemble.combine)
+    fusion = fuse(tables, data.labels, ensemble.combine, ensemble.weights)
     share = len(ensemble.systems) / len(members.plan)
     weights = [fusion.weights[member.place] * share for member in members.plan]
     kept = [i for i, weight in enumerate(weights) if weight > 0]

@@ -158,6 +158,19 @@ def test_greedy_ensemble_of_two_systems_leaves_out_the_useless_one(
     assert verify_run(job.run, device="cpu").largest_difference < 1e-5
 
 
+def test_given_weights_are_kept_and_shared_by_the_seeds(
+    toy_set: Path, make_job: MakeJob, tmp_path: Path
+) -> None:
+    job = make_job(toy_set, tmp_path / "run", epochs=1)
+    small = System("small", job.config, replace(job.crop, size_px=40))
+    ensemble = EnsembleJob(job, (system(job), small), seeds=2, weights=(3.0, 1.0))
+    assert ensemble.whole.facts["ensemble"]["weights"] == [3.0, 1.0]
+    train_ensemble(ensemble, Observers())
+    found = json.loads(job.run.record.read_bytes())["members"]
+    assert sorted(found.values()) == pytest.approx([0.125, 0.125, 0.375, 0.375])
+    assert verify_run(job.run, device="cpu").largest_difference < 1e-5
+
+
 def test_ensemble_that_cannot_begin_leaves_no_file(
     toy_set: Path, make_job: MakeJob, tmp_path: Path
 ) -> None:
