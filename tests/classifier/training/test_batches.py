@@ -109,7 +109,9 @@ def test_spoiled_clean_pictures_count_as_the_target_and_say_where(views: int) ->
 
 
 def test_a_picture_that_shows_no_change_stays_clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    def invert(crop: Image, points: object, other: Image, rng: np.random.Generator) -> SpoiledCrop:
+    def invert(
+        crop: Image, points: object, other: Image, rng: np.random.Generator, *, beside: float | None
+    ) -> SpoiledCrop:
         mask = np.zeros(crop.shape[:2], np.float32)
         if crop[0, 0, 0] < 128:
             mask[3, 4] = 1
