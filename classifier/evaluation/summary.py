@@ -72,8 +72,7 @@ def render_tuning(evaluation: Evaluation, *, out_of_fold: bool) -> str:
     lines = (
         f"{where}, which is no test:",
         evaluation.verdict,
-        f"The run was tuned on them ({tuned}; the epoch, if not the last is kept), so they flatter "
-        "it.",
+        f"The run was tuned on them ({tuned}, perhaps epoch), so they flatter it.",
         *(f"Note: {note}" for note in overall.notes),
     )
     return render_parts(Text("\n".join(lines)))

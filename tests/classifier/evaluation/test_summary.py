@@ -235,8 +235,8 @@ def test_what_a_run_was_tuned_on_is_never_called_a_test(
     evaluation = _evaluate(names, 60)
     text = render_tuning(evaluation, out_of_fold=out_of_fold)
     assert " ".join(text.split()) == (
-        f"{where} {evaluation.verdict} The run was tuned on them ({tuned}; the epoch, if not the "
-        "last is kept), so they flatter it."
+        f"{where} {evaluation.verdict} The run was tuned on them ({tuned}, perhaps epoch), so "
+        "they flatter it."
     )
     assert len(text.splitlines()) <= 6
 

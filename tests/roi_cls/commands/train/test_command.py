@@ -76,7 +76,7 @@ def test_training_tells_data_target_epochs_and_what_comes_next(
     assert lines[8] == "On validation (5 pictures, 1 of them 'odd'), which is no test:"
     assert lines[9].startswith("Accuracy ")
     assert " ".join(lines[10:-1]).endswith(
-        " The run was tuned on them (scale, threshold; the epoch, if not the last is kept), so "
+        " The run was tuned on them (scale, threshold, perhaps epoch), so "
         "they flatter it. Note: Few pictures of 'odd' (1), 'plain' (4): bootstrap intervals come "
         "out too narrow."
     )
