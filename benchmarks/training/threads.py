@@ -1,6 +1,6 @@
 """How torch's threads should wait for each other: on a quiet machine, and beside other work.
 
-    .venv/bin/python -m benchmarks.training.threads [--rounds 5] [--json FILE]
+    .venv/bin/python -m benchmarks.training.threads [--rounds 3] [--json FILE]
 
 Each side is a process of its own, since OpenMP reads its settings when torch is loaded: three
 epochs of training steps with as many threads as there are cores, the last two counted. All sides
@@ -103,7 +103,7 @@ def main() -> None:
     """Measure all sides, quiet and busy, and print them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(_CHILD, action="store_true")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     if options.child:
