@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import socket
 import sys
 import threading
@@ -80,6 +81,8 @@ def main() -> None:
     app = make_app(Path(sys.argv[1]))
     listener = socket.create_server(("127.0.0.1", 0))
     print(f"at http://127.0.0.1:{listener.getsockname()[1]}", file=sys.stderr, flush=True)
+    # uvicorn ends by it, and raises it once more afterwards.
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
     server.run(sockets=[listener])
     os._exit(0)  # MediaPipe's threads may outlive the server
