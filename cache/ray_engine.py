@@ -235,7 +235,7 @@ def _connected(address: str | None, workers: int | None) -> Iterator[None]:
             _knock(address)
         with stderr_held(tells_failure=False):  # Ray's C++ part tells its log level there
             ray.init(**settings, log_to_driver=False, logging_level=logging.ERROR)
-    except Exception as error:  # reason: a node that starts too slowly is a bare Exception
+    except Exception as error:  # reason: a slow node raises no narrower class; raised as ours below
         if address is None:
             ray.shutdown()  # of what had started
         raise ClusterError(_tell_refusal(address, error)) from error
