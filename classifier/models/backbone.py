@@ -75,7 +75,7 @@ def probing(module: nn.Module) -> Iterator[None]:
         module.train(was_training)
 
 
-def drop_unused(module: nn.Module, answer: Callable[[torch.Tensor], list[torch.Tensor]]) -> None:
+def drop_unused(module: nn.Module, answer: Callable[[torch.Tensor], torch.Tensor]) -> None:
     """Take away the layers whose parameters no answer depends on: nothing stands in their place.
 
     They would be stored for nothing, and processes that learn together wait for their gradients.
@@ -88,7 +88,7 @@ def drop_unused(module: nn.Module, answer: Callable[[torch.Tensor], list[torch.T
     module.eval()
     named = {name: p for name, p in module.named_parameters() if p.requires_grad}
     with torch.enable_grad():
-        total = torch.stack([each.sum() for each in answer(torch.zeros(1, 3, 128, 128))]).sum()
+        total = answer(torch.zeros(1, 3, 128, 128)).sum()
         found = torch.autograd.grad(total, list(named.values()), allow_unused=True)
     module.train(was_training)
     used = {name for name, each in zip(named, found, strict=True) if each is not None}

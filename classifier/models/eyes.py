@@ -74,7 +74,7 @@ class EyesNetwork(HeadedNetwork):
             with probing(self.backbone):
                 channels = _head(self.backbone, torch.zeros(1, channels, 1, 1)).shape[1]
         elif end == "cut":
-            drop_unused(self.backbone, lambda image: [_features(self.backbone, image)])
+            drop_unused(self.backbone, lambda image: _features(self.backbone, image))
         self._side = max(1, round(size_px / (2 * self._stride)))
         first, high = (round(share * 2 * self._side) for share in BAND)
         self._first, self._high = first, max(1, high)
