@@ -59,6 +59,8 @@ class Course:
     """
 
     def __init__(self, config: TrainConfig, run: RunFolder, world: World) -> None:
+        if config.metric == "auto":
+            raise ValueError("metric must be settled where training begins, got 'auto'")
         self._config, self._run, self._world = config, run, world
         self._metric = config.metric
         self.progress = Progress()
@@ -73,15 +75,6 @@ class Course:
         may_stop = bool(config.patience) and self._metric != "last"
         out_of_patience = may_stop and in_second_phase and stale >= config.patience
         return progress.epoch >= config.epochs or out_of_patience
-
-    @property
-    def metric(self) -> Metric:
-        """What chooses the best epoch."""
-        return self._metric
-
-    def choose_by(self, is_target: NDArray[np.bool_]) -> None:
-        """Settle what chooses the best epoch, by the pictures that choose."""
-        self._metric = settle_metric(self._metric, is_target)
 
     def begin(self) -> None:
         """Begin with the first epoch, without a line."""
@@ -187,7 +180,11 @@ class Trainer:
     def __init__(
         self, config: TrainConfig, model: nn.Module, backend: Backend, run: RunFolder
     ) -> None:
-        """Take a model and settings whose batch size is a number, see ``settle``."""
+        """Take a model and settings in which nothing is left open.
+
+        The batch size is a number, see ``settle``, and the metric not ``auto``, see
+        ``settle_metric``.
+        """
         self._config = config
         self._backend = backend
         self._run = run
@@ -199,11 +196,6 @@ class Trainer:
     def model(self) -> nn.Module:
         """The model; after ``run``, with the weights of the best epoch."""
         return self._learner.judged
-
-    @property
-    def metric(self) -> Metric:
-        """What chose the epoch; never ``auto`` after ``run``."""
-        return self._course.metric
 
     @property
     def steps(self) -> int:
@@ -224,7 +216,6 @@ class Trainer:
             TrainingError: The loss stopped being a number, the memory is too small, or the
                 checkpoint is damaged.
         """
-        self._course.choose_by(validation.labels == target_index)
         self._resume()
         while not self._course.is_finished:
             report = self._epoch(train, validation, target_index, on_step)

@@ -118,7 +118,6 @@ def fit_embedding(
         observers.on_step,
         observers.on_epoch,
     )
-    observers.on_fact("metric", trainer.metric)
     network.head.load_state_dict(trainer.model.get_submodule("head").state_dict())
     return network.eval()
 

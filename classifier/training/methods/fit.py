@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -116,6 +117,9 @@ def fit_model(
     fit = _method(config)
     if idle := _idle_settings(config):
         observers.on_note(f"note: the method {config.method!r} makes no use of {', '.join(idle)}.")
+    if config.method in ("network", "embedding"):
+        is_target = data.validation.labels == data.labels.target_index
+        config = _settle_choice(config, is_target, observers)
     torch.manual_seed(config.seed)
     # Around all that computes: cuBLAS looks once, at its first product, how it is to compute, and
     # that may be the timing of number formats or an embedding.
@@ -123,13 +127,18 @@ def fit_model(
         return fit(config, data, backend, run, observers)
 
 
-def _tell_choice(config: TrainConfig, is_target: NDArray[np.bool_], observers: Observers) -> None:
-    """Say so where validation, as it is, chooses no epoch."""
-    if config.metric == "auto" and settle_metric("auto", is_target) == "last":
+def _settle_choice(
+    config: TrainConfig, is_target: NDArray[np.bool_], observers: Observers
+) -> TrainConfig:
+    """Return the settings with what chooses the epoch; say so where these pictures choose none."""
+    metric = settle_metric(config.metric, is_target)
+    if config.metric == "auto" and metric == "last":
         observers.on_note(
-            f"note: the last epoch is kept: {int(is_target.sum())} of {len(is_target)} validation "
-            "pictures are of the target, too few to choose one by. --metric average_precision does."
+            f"note: the last epoch is kept: validation has {int(is_target.sum())} of the target "
+            f"and {int((~is_target).sum())} others, too few to choose one by."
         )
+    observers.on_fact("metric", metric)
+    return replace(config, metric=metric)
 
 
 def _fit_network(
@@ -156,13 +165,11 @@ def _fit_network(
             "with. --batch-size 2 --accumulate N takes little more memory and learns better."
         )
     observers.on_start(backend, sum(p.numel() for p in model.parameters()))
-    _tell_choice(config, data.validation.labels == target, observers)
     trainer = Trainer(config, model, backend, run)
     trainer.run(train, validation, target, observers.on_step, observers.on_epoch)
     observers.on_fact("backend", backend.name)
     observers.on_fact("batch_size", config.batch_size)
     observers.on_fact("steps", trainer.steps)
-    observers.on_fact("metric", trainer.metric)
     return trainer.model
 
 

@@ -26,7 +26,7 @@ from roi_cls.classifier.training.checkpoint import Progress, load_checkpoint, sa
 from roi_cls.classifier.training.distributed import World
 from roi_cls.classifier.training.job import EpochReport
 from roi_cls.classifier.training.learner import Learner, Loss
-from roi_cls.classifier.training.loop import ENOUGH_TO_CHOOSE, Trainer
+from roi_cls.classifier.training.loop import ENOUGH_TO_CHOOSE, Trainer, settle_metric
 
 SCALE = Normalisation((0.5,) * 3, (0.5,) * 3)
 CONFIG = TrainConfig(
@@ -183,16 +183,19 @@ def test_a_plateau_of_the_loss_lowers_the_rate_where_the_last_epoch_is_kept(
     assert rates[-1] == pytest.approx(0.5 * rates[0])
 
 
-@pytest.mark.parametrize(("targets", "kept"), [(ENOUGH_TO_CHOOSE, 1), (ENOUGH_TO_CHOOSE - 1, 3)])
-def test_few_targets_choose_no_epoch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, targets: int, kept: int
+@pytest.mark.parametrize(
+    ("metric", "targets", "others", "settled"),
+    [
+        ("auto", ENOUGH_TO_CHOOSE, 64, "average_precision"),
+        ("auto", ENOUGH_TO_CHOOSE - 1, 64, "last"),
+        ("auto", 64, ENOUGH_TO_CHOOSE - 1, "last"),
+        ("loss", 1, 1, "loss"),
+    ],
+)
+def test_few_pictures_of_a_side_choose_no_epoch(
+    metric: Metric, targets: int, others: int, settled: Metric
 ) -> None:
-    trainer = _trainer(tmp_path, metric="auto")
-    states = _scripted(trainer, monkeypatch, [0.2, 0.9, 0.3, 0.1])
-    trainer.run(_toy((4, 4)), _toy((targets, 64)), 0)
-    assert all(
-        value.equal(states[kept][name]) for name, value in trainer.model.state_dict().items()
-    )
+    assert settle_metric(metric, np.arange(targets + others) < targets) == settled
 
 
 @pytest.mark.parametrize(("patience", "epochs"), [(1, 3), (2, 4), (0, 6)])
