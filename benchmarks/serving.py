@@ -2,8 +2,9 @@
 
     .venv/bin/python -m benchmarks.serving --run demo [--run NAME ...] [--json FILE]
 
-Two servers of each run, in turns: as it is, with 16 clients at once; and unbatched, with one
-judge and one client that waits for each answer; and `benchmarks/plain_server.py`, with 16 clients.
+Servers of each run, in turns: as it is, with 16 clients at once; the same with `--runtime torch`;
+unbatched, with one judge and one client that waits for each answer; and
+`benchmarks/plain_server.py`, with 16 clients.
 One request in ten is broken. A request is one drawn portrait of 1024 px.
 """
 
@@ -176,12 +177,14 @@ def measure(
     ours, folder = ("roi_cls", "serve", "--run", run, "--port", "0"), find_run(run, RUNS)
     with (
         serving(*ours, *options) as server,
+        serving(*ours, *options, "--runtime", "torch") as torch,
         serving(*ours, *UNBATCHED) as unbatched,
         serving("benchmarks.plain_server", str(folder.path)) as plain,
     ):
         sides = {
             "alone": Side(unbatched, 1),
             "loaded": Side(server, CLIENTS),
+            "torch": Side(torch, CLIENTS),
             "plain": Side(plain, CLIENTS),
         }
         for side in sides.values():
@@ -202,7 +205,7 @@ def measure(
         f"ratio_to_{name}": statistics.median(
             x / y for x, y in zip(loaded, sides[name].rates, strict=True)
         )
-        for name in ("alone", "plain")
+        for name in ("alone", "torch", "plain")
     }
     return {
         **{name: side.figures for name, side in sides.items()},

@@ -39,12 +39,11 @@ def time_command(command: list[str]) -> Start:
     return Start(seconds, usage.ru_utime + usage.ru_stime)
 
 
-def cold_sides(run: Path, exported: Path | None, picture: Path) -> Iterator[tuple[str, list[str]]]:
-    """Yield each side and its command; the exported model's where there is one."""
-    predict = [sys.executable, "-m", "roi_cls", "predict", str(picture)]
+def cold_sides(run: Path, picture: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield each side and its command."""
+    predict = [sys.executable, "-m", "roi_cls", "predict", str(picture), "--run", str(run)]
     yield "import_torch", [sys.executable, "-c", "import torch"]
     yield "import_torch_timm", [sys.executable, "-c", _TORCH_TIMM]
     yield "import_all", [sys.executable, "-c", f"{_TORCH_TIMM}; import cv2, mediapipe"]
-    yield "predict", [*predict, "--run", str(run)]
-    if exported is not None:
-        yield "predict_onnx", [*predict, "--model", str(exported)]
+    yield "predict", predict
+    yield "predict_torch", [*predict, "--runtime", "torch"]

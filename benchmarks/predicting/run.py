@@ -24,6 +24,7 @@ from benchmarks.predicting.cold_start import Start, cold_sides, time_command
 from benchmarks.predicting.sides import export, make_run, stage_sides
 from roi_cls.base.machine import available_cores
 from roi_cls.classifier.config import BATCH_SIZE
+from roi_cls.data.walk import find_pictures
 
 
 def in_turns(sides: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
@@ -36,20 +37,21 @@ def in_turns(sides: dict[str, Callable[[], float]], rounds: int) -> dict[str, li
     return found
 
 
-def measure_cold(run: Path, exported: Path | None, picture: Path, rounds: int) -> dict[str, float]:
+def measure_cold(run: Path, picture: Path, rounds: int) -> dict[str, float]:
     """Return seconds from start to exit, of the clock and of the processor, and ratios."""
     starts: dict[str, list[Start]] = {}
-    commands = cold_sides(run, exported, picture)
+    commands = cold_sides(run, picture)
     sides = {name: _timed(command, starts, name) for name, command in commands}
     in_turns(sides, rounds)
     figures = {}
     for name, found in starts.items():
         figures[f"{name}_s"] = statistics.median(start.seconds for start in found)
         figures[f"{name}_processor_s"] = statistics.median(start.processor_s for start in found)
-    pairs = {"predict_to_import": ("predict", "import_all")}
-    if "predict_onnx" in starts:
-        pairs["predict_onnx_to_import_torch_timm"] = ("predict_onnx", "import_torch_timm")
-    for name, (one, other) in pairs.items():
+    for name, one, other in (
+        ("predict_to_import", "predict", "import_torch_timm"),
+        ("predict_torch_to_import", "predict_torch", "import_all"),
+        ("predict_to_torch", "predict", "predict_torch"),
+    ):
         both = list(zip(starts[one], starts[other], strict=True))
         figures[name] = statistics.median(a.seconds / b.seconds for a, b in both)
         figures[f"{name}_processor"] = statistics.median(
@@ -88,6 +90,11 @@ def measure_rates(run: Path, paths: list[Path], rounds: int) -> dict[str, float]
         return 1 / sum(1 / rate for rate in rates)
 
     figures["share_to_slowest"] = ratio("share", "predict_share", min)
+    figures["busy_share"] = ratio("share", "predict_whole", possible) / cores
+    figures["predict_to_torch"] = statistics.median(
+        own / torch
+        for own, torch in zip(found["predict_whole"], found["predict_torch"], strict=True)
+    )
     for pipeline in ("predict_here", "predict_whole"):
         figures[f"{pipeline}_to_slowest"] = ratio("whole", pipeline, min)
         figures[f"{pipeline}_to_possible"] = ratio("whole", pipeline, possible)
@@ -101,16 +108,20 @@ def main() -> None:
         "--pictures",
         type=int,
         default=160,
-        help="portraits of each format; the first two batches are not counted",
+        help="portraits of each format; the first and the last two batches are not counted",
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--model", default="mobilenetv2_100", help="of timm, random weights")
+    parser.add_argument("--photographs", type=Path, help="folder of yours to measure as well")
     parser.add_argument("--folder", type=Path, default=Path("artifacts/bench/portraits"))
     parser.add_argument("--json", type=Path, help="also write the figures there")
     options = parser.parse_args()
     if options.pictures <= 2 * BATCH_SIZE:
         parser.error(f"--pictures must be more than {2 * BATCH_SIZE}, got {options.pictures}")
-    portraits = write_portraits(options.folder, options.pictures)
+    pictures = write_portraits(options.folder, options.pictures)
+    if options.photographs:
+        names = find_pictures(options.photographs).names[: options.pictures]
+        pictures["photographs"] = [options.photographs / name for name in names]
     results: dict[str, object] = {
         "machine": describe_machine(),
         "model": options.model,
@@ -118,8 +129,9 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory() as space:
         run = make_run(Path(space) / "run", options.model)
-        parts = {"cold": measure_cold(run, export(run), portraits["png"][0], options.rounds)}
-        for kind, paths in portraits.items():
+        export(run, pictures["png"][:BATCH_SIZE])
+        parts = {"cold": measure_cold(run, pictures["png"][0], options.rounds)}
+        for kind, paths in pictures.items():
             parts[kind] = measure_rates(run, paths, options.rounds)
     print(f"{results['machine']}; {options.model}; {options.pictures} portraits of 1024 px")
     for part, figures in parts.items():

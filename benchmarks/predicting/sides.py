@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -18,22 +18,25 @@ from torch import nn
 
 from roi_cls.base.machine import keep_freed_memory
 from roi_cls.base.pool import WorkerPool
-from roi_cls.classifier.config import BATCH_SIZE
+from roi_cls.classifier.config import BATCH_SIZE, Runtime
+from roi_cls.classifier.export.own import export_network
 from roi_cls.classifier.inference.cropping import Refusal, SourceCropper
 from roi_cls.classifier.inference.loaded import load_any
 from roi_cls.classifier.inference.prediction import PredictOptions, Source
 from roi_cls.classifier.inference.predictor import open_predictor
 from roi_cls.classifier.inference.scorer import open_scorer
 from roi_cls.classifier.models.device import choose_backend
-from roi_cls.classifier.models.saved import save_bundle
+from roi_cls.classifier.models.saved import load_model, save_bundle
 from roi_cls.classifier.models.timm_model import create_model, normalisation
-from roi_cls.classifier.runs.bundle import ModelBundle, Normalisation
+from roi_cls.classifier.runs.bundle import ModelBundle, Normalisation, load_bundle
+from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.data.sample import LabelSet
 from roi_cls.roi import CropParams
 from roi_cls.roi.image import read_image
 from roi_cls.roi.recipe import open_recipe
 
-Work = Callable[[Path], int]
+Work = Callable[[Path], float]
+"""Does its stage for a picture; returns the seconds."""
 
 
 def make_run(
@@ -69,60 +72,65 @@ def make_run(
     return folder
 
 
-def export(run: Path) -> Path | None:
-    """Write the run's model as ONNX beside it; None: what that needs is not installed."""
-    if find_spec("onnxruntime") is None or find_spec("onnxscript") is None:
-        return None
-    from roi_cls.classifier.export.onnx import make_graph, write_bytes
+def export(run: Path, paths: list[Path]) -> None:
+    """Write the run's own ONNX file, as training does, proven on these pictures.
 
+    Raises:
+        RuntimeError: There is none, and torch would be measured in its place.
+    """
     loaded = load_any(run, choose_backend("cpu", "fp32"))
-    path = run.parent / "model.onnx"
-    path.write_bytes(write_bytes(make_graph(loaded), loaded, run / "detector"))
-    return path
+    notes: list[str] = []
+    crops = [_crop(loaded.views[0], paths)]
+    network, scores = load_model(run, loaded.bundle), loaded.probabilities(crops)
+    export_network(RunFolder(run), network, loaded.bundle, crops, scores, notes.append)
+    if not RunFolder(run).onnx.exists():
+        raise RuntimeError(f"{run} has no ONNX file: {' '.join(notes)}")
 
 
 def stage_sides(run: Path, paths: list[Path], cores: int) -> dict[str, Callable[[], float]]:
     """Return what gives pictures per second: of each stage alone, and of prediction.
 
     ``share``: one process and one thread for each; ``whole``: as many as there are cores; ``here``:
-    prediction without other processes.
+    prediction without other processes; ``torch``: as ``whole``, without the run's ONNX file.
     """
-    opened = open_scorer([run], "cpu")
-    params = opened.scorer.views[0]
-    crops = _crop(params, paths[: 4 * BATCH_SIZE])
+    crops = _crop(load_bundle(run).views[0], paths[: 4 * BATCH_SIZE])
+    more = [*paths, *paths]
 
     def model(threads: int) -> float:
-        with _torch_threads(threads):
+        with _threads(threads):
+            scorer = open_scorer([run], "cpu").scorer
             batches = (crops[i : i + BATCH_SIZE] for i in range(0, len(crops), BATCH_SIZE))
-            scored = (len(opened.scorer.probabilities([batch])) for batch in batches)
-            return _rate_of_batches(scored)
+            return _rate_of_batches(len(scorer.probabilities([batch])) for batch in batches)
 
-    def predict(workers: int, threads: int) -> float:
+    def predict(workers: int, threads: int, runtime: Runtime = "auto") -> float:
         options = PredictOptions(workers=workers)
-        with _torch_threads(threads), open_predictor([run], "cpu", options=options) as predictor:
-            return _rate(predictor.predict([Source(str(path)) for path in paths]))
+        with (
+            _threads(threads),
+            open_predictor([run], "cpu", options=options, runtime=runtime) as predictor,
+        ):
+            return _rate(predictor.predict([Source(str(path)) for path in more]))
 
     sides: dict[str, Callable[[], float]] = {}
     for name, count in (("share", 1), ("whole", cores)):
-        sides[f"decode_{name}"] = partial(_in_processes, _decoding, paths, count)
+        sides[f"decode_{name}"] = partial(_in_processes, _decoding, more, count)
         sides[f"detect_{name}"] = partial(
-            _in_processes, partial(_detecting, params, paths[:24]), paths, count
+            _in_processes, partial(_detecting, load_bundle(run).views[0], paths), more, count
         )
         sides[f"model_{name}"] = partial(model, count)
         sides[f"predict_{name}"] = partial(predict, count, count)
-    return {**sides, "predict_here": partial(predict, 0, cores)}
+    sides["predict_here"] = partial(predict, 0, cores)
+    return {**sides, "predict_torch": partial(predict, cores, cores, "torch")}
 
 
 def _rate(results: Iterable[object]) -> float:
-    """Return results per second, after the first two batches: a process takes 1 s to start."""
-    begin = end = time.perf_counter()
-    done, skipped = 0, 2 * BATCH_SIZE
-    for _ in results:
-        done += 1
-        end = time.perf_counter()
-        if done == skipped:
-            begin = end
-    return (done - skipped) / (end - begin)
+    """Return results per second between the first two batches and the last two.
+
+    A process takes 1 s to start; and as crops run ahead of the model by two batches, what is timed
+    must begin and end with that lead, or it would hold fewer crops than answers.
+    """
+    times = [time.perf_counter() for _ in results]
+    begin, end = 2 * BATCH_SIZE - 1, len(times) // BATCH_SIZE * BATCH_SIZE - 2 * BATCH_SIZE - 1
+    return (end - begin) / (times[end] - times[begin])
 
 
 def _rate_of_batches(counts: Iterator[int]) -> float:
@@ -134,31 +142,32 @@ def _rate_of_batches(counts: Iterator[int]) -> float:
 def _in_processes(
     make_work: Callable[[], contextlib.AbstractContextManager[Work]], paths: list[Path], count: int
 ) -> float:
-    pool = WorkerPool[Path, int](count, make_work, lambda path, code: 0)
+    """Return pictures per second of so many processes together, by what each spent in the stage."""
+    pool = WorkerPool[Path, float](count, make_work, lambda path, code: 0.0)
     with contextlib.closing(pool):
-        return _rate(pool.map(paths))
+        seconds = list(pool.map(paths))[2 * BATCH_SIZE :]
+    return count * len(seconds) / sum(seconds)
 
 
 @contextlib.contextmanager
 def _decoding() -> Iterator[Work]:
     _settle_process()
-    yield lambda path: len(read_image(path))
+    yield lambda path: _timed(partial(read_image, path))
 
 
 @contextlib.contextmanager
 def _detecting(params: CropParams, paths: list[Path]) -> Iterator[Work]:
     """Detect and cut in pictures that are decoded already."""
     _settle_process()
-    images = [read_image(path) for path in paths]
-    place = {path: i for i, path in enumerate(paths)}
+    images = {path: read_image(path) for path in paths}
     with SourceCropper((params,), None, ()) as cropper:
+        yield lambda path: _timed(partial(cropper.crop, Source(str(path), image=images[path])))
 
-        def work(path: Path) -> int:
-            image = images[place.get(path, hash(path) % len(images))]
-            cropped = cropper.crop(Source(str(path), image=image))
-            return 0 if isinstance(cropped, Refusal) else len(cropped)
 
-        yield work
+def _timed(work: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
 
 
 def _settle_process() -> None:
@@ -173,10 +182,15 @@ def _crop(params: CropParams, paths: list[Path]) -> NDArray[np.uint8]:
 
 
 @contextlib.contextmanager
-def _torch_threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
+def _threads(count: int) -> Iterator[None]:
+    """Let torch, and sessions of ONNX Runtime opened within, compute in so many threads."""
+    before, told = torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")
     torch.set_num_threads(count)
+    os.environ["OMP_NUM_THREADS"] = str(count)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+        del os.environ["OMP_NUM_THREADS"]
+        if told is not None:
+            os.environ["OMP_NUM_THREADS"] = told

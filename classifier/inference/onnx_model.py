@@ -280,6 +280,9 @@ def _options() -> SessionOptions:
 
     options = onnxruntime.SessionOptions()
     options.use_deterministic_compute = True
+    # Threads that wait in a loop take the cores from those that decode and detect: a folder then
+    # goes 1.1 times as fast, and the model alone as fast (2 cores; benchmarks/predicting).
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3  # errors alone: they come as exceptions, warnings help nobody
     # As torch does; onnxruntime's own choice is every core of the machine, also in a container.
     wanted = os.environ.get("OMP_NUM_THREADS", "")
