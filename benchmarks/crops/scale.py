@@ -28,7 +28,7 @@ from roi_cls.roi.recipe import open_recipe
 
 ROWS = 50_000
 """Rows put into an index to measure it: with fewer, what SQLite begins with would count."""
-COUNTS = {"10^6": 10**6, "10^9": 10**9}
+COUNTS = {"10^6": 10**6, "10^8": 10**8, "10^9": 10**9}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +113,8 @@ def time_table(results: dict[str, dict[str, object]]) -> str:
 def storage_table(size: Bytes) -> str:
     """Return what the crops, the detections and the index take."""
     lines = [
-        "| | per picture | on disk | 10^6 | 10^9 | 10^9 in 1,000 shards |",
-        "|---|---:|---:|---:|---:|---:|",
+        f"| | per picture | on disk | {' | '.join(COUNTS)} | 10^9 in 1,000 shards |",
+        f"|---|---:|---:|{'---:|' * len(COUNTS)}---:|",
     ]
     parts = {
         "crops": (size.crop, size.crop_on_disk),
@@ -124,10 +124,10 @@ def storage_table(size: Bytes) -> str:
     lengths, spaces = zip(*parts.values(), strict=True)
     parts["together"] = (sum(lengths), sum(spaces))
     for name, (length, used) in parts.items():
-        million, billion = used * 10**6, used * 10**9
+        amounts = " | ".join(_amount(used * count) for count in COUNTS.values())
         lines.append(
-            f"| {name} | {length:,.0f} B | {used:,.0f} B | {_amount(million)} | {_amount(billion)} "
-            f"| {_amount(million)} each |"
+            f"| {name} | {length:,.0f} B | {used:,.0f} B | {amounts} "
+            f"| {_amount(used * 10**6)} each |"
         )
     return "\n".join(lines)
 
