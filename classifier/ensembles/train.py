@@ -268,8 +268,9 @@ def _export_and_record(
     remove_export(run)
     if job.export:
         crops = [members.compared[view] for view in bundle.views]
-        rows = scores[pick_compared(len(scores))]
-        record.add("onnx", export_joint(run, folders, bundle, crops, rows, on_note))
+        exact = choose_backend(config.device, "fp32")
+        known = scores[pick_compared(len(scores))] if exact.is_exact_cpu else None
+        record.add("onnx", export_joint(run, folders, bundle, crops, known, on_note))
     record.write(run.record, run.metrics, choose_backend(config.device, config.precision))
 
 

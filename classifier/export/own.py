@@ -54,7 +54,7 @@ def export_network(
     network: nn.Module,
     bundle: ModelBundle,
     crops: Crops,
-    scores: NDArray[np.float64],
+    scores: NDArray[np.float64] | None,
     on_note: Callable[[str], None],
 ) -> dict[str, Any]:
     """Write the run's ONNX file of a network, if it answers as the network; return what came of it.
@@ -64,16 +64,17 @@ def export_network(
         network: It; is on the CPU afterwards.
         bundle: Its facts, as the run will have them.
         crops: For each view (N, size_px, size_px, 3) RGB, of pictures of validation.
-        scores: (N, K) their probabilities, as the network gives them in fp32.
+        scores: (N, K) their probabilities, as the network gives them on the CPU in fp32; None:
+            those at hand are another device's, which may differ by more than the file's may.
         on_note: Told the same in words.
 
     Raises:
         StorageError: The disk is full or the folder cannot be written.
     """
-    backend, rows = choose_backend("cpu", "fp32"), pick_compared(len(scores))
-    loaded = LoadedModel(bundle, backend, network.cpu().eval())
-    views = [view[rows] for view in crops]
-    return _export(run, lambda: _Proof(loaded, views, scores[rows]), on_note)
+    rows = pick_compared(len(crops[0]))
+    loaded = LoadedModel(bundle, choose_backend("cpu", "fp32"), network.cpu().eval())
+    known = None if scores is None else scores[rows]
+    return _export(run, lambda: _prove(loaded, [view[rows] for view in crops], known), on_note)
 
 
 def export_joint(
@@ -81,7 +82,7 @@ def export_joint(
     members: Sequence[Path],
     bundle: ModelBundle,
     crops: Crops,
-    scores: NDArray[np.float64],
+    scores: NDArray[np.float64] | None,
     on_note: Callable[[str], None],
 ) -> dict[str, Any]:
     """Do as ``export_network`` for the weighted mean of finished runs.
@@ -89,7 +90,7 @@ def export_joint(
     members: their folders, in the order of the bundle's weights.
     crops, scores: of what ``pick_compared`` picks.
     """
-    return _export(run, lambda: _Proof(_load_joint(members, bundle), crops, scores), on_note)
+    return _export(run, lambda: _prove(_load_joint(members, bundle), crops, scores), on_note)
 
 
 def export_joined(
@@ -106,7 +107,7 @@ def export_joined(
         samples = find_pictures_to_compare(run, loaded, None)
         samples = samples[pick_compared(len(samples))]
         crops = crop_real_pictures(run, loaded, samples).by_view
-        return _Proof(loaded, crops, loaded.probabilities(crops))
+        return _prove(loaded, crops, None)
 
     return _export(run, prepare, on_note)
 
@@ -125,6 +126,12 @@ class _Proof:
     scores: NDArray[np.float64]
 
 
+def _prove(loaded: LoadedModel, crops: Crops, scores: NDArray[np.float64] | None) -> _Proof:
+    """Return what the file must answer; the scores are computed where they are not known."""
+    check_exportable(loaded)  # before crops are scored for nothing
+    return _Proof(loaded, crops, loaded.probabilities(crops) if scores is None else scores)
+
+
 def _export(
     run: RunFolder, prepare: Callable[[], _Proof], on_note: Callable[[str], None]
 ) -> dict[str, Any]:
@@ -133,7 +140,6 @@ def _export(
     try:
         proof = prepare()
         loaded = proof.loaded
-        check_exportable(loaded)
         proven = ROUNDING_TOLERANCE
         data = write_bytes(make_graph(loaded), loaded, run.detector, proven=proven)
         exported = read_onnx(data, run.onnx, "cpu")

@@ -197,8 +197,8 @@ def _finish(
     def on_facts(whole: ModelBundle) -> None:
         remove_export(run)
         if job.export:
-            views = validation.by_view
-            record.add("onnx", export_network(run, model, whole, views, probabilities, on_note))
+            views, known = validation.by_view, probabilities if exact.is_exact_cpu else None
+            record.add("onnx", export_network(run, model, whole, views, known, on_note))
         record.write(run.record, run.metrics, exact)
 
     save_bundle(run.path, model, bundle, on_facts)

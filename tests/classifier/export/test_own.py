@@ -4,8 +4,11 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from roi_cls.base.errors import ExportError, StorageError
 from roi_cls.classifier.ensembles.join import join_runs
@@ -13,7 +16,9 @@ from roi_cls.classifier.ensembles.train import EnsembleJob, System, train_ensemb
 from roi_cls.classifier.export import own
 from roi_cls.classifier.inference.scorer import ROUNDING_TOLERANCE, open_scorer
 from roi_cls.classifier.inference.verify import verify_run
+from roi_cls.classifier.metrics.decision import to_probabilities
 from roi_cls.classifier.models import saved
+from roi_cls.classifier.models.device import Backend
 from roi_cls.classifier.runs.folder import RunFolder
 from roi_cls.classifier.training.job import Observers, TrainJob
 from roi_cls.classifier.training.run import train_run
@@ -127,6 +132,20 @@ def test_whatever_the_export_raises_the_run_is_kept(
     assert not job.run.onnx.exists()
     assert _runtime(job.run) == "torch"
     assert verify_run(job.run, device="cpu").largest_difference <= ROUNDING_TOLERANCE
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_scores_of_another_device_are_not_what_the_file_is_compared_with(
+    job: TrainJob, monkeypatch: pytest.MonkeyPatch, exact: bool
+) -> None:
+    def round_as_a_gpu(*logits: Any) -> NDArray[np.float64]:
+        probabilities = to_probabilities(*logits)
+        return np.asarray(probabilities + 1e-4 * (1 - 2 * probabilities), np.float64)
+
+    monkeypatch.setattr("roi_cls.classifier.training.run.to_probabilities", round_as_a_gpu)
+    monkeypatch.setattr(Backend, "is_exact_cpu", exact)
+    train_run(job, Observers())
+    assert job.run.onnx.exists() is not exact
 
 
 def test_svm_has_no_such_form(toy_set: Path, make_job: MakeJob, tmp_path: Path) -> None:
