@@ -56,7 +56,7 @@ class CropParams:
     """Shorter side of the face box from which a face counts, in pixels of the picture."""
     face: FaceChoice = "largest"
     """Which face is cut when several count; ``all``: a crop of each."""
-    margin: float = 0.3
+    margin: float = 0.1
     """Share of the face box added on every side, before it is made square."""
     align: bool = False
     """Turn the head upright: the eyes level, the forehead up."""

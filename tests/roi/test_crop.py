@@ -166,7 +166,7 @@ def test_region_beyond_the_picture_is_border_alone(
 def test_shifted_region_holds_the_picture_alone() -> None:
     image = np.full((50, 80, 3), 255, np.uint8)
     image[10:40, 10:70] = 0  # a frame, so that repeated edges would show
-    params = CropParams(size_px=48, border="shift")
+    params = CropParams(margin=0.3, size_px=48, border="shift")
     pixels, plan = make_one(image, params, seeing(Box(-10, -5, 20, 25)))
     assert plan.cuts[0].region == Box(0, 0, 48, 48)
     assert np.array_equal(pixels, image[:48, :48])
@@ -216,7 +216,7 @@ def draw_head(roll: float) -> tuple[Image, FakeDetector]:
 @pytest.mark.parametrize("border", ["replicate", "shift"])
 def test_aligned_crop_has_the_eyes_level_and_the_forehead_up(roll: int, border: Border) -> None:
     image, detector = draw_head(roll)
-    pixels, _ = make_one(image, CropParams(align=True, size_px=208, border=border), detector)
+    pixels, _ = make_one(image, CropParams(align=True, size_px=156, border=border), detector)
     right, left, mouth = (extent(pixels[..., i : i + 1]) for i in range(3))
     assert right[1] == pytest.approx(left[1], abs=0.5)
     assert left[0] - right[0] == pytest.approx(60, abs=1)

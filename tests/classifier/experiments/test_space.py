@@ -131,7 +131,7 @@ def test_file_gives_lists_and_ranges(read: Read) -> None:
         "margin": Range(0, 0.3 * 3, step=0.3),
     }
     # Of the defaults' own values, 10 epochs lie outside.
-    assert found.start == {"lr": 5e-4, "imbalance": "sampling", "margin": 0.3}
+    assert found.start == {"lr": 5e-4, "imbalance": "sampling", "margin": 0.1}
     assert found.to_dict()["imbalance"] == ["sampling", "none"]
     assert found.to_dict()["margin"] == {"low": 0, "high": 0.3 * 3, "log": False, "step": 0.3}
 

@@ -56,7 +56,7 @@ def run(study: TuningStudy, score: float, *steps: float) -> tuple[Claim, bool]:
 def test_first_trial_is_the_base_recipe(tmp_path: Path) -> None:
     claim, _ = run(open_study(tmp_path), 0.5)
     assert (claim.number, claim.values) == (0, dict(SPACE.start))
-    assert SPACE.start == {"lr": 5e-4, "epochs": 10, "margin": 0.3, "imbalance": "sampling"}
+    assert SPACE.start == {"lr": 5e-4, "epochs": 10, "margin": 0.1, "imbalance": "sampling"}
 
 
 @pytest.mark.slow
