@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.machine import describe_machine
+from benchmarks.predicting.run import in_turns
 from benchmarks.predicting.sides import threads
 from roi_cls.base.errors import RoiClsError
 from roi_cls.base.machine import available_cores
@@ -68,10 +69,7 @@ def measure(run: Path, rounds: int) -> dict[str, float]:
         for count in dict.fromkeys((1, available_cores()))
         for name, side in open_sides(run, count).items()
     }
-    found: dict[str, list[float]] = {name: [] for name in sides}
-    for turn in range(rounds + 1):  # the first prepares what the others reuse
-        for name in list(sides)[:: 1 if turn % 2 == 0 else -1]:
-            found[name].append(sides[name]())
+    found = in_turns(sides, rounds + 1)  # the first round prepares what the others reuse
     return {name: statistics.median(times[1:]) for name, times in found.items()}
 
 
