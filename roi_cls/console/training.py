@@ -114,10 +114,11 @@ def _warn_of_faults(split: Split) -> None:
         )
 
 
-def epoch_line(report: EpochReport, epochs: int) -> str:
-    """Return an epoch in one line."""
+def epoch_line(report: EpochReport, epochs: int | None) -> str:
+    """Return an epoch in one line; epochs: how many there are, None where models differ in it."""
+    of = "" if epochs is None else f"/{epochs}"
     return (
-        f"epoch {report.epoch:>3}/{epochs} {report.phase:<4} "
+        f"epoch {report.epoch:>3}{of} {report.phase:<4} "
         f"loss {report.train_loss:.4f}  validation: loss {report.validation_loss:.4f}  "
         f"AP {report.average_precision:.3f}  ROC-AUC {report.roc_auc:.3f}  "
         f"{report.images_per_second:.0f} crops/s{'  best' if report.best else ''}"

@@ -145,7 +145,8 @@ def _suits_synthetic_defects(job: TrainJob, is_target: NDArray[np.bool_]) -> boo
 
 
 def _train_several(ensemble: EnsembleJob) -> TrainOutcome:
-    epochs = max(system.config.epochs for system in ensemble.systems)
+    lengths = {system.config.epochs for system in ensemble.systems}
+    epochs = lengths.pop() if len(lengths) == 1 else None
     with watch_runs() as observers:
 
         def on_epoch(report: EpochReport) -> None:

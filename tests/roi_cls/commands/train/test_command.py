@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from roi_cls.classifier.ensembles.train import EnsembleJob
 from roi_cls.classifier.training.job import EpochReport, Observers, TrainJob
 from roi_cls.classifier.training.run import TrainOutcome
 from roi_cls.console import terminal
@@ -220,6 +221,32 @@ def test_progress_of_a_resumed_run_goes_on_where_it_was(
     monkeypatch.setattr(terminal, "_plain", lambda *names: lambda *facts: seen.append(facts))
     assert train("--run", "one", "--epochs", "4").returncode == 0
     assert seen == [(25, 40, "epoch 3"), (35, 40, "epoch 4")]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"), [((), "epoch   3 all "), (("--epochs", "4"), "epoch   3/4 all ")]
+)
+def test_epochs_are_counted_of_all_where_members_have_as_many(
+    command: Command,
+    tiny_set: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    told: str,
+) -> None:
+    from roi_cls.commands.train import run as module
+
+    def learn(ensemble: EnsembleJob, observers: Observers) -> TrainOutcome:
+        ensemble.job.run.path.mkdir(parents=True)
+        ensemble.job.run.split.write_text("path,label,split,group,sha256\nx.png,odd,test,,\n")
+        observers.on_epoch(EpochReport(3, "all", 0.1, 0.5, 0.5, 0.5, 0.5, False, 1.0, 9.0))
+        return TrainOutcome(0, trained=True)
+
+    monkeypatch.setattr(module, "train_ensemble", learn)
+    run = ("--runs", tmp_path / "runs", "--run", "both", "--recipe", "roi-plus-frame")
+    done = command("train", tiny_set, *run, "--weights", "none", *options)
+    assert done.returncode == 0, done.stderr
+    assert told in done.stderr
 
 
 def test_evaluation_as_json_has_the_fields_of_the_contract(
