@@ -134,5 +134,5 @@ def test_circle_stays_a_circle_at_every_scale(
 
 def test_reduced_jpeg_is_really_cut_from_the_reduced_picture() -> None:
     picture = Picture(encode(draw(800, 800), "JPEG"), "a")
-    make_crops(picture, CropParams(size_px=32), FakeDetector(see_at(0.5, 0.5, 0.5)))
+    make_crops(picture, CropParams(margin=0.3, size_px=32), FakeDetector(see_at(0.5, 0.5, 0.5)))
     assert list(picture._kept) == [8]  # the full one was never decoded

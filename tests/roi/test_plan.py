@@ -351,7 +351,7 @@ def test_aligned_region_turns_with_its_picture(
 )
 def test_portrait_is_cut_without_a_border(box: Box, expected: Box) -> None:
     detection = see(upright_face(box), height=768, width=768)
-    assert plan_one(detection, CropParams(border="shift")).region == expected
+    assert plan_one(detection, CropParams(margin=0.3, border="shift")).region == expected
 
 
 def test_face_wider_than_its_picture_is_high_is_padded_above_and_below_alike() -> None:

@@ -122,18 +122,23 @@ def test_usual_sizes_are_whole_blocks_around_the_recipes_own(
 def test_file_gives_lists_and_ranges(read: Read) -> None:
     found = read(
         "[train]\nlr = {low = 1e-4, high = 1e-2, log = true}\nepochs = {low = 2, high = 5}\n"
-        'imbalance = ["sampling", "none"]\n[crop]\nmargin = {low = 0, high = 1, step = 0.3}\n'
+        'imbalance = ["sampling", "none"]\n[crop]\nmargin = {low = 0.1, high = 0.8, step = 0.3}\n'
     )
     assert found.settings == {
         "lr": Range(1e-4, 1e-2, log=True),
         "epochs": Range(2, 5, is_whole=True),
         "imbalance": Choices(("sampling", "none")),
-        "margin": Range(0, 0.3 * 3, step=0.3),
+        "margin": Range(0.1, 0.1 + 0.3 * 2, step=0.3),
     }
     # Of the defaults' own values, 10 epochs lie outside.
     assert found.start == {"lr": 5e-4, "imbalance": "sampling", "margin": 0.1}
     assert found.to_dict()["imbalance"] == ["sampling", "none"]
-    assert found.to_dict()["margin"] == {"low": 0, "high": 0.3 * 3, "log": False, "step": 0.3}
+    assert found.to_dict()["margin"] == {
+        "low": 0.1,
+        "high": 0.1 + 0.3 * 2,
+        "log": False,
+        "step": 0.3,
+    }
 
 
 @pytest.mark.parametrize(
