@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.machine import describe_machine
 from benchmarks.predicting.run import in_turns
-from benchmarks.predicting.sides import threads
+from benchmarks.predicting.sides import limit_threads
 from roi_cls.base.errors import RoiClsError
 from roi_cls.base.machine import available_cores
 from roi_cls.classifier.config import BATCH_SIZE, Runtime
@@ -42,7 +42,7 @@ def time_batch(scorer: Scorer, count: int) -> float:
         rng.integers(0, 256, (BATCH_SIZE, view.size_px, view.size_px, 3), np.uint8)
         for view in scorer.views
     ]
-    with threads(count):
+    with limit_threads(count):
         begin = time.perf_counter()
         scorer.probabilities(crops)
         return 1000 * (time.perf_counter() - begin) / BATCH_SIZE
@@ -52,7 +52,7 @@ def open_sides(run: Path, count: int) -> dict[str, Callable[[], float]]:
     """Return what times each way that the run can be computed, on so many threads."""
     sides: dict[str, Callable[[], float]] = {}
     for name, (runtime, half) in WAYS.items():
-        with threads(count):
+        with limit_threads(count):
             try:
                 scorer = open_scorer([run], "cpu", runtime=runtime, half=half).scorer
             except RoiClsError as error:

@@ -97,7 +97,7 @@ def stage_sides(run: Path, paths: list[Path], cores: int) -> dict[str, Callable[
     more = [*paths, *paths]
 
     def model(threads: int) -> float:
-        with threads(threads):
+        with limit_threads(threads):
             scorer = open_scorer([run], "cpu").scorer
             batches = (crops[i : i + BATCH_SIZE] for i in range(0, len(crops), BATCH_SIZE))
             return _rate_of_batches(len(scorer.probabilities([batch])) for batch in batches)
@@ -105,7 +105,7 @@ def stage_sides(run: Path, paths: list[Path], cores: int) -> dict[str, Callable[
     def predict(workers: int, threads: int, runtime: Runtime = "auto") -> float:
         options = PredictOptions(workers=workers)
         with (
-            threads(threads),
+            limit_threads(threads),
             open_predictor([run], "cpu", options=options, runtime=runtime) as predictor,
         ):
             return _rate(predictor.predict([Source(str(path)) for path in more]))
@@ -182,7 +182,7 @@ def _crop(params: CropParams, paths: list[Path]) -> NDArray[np.uint8]:
 
 
 @contextlib.contextmanager
-def threads(count: int) -> Iterator[None]:
+def limit_threads(count: int) -> Iterator[None]:
     """Let torch, and sessions of ONNX Runtime opened within, compute in so many threads."""
     before, told = torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")
     torch.set_num_threads(count)

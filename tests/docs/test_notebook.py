@@ -26,7 +26,7 @@ SETTINGS = {
     "epochs": 2,
     "batch_size": 16,
     "device": "cpu",
-    "threshold_rule": "f1",  # of one target on validation, the default finds none, and says so
+    "settings": {"threshold_rule": "f1"},  # the default finds no target of one, and says so
 }
 """
 SHOWN = {
