@@ -116,8 +116,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("artifacts/bench/portraits"))
     parser.add_argument("--json", type=Path, help="also write the figures there")
     options = parser.parse_args()
-    if options.pictures <= 2 * BATCH_SIZE:
-        parser.error(f"--pictures must be more than {2 * BATCH_SIZE}, got {options.pictures}")
+    if options.pictures < 3 * BATCH_SIZE:  # they come twice, and four batches are not counted
+        parser.error(f"--pictures must be at least {3 * BATCH_SIZE}, got {options.pictures}")
     pictures = write_portraits(options.folder, options.pictures)
     if options.photographs:
         names = find_pictures(options.photographs).names[: options.pictures]
