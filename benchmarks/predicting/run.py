@@ -121,6 +121,8 @@ def main() -> None:
     pictures = write_portraits(options.folder, options.pictures)
     if options.photographs:
         names = find_pictures(options.photographs).names[: options.pictures]
+        if len(names) < 3 * BATCH_SIZE:
+            parser.error(f"{options.photographs} must hold at least {3 * BATCH_SIZE} pictures")
         pictures["photographs"] = [options.photographs / name for name in names]
     results: dict[str, object] = {
         "machine": describe_machine(),

@@ -93,7 +93,8 @@ def stage_sides(run: Path, paths: list[Path], cores: int) -> dict[str, Callable[
     ``share``: one process and one thread for each; ``whole``: as many as there are cores; ``here``:
     prediction without other processes; ``torch``: as ``whole``, without the run's ONNX file.
     """
-    crops = _crop(load_bundle(run).views[0], paths[: 4 * BATCH_SIZE])
+    params = load_bundle(run).views[0]
+    crops = _crop(params, paths[: 4 * BATCH_SIZE])
     more = [*paths, *paths]
 
     def model(threads: int) -> float:
@@ -114,7 +115,7 @@ def stage_sides(run: Path, paths: list[Path], cores: int) -> dict[str, Callable[
     for name, count in (("share", 1), ("whole", cores)):
         sides[f"decode_{name}"] = partial(_in_processes, _decoding, more, count)
         sides[f"detect_{name}"] = partial(
-            _in_processes, partial(_detecting, load_bundle(run).views[0], paths), more, count
+            _in_processes, partial(_detecting, params, paths), more, count
         )
         sides[f"model_{name}"] = partial(model, count)
         sides[f"predict_{name}"] = partial(predict, count, count)
